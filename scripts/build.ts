@@ -1,0 +1,22 @@
+/**
+ * Bundles the program with esbuild: one file for the command line, one for the worker thread.
+ * The worker is bundled for speed: V8 inlines across modules only within one file.
+ */
+import { readFileSync } from 'node:fs';
+import { build } from 'esbuild';
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+
+await build({
+  entryPoints: { bin: 'src/bin.ts', l4lb: 'src/l4lb.ts', main: 'src/main.ts', worker: 'src/workers/worker.ts' },
+  outdir: 'dist',
+  bundle: true,
+  splitting: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node20',
+  packages: 'external',
+  sourcemap: true,
+  define: { TSVS_VERSION: JSON.stringify(version) },
+  logLevel: 'warning',
+});
