@@ -1,0 +1,46 @@
+/**
+ * IPv4 forwarding (RFC 1812 §5.2, the parts a load balancer's gateway role needs): one hop less, errors to the sender.
+ *
+ * Ownership: STOLEN when sent on; otherwise the verdict for the received frame.
+ * @hot
+ */
+import type { Context } from '../context.ts';
+import { IP_NO_ROUTE, IP_TOO_BIG, IP_TTL, NOT_FOR_US } from '../drop.ts';
+import type { IcmpError } from '../icmp/error.ts';
+import { F_L2_MULTICAST } from '../mem/frame-pool.ts';
+import type { FrameId, Verdict } from '../types.ts';
+import { DROP } from '../verdict.ts';
+import { EXCEEDED_TTL, TIME_EXCEEDED, UNREACH_FRAG_NEEDED, UNREACH_NET, UNREACHABLE } from '../wire/icmp4.ts';
+import * as ip from '../wire/ipv4.ts';
+import type { Ip4Sender } from './output.ts';
+
+export class Ip4Forward {
+  private readonly ctx: Context;
+  private readonly sender: Ip4Sender;
+  private readonly error: IcmpError;
+
+  constructor(ctx: Context, sender: Ip4Sender, error: IcmpError) {
+    this.ctx = ctx;
+    this.sender = sender;
+    this.error = error;
+  }
+
+  forward(f: FrameId): Verdict {
+    const { pool } = this.ctx;
+    const { buf } = pool;
+    const l3 = pool.off[f]!;
+    if ((pool.flags[f]! & F_L2_MULTICAST) !== 0) return DROP | NOT_FOR_US;
+    if (ip.ttl(buf, l3) <= 1) {
+      this.error.send(f, TIME_EXCEEDED, EXCEEDED_TTL, 0);
+      return DROP | IP_TTL;
+    }
+    const dst = ip.dst(buf, l3);
+    ip.decrementTtl(buf, l3);
+    const verdict = this.sender.route(f, dst);
+    if (verdict === (DROP | IP_NO_ROUTE)) this.error.send(f, UNREACHABLE, UNREACH_NET, 0);
+    else if (verdict === (DROP | IP_TOO_BIG)) {
+      this.error.send(f, UNREACHABLE, UNREACH_FRAG_NEEDED, this.sender.mtuTowards(dst));
+    }
+    return verdict;
+  }
+}

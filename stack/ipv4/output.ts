@@ -1,0 +1,101 @@
+/**
+ * IPv4 output (RFC 791, RFC 1122 §3.3): pushes the header, finds route and next hop, fragments where it must and may,
+ * and hands the packet to the neighbour table.
+ *
+ * Ownership: STOLEN when the frame (or its fragments) went on; DROP|reason leaves it with the caller, who made it and
+ * settles it.
+ * @hot
+ */
+import type { Context } from '../context.ts';
+import { IP_NO_ROUTE, IP_TOO_BIG } from '../drop.ts';
+import type { LocalAddresses } from '../inetaddr/addr.ts';
+import type { Neighbours } from '../neigh/table.ts';
+import type { Route4 } from '../route/route4.ts';
+import type { FrameId, Ipv4, PortId, Verdict } from '../types.ts';
+import { DELIVERED, DROP, STOLEN } from '../verdict.ts';
+import * as ip from '../wire/ipv4.ts';
+import type { Fragmenter } from './fragment.ts';
+import type { IpIds } from './id.ts';
+import { isMulticast } from './input.ts';
+
+/** What transports see of IP. */
+export interface Ip4Output {
+  /**
+   * Sends the layer-4 bytes of a frame (`off`/`len`, payload slice included) from `src` to `dst`.
+   * `df` forbids fragmentation; `tos` is the whole TOS byte.
+   */
+  output(frame: FrameId, src: Ipv4, dst: Ipv4, proto: number, df: boolean, tos?: number): Verdict;
+  /** The MTU towards `dst`, or 0 when there is no route. */
+  mtuTowards(dst: Ipv4): number;
+}
+
+export class Ip4Sender implements Ip4Output {
+  private readonly ctx: Context;
+  private readonly routes: Route4;
+  private readonly addrs: LocalAddresses;
+  private readonly neighbours: Neighbours;
+  private readonly ids: IpIds;
+  private readonly fragmenter: Fragmenter;
+  private fragPort: PortId = 0;
+  private fragHop: Ipv4 = 0;
+  private readonly sendFragment = (f: FrameId): Verdict => this.toNeighbour(f, this.fragPort, this.fragHop);
+
+  constructor(
+    ctx: Context,
+    routes: Route4,
+    addrs: LocalAddresses,
+    neighbours: Neighbours,
+    ids: IpIds,
+    fragmenter: Fragmenter,
+  ) {
+    this.ctx = ctx;
+    this.routes = routes;
+    this.addrs = addrs;
+    this.neighbours = neighbours;
+    this.ids = ids;
+    this.fragmenter = fragmenter;
+  }
+
+  output(f: FrameId, src: Ipv4, dst: Ipv4, proto: number, df: boolean, tos = 0): Verdict {
+    const { pool } = this.ctx;
+    const off = pool.off[f]! - ip.IPV4_LEN;
+    const total = ip.IPV4_LEN + pool.wireLength(f);
+    const ident = this.ids.next(src, dst, proto);
+    ip.emit(pool.buf, off, tos, total, ident, df ? ip.DF : 0, ip.DEFAULT_TTL, proto, src, dst);
+    pool.l3[f] = off;
+    pool.l4[f] = off + ip.IPV4_LEN;
+    pool.off[f] = off;
+    pool.len[f]! += ip.IPV4_LEN;
+    return this.route(f, dst);
+  }
+
+  /** Sends a packet whose IP header is complete (forwarding). */
+  route(f: FrameId, dst: Ipv4): Verdict {
+    const { pool } = this.ctx;
+    const { routes } = this;
+    if (!routes.lookup(dst)) return DROP | IP_NO_ROUTE;
+    const port = routes.outPort;
+    const hop = routes.outNextHop;
+    const size = pool.wireLength(f);
+    if (pool.gsoSize[f] === 0 && size > routes.outMtu) {
+      if ((ip.fragmentField(pool.buf, pool.off[f]!) & ip.DF) !== 0) return DROP | IP_TOO_BIG;
+      this.fragPort = port;
+      this.fragHop = hop;
+      const verdict = this.fragmenter.fragment(f, routes.outMtu, this.sendFragment);
+      // The fragments carry the content on; the original ends here as any frame does.
+      if (verdict === DELIVERED) this.ctx.settle(f, DELIVERED);
+      return verdict === DELIVERED ? STOLEN : verdict;
+    }
+    return this.toNeighbour(f, port, hop);
+  }
+
+  private toNeighbour(f: FrameId, port: PortId, hop: Ipv4): Verdict {
+    if (isMulticast(hop)) return this.neighbours.outputMulticast(f, port, hop);
+    if (this.addrs.isBroadcast(hop, port)) return this.neighbours.outputBroadcast(f, port);
+    return this.neighbours.output(f, port, hop);
+  }
+
+  mtuTowards(dst: Ipv4): number {
+    return this.routes.lookup(dst) ? this.routes.outMtu : 0;
+  }
+}

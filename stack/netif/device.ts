@@ -1,0 +1,55 @@
+/**
+ * The contract every link fulfils: a driver moves frames between a device and the pool, in bursts, and knows no
+ * protocol. Drivers live in src/links (they need system calls); the in-memory wire is in netif/memory.ts; middleware
+ * wraps one device in another of the same contract.
+ *
+ * Ownership: `rx` allocates frames and gives them to the caller. `tx` takes the first k frames it returns as accepted
+ * and calls `ctx.sent(f)` for each once its bytes have left (at once for a link that copies, later for one that sends
+ * in place), or `ctx.settle(f, DROP|reason)` where the system refuses one. Frames beyond k stay with the caller.
+ * @hot
+ */
+
+export interface Capabilities {
+  /** Largest layer-3 packet in bytes (the MTU), without segmentation offload. */
+  readonly mtu: number;
+  /** tx completes partial layer-4 checksums (F_CSUM_PARTIAL); otherwise netif does before tx. */
+  readonly txChecksum: boolean;
+  /** rx may deliver F_CSUM_PARTIAL or F_CSUM_VALID frames. Informative. */
+  readonly rxChecksum: boolean;
+  /** tx takes GSO_TCPV4 frames up to 64 KB; otherwise netif cuts them first. */
+  readonly tso: boolean;
+  /** tx takes frames with a payload slice (frag); otherwise netif makes them linear first. */
+  readonly scatter: boolean;
+  /** Number of queues; a worker uses one of each port. */
+  readonly queues: number;
+}
+
+export interface DeviceStats {
+  rxFrames: number;
+  rxBytes: number;
+  txFrames: number;
+  txBytes: number;
+  /** Times the device refused or failed a frame, by errno name; cold. */
+  errors: Record<string, number>;
+}
+
+export interface Device {
+  /** As given on the command line: `tap:tap0`, `memory:client`. */
+  readonly name: string;
+  readonly caps: Capabilities;
+  readonly stats: DeviceStats;
+  /** File descriptor to poll for input, -1 when there is none. */
+  readonly fd: number;
+  /** False once the device is gone (unplugged, closed by its peer): rx gives nothing, tx takes nothing. */
+  readonly up: boolean;
+  /** Fills `out[0..n)` with received frames (off, len, flags, gso and checksum metadata set) and returns n <= max. */
+  rx(out: Int32Array, max: number): number;
+  /** Sends `frames[from..to)`; returns how many were accepted, counted from `from`. */
+  tx(frames: Int32Array, from: number, to: number): number;
+  /** Gives every frame still held back to the context and frees what the device holds. Further calls do nothing. */
+  close(): void;
+}
+
+export const BURST = 64;
+
+export const newStats = (): DeviceStats => ({ rxFrames: 0, rxBytes: 0, txFrames: 0, txBytes: 0, errors: {} });

@@ -1,0 +1,188 @@
+/**
+ * Ports: opened devices with their MAC address, transmit queue and receive loop. The upper side of netif.
+ *
+ * Receive, two passes over a burst of up to 64 frames: `parse` looks at the headers of all of them and touches the
+ * table row each will need (our prefetch), then `input` carries each to its end. Whatever the stages say is settled
+ * here, in one place.
+ *
+ * Transmit: `transmit` brings a frame into the shape the device can take (gso.ts) and queues it; `flush` hands the
+ * queue to the device once per burst.
+ *
+ * @hot
+ */
+import type { Context } from '../context.ts';
+import { FATE_RECEIVED } from '../context.ts';
+import { LINK_DOWN, PORT_CLOSED, TX_FULL } from '../drop.ts';
+import { F_CSUM_PARTIAL } from '../mem/frame-pool.ts';
+import type { FrameId, PortId, Verdict } from '../types.ts';
+import { DROP, PASS, STOLEN } from '../verdict.ts';
+import { BURST, type Device } from './device.ts';
+import { finishChecksum, linearize, Segmenter } from './gso.ts';
+
+/** What netif hands received frames to: ethernet. */
+export interface FrameInput {
+  /** First pass: validates what can be seen cheaply, sets l3/l4/hash. PASS or DROP|reason. */
+  parse(frame: FrameId): Verdict;
+  /** Second pass: carries the frame to its end. */
+  input(frame: FrameId): Verdict;
+}
+
+/** Frames that may wait for one port between two flushes. */
+const TX_QUEUE = 1024;
+
+export class Port {
+  readonly id: PortId;
+  readonly device: Device;
+  readonly macHi: number;
+  readonly macLo: number;
+  /** Largest IP packet in bytes; at most the device's. */
+  mtu: number;
+  readonly queue = new Int32Array(TX_QUEUE);
+  head = 0;
+  tail = 0;
+
+  constructor(id: PortId, device: Device, macHi: number, macLo: number) {
+    this.id = id;
+    this.device = device;
+    this.macHi = macHi;
+    this.macLo = macLo;
+    this.mtu = device.caps.mtu;
+  }
+
+  get queued(): number {
+    return this.tail - this.head;
+  }
+}
+
+export class Netif {
+  /** Index = port id; slot 0 is unused. */
+  readonly ports: (Port | null)[] = [null];
+
+  private readonly ctx: Context;
+  private readonly segmenter: Segmenter;
+  private readonly burst = new Int32Array(BURST);
+  private readonly verdicts = new Int32Array(BURST);
+  private upper: FrameInput | null = null;
+
+  constructor(ctx: Context) {
+    this.ctx = ctx;
+    this.segmenter = new Segmenter(ctx);
+  }
+
+  /** Names the receiver of all frames; called once when the stack is put together. */
+  attach(upper: FrameInput): void {
+    this.upper = upper;
+  }
+
+  /** A MAC address is given as its first 2 bytes and its last 4. */
+  addPort(device: Device, macHi: number, macLo: number): Port {
+    const port = new Port(this.ports.length, device, macHi, macLo);
+    this.ports.push(port);
+    return port;
+  }
+
+  port(id: PortId): Port | null {
+    return this.ports[id] ?? null;
+  }
+
+  macHi(id: PortId): number {
+    return this.ports[id]!.macHi;
+  }
+
+  macLo(id: PortId): number {
+    return this.ports[id]!.macLo;
+  }
+
+  mtu(id: PortId): number {
+    return this.ports[id]!.mtu;
+  }
+
+  isUp(id: PortId): boolean {
+    return this.ports[id]?.device.up === true;
+  }
+
+  /** Receives at most one burst from a port; returns the number of frames. */
+  receive(port: Port): number {
+    const { burst, verdicts, ctx } = this;
+    const { pool } = ctx;
+    const upper = this.upper!;
+    const n = port.device.rx(burst, BURST);
+    if (n === 0) return 0;
+    ctx.fate[FATE_RECEIVED]! += n;
+    for (let i = 0; i < n; i++) {
+      const f = burst[i]!;
+      pool.port[f] = port.id;
+      verdicts[i] = upper.parse(f);
+    }
+    for (let i = 0; i < n; i++) {
+      const f = burst[i]!;
+      const early = verdicts[i]!;
+      ctx.settle(f, early === PASS ? upper.input(f) : early);
+    }
+    return n;
+  }
+
+  /** Queues a complete frame on a port. STOLEN, or DROP|reason and the frame stays the caller's. */
+  transmit(f: FrameId, id: PortId): Verdict {
+    const port = this.ports[id];
+    if (port === undefined || port === null || !port.device.up) return DROP | LINK_DOWN;
+    const { pool } = this.ctx;
+    const { caps } = port.device;
+    if (pool.gsoSize[f] !== 0 && !caps.tso) return this.segmenter.segment(f, port, this);
+    if (port.tail - port.head >= TX_QUEUE) {
+      this.flushPort(port);
+      if (port.tail - port.head >= TX_QUEUE) return DROP | TX_FULL;
+    }
+    if ((pool.flags[f]! & F_CSUM_PARTIAL) !== 0 && !caps.txChecksum) finishChecksum(pool, f);
+    if (pool.frag[f] !== 0 && !caps.scatter) linearize(this.ctx, f);
+    pool.port[f] = id;
+    if (port.tail === TX_QUEUE) this.compact(port);
+    port.queue[port.tail++] = f;
+    return STOLEN;
+  }
+
+  private compact(port: Port): void {
+    port.queue.copyWithin(0, port.head, port.tail);
+    port.tail -= port.head;
+    port.head = 0;
+  }
+
+  /** Hands the queued frames of all ports to their devices. */
+  flush(): void {
+    for (let i = 1; i < this.ports.length; i++) {
+      const port = this.ports[i]!;
+      if (port !== null && port.tail !== port.head) this.flushPort(port);
+    }
+  }
+
+  private flushPort(port: Port): void {
+    port.head += port.device.tx(port.queue, port.head, port.tail);
+    if (port.head === port.tail) {
+      port.head = 0;
+      port.tail = 0;
+    } else if (!port.device.up) this.abandon(port, LINK_DOWN);
+  }
+
+  /** Frames waiting on all ports. */
+  held(): number {
+    let n = 0;
+    for (const port of this.ports) if (port !== null) n += port.queued;
+    return n;
+  }
+
+  private abandon(port: Port, reason: number): void {
+    while (port.head < port.tail) this.ctx.settle(port.queue[port.head++]!, DROP | reason);
+    port.head = 0;
+    port.tail = 0;
+  }
+
+  /** Closes every device; what was queued is dropped and counted. */
+  close(): void {
+    for (const port of this.ports) {
+      if (port === null) continue;
+      this.flushPort(port);
+      this.abandon(port, PORT_CLOSED);
+      port.device.close();
+    }
+  }
+}
