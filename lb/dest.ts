@@ -1,0 +1,255 @@
+/**
+ * Real servers (LVS: destinations) as columns in a shared buffer: the worker writes, the control thread reads
+ * live numbers. Names and MAC addresses are on the cold side, in the writer only.
+ *
+ * A row belongs to one service. Its life: free -> listed (AVAILABLE) -> removed -> listed again or free.
+ * A removed row keeps its counters and is found again by address and port; it is given to another server
+ * only when no connection holds it any more and no free row is left.
+ *
+ * Called by lb/service.ts (rows), by whoever opens and closes connections (`conn*`, `hold`, `release`) and by the
+ * schedulers (read only). @hot from `hold` on: nothing below it allocates.
+ */
+
+import type { Ipv4 } from '../stack/types.ts';
+import { type ColumnShape, Columns } from './columns.ts';
+
+/** Member of its service's list. Cleared on removal; connections that hold the row may live on. */
+export const AVAILABLE = 1;
+/** At its upper connection threshold: gets no new connections until below the lower one. */
+export const OVERLOAD = 2;
+/** Kept out by a health check or by the operator; its weight is untouched. */
+export const INHIBITED = 4;
+
+const STATE = AVAILABLE | OVERLOAD | INHIBITED;
+
+export const MAX_WEIGHT = 65535;
+
+const SHAPE: ColumnShape = { magic: 0x44535401, f64: 6, i32: 11 };
+
+/** What the operator says of a real server. */
+export interface DestSpec {
+  readonly addr: Ipv4;
+  readonly port: number;
+  /** 0..MAX_WEIGHT; 0 = no new connections. */
+  readonly weight: number;
+  readonly name?: string;
+  /** Six bytes; null = resolve by ARP. */
+  readonly mac?: Uint8Array | null;
+  /** Connections at which the server counts as overloaded; 0 = no limit. */
+  readonly upper?: number;
+  /** Connections below which it no longer does; 0 = three quarters of `upper`. */
+  readonly lower?: number;
+}
+
+export class DestTable {
+  readonly capacity: number;
+
+  /** int32, host order. */
+  readonly addr: Int32Array;
+  readonly port: Int32Array;
+  readonly weight: Int32Array;
+  /** AVAILABLE, OVERLOAD, INHIBITED. */
+  readonly flags: Int32Array;
+  /** Id of the service the row belongs to; 0 = the row is free. */
+  readonly service: Int32Array;
+  /** Connections now: established ones, and the rest (being opened or closed). */
+  readonly activeConns: Int32Array;
+  readonly inactConns: Int32Array;
+  /** Persistence templates now. */
+  readonly persistent: Int32Array;
+  readonly upper: Int32Array;
+  readonly lower: Int32Array;
+  /** Holders of the row: connections, sessions, templates. */
+  readonly refs: Int32Array;
+
+  /** Connections ever opened; packets and bytes from (in) and to (out) the clients; connects that failed. */
+  readonly conns: Float64Array;
+  readonly inPkts: Float64Array;
+  readonly outPkts: Float64Array;
+  readonly inBytes: Float64Array;
+  readonly outBytes: Float64Array;
+  readonly connectFailures: Float64Array;
+
+  /** Cold side, by id; empty in a thread that attached. */
+  readonly name: string[] = [];
+  readonly mac: (Uint8Array | null)[] = [];
+
+  private constructor(columns: Columns) {
+    this.capacity = columns.capacity;
+    this.conns = columns.f64(0);
+    this.inPkts = columns.f64(1);
+    this.outPkts = columns.f64(2);
+    this.inBytes = columns.f64(3);
+    this.outBytes = columns.f64(4);
+    this.connectFailures = columns.f64(5);
+    this.addr = columns.i32(0);
+    this.port = columns.i32(1);
+    this.weight = columns.i32(2);
+    this.flags = columns.i32(3);
+    this.service = columns.i32(4);
+    this.activeConns = columns.i32(5);
+    this.inactConns = columns.i32(6);
+    this.persistent = columns.i32(7);
+    this.upper = columns.i32(8);
+    this.lower = columns.i32(9);
+    this.refs = columns.i32(10);
+  }
+
+  static bytes(capacity: number): number {
+    return Columns.bytes(SHAPE, capacity);
+  }
+
+  /** A new, empty table at `byteOffset` (a multiple of 8) of `buffer`; the caller becomes its only writer. */
+  static create(buffer: SharedArrayBuffer, byteOffset: number, capacity: number): DestTable {
+    return new DestTable(Columns.create(buffer, byteOffset, SHAPE, capacity));
+  }
+
+  /** The same table, for reading, in another thread. */
+  static attach(buffer: SharedArrayBuffer, byteOffset: number): DestTable {
+    return new DestTable(Columns.attach(buffer, byteOffset, SHAPE));
+  }
+
+  /** The row of addr:port in a service, listed or removed; 0 = none. */
+  find(service: number, addr: Ipv4, port: number): number {
+    for (let id = 1; id <= this.capacity; id++) {
+      if (this.service[id] === service && this.addr[id] === addr && this.port[id] === port) return id;
+    }
+    return 0;
+  }
+
+  /** Lists a server: revives its removed row, counters and all, or takes a new one. Returns 0 when the table is full. */
+  add(service: number, spec: DestSpec): number {
+    let id = this.find(service, spec.addr, spec.port);
+    if (id === 0) {
+      id = this.vacant();
+      if (id === 0) return 0;
+      this.clear(id);
+      this.service[id] = service;
+      this.addr[id] = spec.addr;
+      this.port[id] = spec.port;
+    }
+    this.flags[id]! |= AVAILABLE;
+    this.edit(id, spec);
+    return id;
+  }
+
+  /** New weight, thresholds, name and MAC; address and port are the row's identity and stay. */
+  edit(id: number, spec: DestSpec): void {
+    this.weight[id] = spec.weight;
+    this.upper[id] = spec.upper ?? 0;
+    this.lower[id] = spec.lower ?? 0;
+    this.name[id] = spec.name ?? '';
+    this.mac[id] = spec.mac ?? null;
+    this.flags[id]! &= ~OVERLOAD;
+    this.judgeLoad(id);
+  }
+
+  /** Takes the server off its service's list; connections that hold the row keep it. Health is forgotten. */
+  remove(id: number): void {
+    this.flags[id]! &= ~(AVAILABLE | INHIBITED);
+  }
+
+  inhibit(id: number, on: boolean): void {
+    if (on) this.flags[id]! |= INHIBITED;
+    else this.flags[id]! &= ~INHIBITED;
+  }
+
+  /** Rows that servers new to the table could get once `leaving` have been removed and `staying` listed. */
+  room(staying: ReadonlySet<number>, leaving: ReadonlySet<number>): number {
+    let rows = 0;
+    for (let id = 1; id <= this.capacity; id++) {
+      if (this.service[id] === 0) rows++;
+      else if (this.refs[id] === 0 && !staying.has(id) && (leaving.has(id) || this.reclaimable(id))) rows++;
+    }
+    return rows;
+  }
+
+  /** Whether a row of this service is still listed or held. */
+  inUse(service: number): boolean {
+    for (let id = 1; id <= this.capacity; id++) {
+      if (this.service[id] === service && !this.reclaimable(id)) return true;
+    }
+    return false;
+  }
+
+  /** Frees the rows of a service that is gone. Precondition: not `inUse`. */
+  free(service: number): void {
+    for (let id = 1; id <= this.capacity; id++) if (this.service[id] === service) this.clear(id);
+  }
+
+  /** A free row, else a removed one that nobody holds, else 0. */
+  private vacant(): number {
+    let removed = 0;
+    for (let id = 1; id <= this.capacity; id++) {
+      if (this.service[id] === 0) return id;
+      if (removed === 0 && this.reclaimable(id)) removed = id;
+    }
+    return removed;
+  }
+
+  private reclaimable(id: number): boolean {
+    return (this.flags[id]! & AVAILABLE) === 0 && this.refs[id] === 0;
+  }
+
+  /** Makes the row free. */
+  private clear(id: number): void {
+    for (const column of Object.values(this)) {
+      if (column instanceof Int32Array || column instanceof Float64Array) column[id] = 0;
+    }
+    this.name[id] = '';
+    this.mac[id] = null;
+  }
+
+  hold(id: number): void {
+    this.refs[id]! += 1;
+  }
+
+  release(id: number): void {
+    this.refs[id]! -= 1;
+  }
+
+  /** A connection has been given to the server. It counts as inactive until `connActive`. Holds the row. */
+  connOpen(id: number): void {
+    this.refs[id]! += 1;
+    this.conns[id]! += 1;
+    this.inactConns[id]! += 1;
+    this.judgeLoad(id);
+  }
+
+  /** It is established. */
+  connActive(id: number): void {
+    this.inactConns[id]! -= 1;
+    this.activeConns[id]! += 1;
+  }
+
+  /** It is no longer established but still known (closing). */
+  connInactive(id: number): void {
+    this.activeConns[id]! -= 1;
+    this.inactConns[id]! += 1;
+  }
+
+  /** It is gone; `active` says where it was counted. Releases the row. */
+  connClose(id: number, active: boolean): void {
+    if (active) this.activeConns[id]! -= 1;
+    else this.inactConns[id]! -= 1;
+    this.refs[id]! -= 1;
+    this.judgeLoad(id);
+  }
+
+  /** OVERLOAD is set at `upper` connections and cleared below `lower`, or below three quarters of `upper` (LVS). */
+  private judgeLoad(id: number): void {
+    const upper = this.upper[id]!;
+    const total = this.activeConns[id]! + this.inactConns[id]!;
+    if (upper !== 0 && total >= upper) {
+      this.flags[id]! |= OVERLOAD;
+    } else if ((this.flags[id]! & OVERLOAD) !== 0) {
+      const lower = this.lower[id]!;
+      if (upper === 0 || (lower !== 0 ? total < lower : total * 4 < upper * 3)) this.flags[id]! &= ~OVERLOAD;
+    }
+  }
+}
+
+/** Whether a server may get new connections now. @hot */
+export function usable(dests: Pick<DestTable, 'flags' | 'weight'>, id: number): boolean {
+  return (dests.flags[id]! & STATE) === AVAILABLE && dests.weight[id]! > 0;
+}

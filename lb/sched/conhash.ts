@@ -1,0 +1,137 @@
+/**
+ * Consistent hashing on a ring (Karger et al. 1997) with MurmurHash3: a server owns the arcs that end at its virtual
+ * nodes; a flow goes to the first virtual node at or after its key, or to the first of all.
+ *
+ * Every server has 160 virtual nodes times weight / gcd(weights), none at weight 0. A virtual node's key depends on
+ * the server's address and port and its own index, on nothing else: the mapping is the same on every node, whatever the
+ * order of adding, and a server that comes back gets back exactly what it had. Equal keys are ordered by
+ * address and port. A server that cannot take a connection is passed over on the ring, so the others keep theirs.
+ *
+ * Option `key`: `5tuple` (addresses, ports, protocol) or `source` (client address: a client stays with its server).
+ */
+
+import { finish, mixWord } from '../hash/murmur3.ts';
+import { eligible, type FlowKey, type Scheduler, type SchedulerFactory, type SchedView } from './contract.ts';
+
+const VNODES = 160;
+/**
+ * Ring size above which all servers' shares are scaled down (weights such as 65535 and 65534 would ask for 21
+ * million virtual nodes). A server's first nodes stay where they are, so scaling moves few flows.
+ */
+const MAX_RING = 1 << 18;
+/** Two seeds, so that a client's key and a server's virtual node never coincide by construction. */
+const NODE_SEED = 0x6e6f6465;
+const FLOW_SEED = 0x666c6f77;
+/** key * RANKS + rank is exact in a double: 32 + 21 bits. */
+const RANKS = 1 << 21;
+
+class ConsistentHash implements Scheduler {
+  readonly name = 'conhash';
+  private readonly view: SchedView;
+  private readonly bySource: boolean;
+  /** Keys of the virtual nodes, ascending as int32, and the server of each. */
+  private keys = new Int32Array(0);
+  private owners = new Int32Array(0);
+
+  constructor(view: SchedView, bySource: boolean) {
+    this.view = view;
+    this.bySource = bySource;
+    this.update();
+  }
+
+  update(): void {
+    const { dests } = this.view;
+    const ids = this.view.ids.slice(0, this.view.count).filter((id) => dests.weight[id]! > 0);
+    ids.sort((a, b) => (dests.addr[a]! >>> 0) - (dests.addr[b]! >>> 0) || dests.port[a]! - dests.port[b]!);
+    const copies = shares(ids.map((id) => dests.weight[id]!));
+    const ring = new Float64Array(copies.reduce((sum, n) => sum + n, 0));
+    let at = 0;
+    for (let rank = 0; rank < ids.length; rank++) {
+      const id = ids[rank]!;
+      for (let i = 0; i < copies[rank]!; i++) {
+        ring[at++] = nodeKey(dests.addr[id]!, dests.port[id]!, i) * RANKS + rank;
+      }
+    }
+    ring.sort();
+    this.keys = new Int32Array(ring.length);
+    this.owners = new Int32Array(ring.length);
+    for (let i = 0; i < ring.length; i++) {
+      const key = Math.floor(ring[i]! / RANKS);
+      this.keys[i] = key;
+      this.owners[i] = ids[ring[i]! - key * RANKS]!;
+    }
+  }
+
+  /** @hot */
+  pick(flow: FlowKey): number {
+    const owners = this.owners;
+    const n = owners.length;
+    if (n === 0) return 0;
+    const dests = this.view.dests;
+    let at = this.successor(this.bySource ? sourceKey(flow) : tupleKey(flow));
+    let id = owners[at]!;
+    if (eligible(dests, id, flow)) return id;
+    // Without this check a service with every server down would cost a walk round the whole ring per connection.
+    if (!this.anyEligible(flow)) return 0;
+    for (let steps = 1; steps < n; steps++) {
+      at = at + 1 === n ? 0 : at + 1;
+      id = owners[at]!;
+      if (eligible(dests, id, flow)) return id;
+    }
+    return 0;
+  }
+
+  /** Position of the first virtual node whose key is not below `key`, or 0. */
+  private successor(key: number): number {
+    const keys = this.keys;
+    let low = 0;
+    let high = keys.length;
+    while (low < high) {
+      const mid = (low + high) >>> 1;
+      if (keys[mid]! < key) low = mid + 1;
+      else high = mid;
+    }
+    return low === keys.length ? 0 : low;
+  }
+
+  /** Whether some server with a place on the ring may take this flow. */
+  private anyEligible(flow: FlowKey): boolean {
+    const { dests, ids, count } = this.view;
+    for (let i = 0; i < count; i++) if (eligible(dests, ids[i]!, flow)) return true;
+    return false;
+  }
+}
+
+function nodeKey(addr: number, port: number, index: number): number {
+  return finish(mixWord(mixWord(mixWord(NODE_SEED, addr), port), index), 12);
+}
+
+function sourceKey(flow: FlowKey): number {
+  return finish(mixWord(FLOW_SEED, flow.src), 4);
+}
+
+function tupleKey(flow: FlowKey): number {
+  let h = mixWord(mixWord(FLOW_SEED, flow.src), flow.dst);
+  h = mixWord(h, (flow.sport << 16) | flow.dport);
+  return finish(mixWord(h, flow.proto), 16);
+}
+
+/** Virtual nodes for each of these weights, all above 0. */
+function shares(weights: Int32Array): Int32Array {
+  const unit = weights.reduce(gcd, 0);
+  const total = weights.reduce((sum, weight) => sum + (VNODES * weight) / unit, 0);
+  const scale = Math.min(1, MAX_RING / total);
+  return weights.map((weight) => Math.max(1, Math.floor(((VNODES * weight) / unit) * scale)));
+}
+
+function gcd(a: number, b: number): number {
+  while (b !== 0) [a, b] = [b, a % b];
+  return a;
+}
+
+export const conhash: SchedulerFactory = {
+  name: 'conhash',
+  summary: 'consistent hash ring: a server that leaves or joins moves only its own share of the flows',
+  options: { key: ['5tuple', 'source'] },
+  create: (view, options) => new ConsistentHash(view, options['key'] === 'source'),
+};

@@ -1,0 +1,363 @@
+/**
+ * Virtual services: what is balanced, over which real servers, by which scheduler.
+ *
+ * Numbers are columns in a shared buffer (the worker writes, the control thread reads); schedulers and lists are the
+ * worker's own. Every change is hitless: it happens between two bursts, is checked before anything is
+ * touched, ends with `scheduler.update()`, and leaves connections alone. A service counts for itself, so its totals
+ * survive its servers.
+ *
+ * `lookup`, `schedule` and the `count*` functions are called by the data path (@hot: they allocate nothing), the rest by
+ * control messages. Imports lb/dest.ts, lb/sched, lb/hash.
+ */
+
+import type { Ipv4 } from '../stack/types.ts';
+import { type ColumnShape, Columns } from './columns.ts';
+import { AVAILABLE, type DestSpec, type DestTable, MAX_WEIGHT } from './dest.ts';
+import { finish, mixWord } from './hash/murmur3.ts';
+import {
+  createScheduler,
+  type FlowKey,
+  type SchedEnv,
+  type SchedOptions,
+  type Scheduler,
+  type SchedView,
+} from './sched/index.ts';
+
+const SHAPE: ColumnShape = { magic: 0x53564301, f64: 7, i32: 4 };
+
+/** Flag: connections are accepted. Cleared on removal, while connections of its servers may live on. */
+export const LISTED = 1;
+
+export interface ServiceSpec {
+  /** IP protocol number. */
+  readonly proto: number;
+  readonly vip: Ipv4;
+  readonly port: number;
+  readonly scheduler: string;
+  readonly options?: SchedOptions;
+}
+
+export type ServiceErrorCode = 'EXISTS' | 'NOT_FOUND' | 'FULL' | 'INVALID';
+
+/** A change that cannot be made; nothing has been changed. */
+export class ServiceError extends Error {
+  readonly code: ServiceErrorCode;
+  constructor(code: ServiceErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** The numbers of the services; any thread may attach to read them. Ids 1..capacity. */
+export class ServiceColumns {
+  readonly capacity: number;
+  /** IP protocol; 0 = the row is free. */
+  readonly proto: Int32Array;
+  readonly vip: Int32Array;
+  readonly port: Int32Array;
+  /** LISTED. */
+  readonly flags: Int32Array;
+  /** As in DestTable, over all servers the service ever had. */
+  readonly conns: Float64Array;
+  readonly inPkts: Float64Array;
+  readonly outPkts: Float64Array;
+  readonly inBytes: Float64Array;
+  readonly outBytes: Float64Array;
+  readonly connectFailures: Float64Array;
+  /** Times the scheduler had no server to give. */
+  readonly noDest: Float64Array;
+
+  private constructor(columns: Columns) {
+    this.capacity = columns.capacity;
+    this.conns = columns.f64(0);
+    this.inPkts = columns.f64(1);
+    this.outPkts = columns.f64(2);
+    this.inBytes = columns.f64(3);
+    this.outBytes = columns.f64(4);
+    this.connectFailures = columns.f64(5);
+    this.noDest = columns.f64(6);
+    this.proto = columns.i32(0);
+    this.vip = columns.i32(1);
+    this.port = columns.i32(2);
+    this.flags = columns.i32(3);
+  }
+
+  static bytes(capacity: number): number {
+    return Columns.bytes(SHAPE, capacity);
+  }
+
+  /** New, empty columns at `byteOffset` (a multiple of 8) of `buffer`; the caller becomes their only writer. */
+  static create(buffer: SharedArrayBuffer, byteOffset: number, capacity: number): ServiceColumns {
+    return new ServiceColumns(Columns.create(buffer, byteOffset, SHAPE, capacity));
+  }
+
+  /** The same columns, for reading, in another thread. */
+  static attach(buffer: SharedArrayBuffer, byteOffset: number): ServiceColumns {
+    return new ServiceColumns(Columns.attach(buffer, byteOffset, SHAPE));
+  }
+
+  clear(id: number): void {
+    for (const column of Object.values(this)) if (typeof column === 'object') column[id] = 0;
+  }
+}
+
+/** What a service's scheduler sees; `ids` is replaced on a change, never rewritten in place. */
+class ServiceList implements SchedView {
+  readonly dests: DestTable;
+  ids = new Int32Array(0);
+  count = 0;
+  scheduler: Scheduler;
+
+  constructor(dests: DestTable, scheduler: string, options: SchedOptions, env: SchedEnv) {
+    this.dests = dests;
+    this.scheduler = createScheduler(scheduler, this, options, env);
+  }
+
+  replace(ids: readonly number[]): void {
+    this.ids = Int32Array.from(ids);
+    this.count = ids.length;
+    this.scheduler.update();
+  }
+}
+
+export class ServiceTable {
+  readonly columns: ServiceColumns;
+  readonly dests: DestTable;
+  private readonly env: SchedEnv;
+  private readonly lists: (ServiceList | undefined)[] = [];
+  /** Listed services by <proto, vip, port>: open addressing, linear probing, at most half full. 0 = empty. */
+  private readonly slots: Int32Array;
+
+  /** Both tables must be new, and their writer is this thread. */
+  constructor(columns: ServiceColumns, dests: DestTable, env: SchedEnv) {
+    this.columns = columns;
+    this.dests = dests;
+    this.env = env;
+    let size = 4;
+    while (size < 2 * columns.capacity) size *= 2;
+    this.slots = new Int32Array(size);
+  }
+
+  // The data path.
+
+  /**
+   * The service a packet to vip:port belongs to, or 0. Rules that come before the exact match (firewall mark) and
+   * after it (port 0, ranges of addresses) belong here, in that order.
+   */
+  lookup(proto: number, vip: Ipv4, port: number): number {
+    const { slots, columns } = this;
+    const mask = slots.length - 1;
+    for (let at = slotOf(proto, vip, port) & mask; ; at = (at + 1) & mask) {
+      const id = slots[at]!;
+      if (id === 0) return 0;
+      if (columns.vip[id] === vip && columns.port[id] === port && columns.proto[id] === proto) return id;
+    }
+  }
+
+  /** The server for a new connection, or 0, which is counted. Precondition: the service is listed. */
+  schedule(id: number, flow: FlowKey): number {
+    const dest = this.lists[id]!.scheduler.pick(flow);
+    if (dest === 0) this.columns.noDest[id]! += 1;
+    return dest;
+  }
+
+  /** A connection has been given to the server; to be ended by `dests.connClose`. */
+  connOpen(dest: number): void {
+    this.dests.connOpen(dest);
+    this.columns.conns[this.dests.service[dest]!]! += 1;
+  }
+
+  /** The server refused or did not answer. */
+  countConnectFailure(dest: number): void {
+    this.dests.connectFailures[dest]! += 1;
+    this.columns.connectFailures[this.dests.service[dest]!]! += 1;
+  }
+
+  /** From the client. */
+  countIn(dest: number, pkts: number, bytes: number): void {
+    const { dests, columns } = this;
+    const id = dests.service[dest]!;
+    dests.inPkts[dest]! += pkts;
+    dests.inBytes[dest]! += bytes;
+    columns.inPkts[id]! += pkts;
+    columns.inBytes[id]! += bytes;
+  }
+
+  /** To the client. */
+  countOut(dest: number, pkts: number, bytes: number): void {
+    const { dests, columns } = this;
+    const id = dests.service[dest]!;
+    dests.outPkts[dest]! += pkts;
+    dests.outBytes[dest]! += bytes;
+    columns.outPkts[id]! += pkts;
+    columns.outBytes[id]! += bytes;
+  }
+
+  // Changes. Each throws ServiceError or SchedulerError, and then has changed nothing.
+
+  /** Adds a service without servers; one that was removed while its connections live on comes back with its totals. */
+  add(spec: ServiceSpec): number {
+    const { proto, vip, port } = spec;
+    if (!(proto > 0 && proto < 256 && isPort(port))) throw new ServiceError('INVALID', 'protocol or port out of range');
+    if (this.lookup(proto, vip, port) !== 0) throw new ServiceError('EXISTS', 'the service exists already');
+    const list = new ServiceList(this.dests, spec.scheduler, spec.options ?? {}, this.env);
+    const id = this.findRemoved(proto, vip, port) || this.vacant();
+    if (id === 0) throw new ServiceError('FULL', `no room for more than ${this.columns.capacity} services`);
+    this.columns.proto[id] = proto;
+    this.columns.vip[id] = vip;
+    this.columns.port[id] = port;
+    this.columns.flags[id] = LISTED;
+    this.lists[id] = list;
+    this.rebuildSlots();
+    return id;
+  }
+
+  /** Another scheduler, or other options for it. */
+  edit(id: number, scheduler: string, options: SchedOptions = {}): void {
+    const list = this.list(id);
+    list.scheduler = createScheduler(scheduler, list, options, this.env);
+  }
+
+  /** Takes the service and its servers off; connections live on. */
+  remove(id: number): void {
+    this.setDests(id, []);
+    this.columns.flags[id] = 0;
+    this.lists[id] = undefined;
+    this.rebuildSlots();
+  }
+
+  /** Ids of the listed services. */
+  ids(): number[] {
+    return [...this.columns.flags.keys()].filter((id) => this.columns.flags[id] === LISTED);
+  }
+
+  schedulerName(id: number): string {
+    return this.list(id).scheduler.name;
+  }
+
+  /** Ids of the service's servers, in order. */
+  destIds(id: number): number[] {
+    return [...this.list(id).ids];
+  }
+
+  addDest(id: number, spec: DestSpec): number {
+    const list = this.list(id);
+    checkDest(spec);
+    if (this.listed(id, spec.addr, spec.port) !== 0) {
+      throw new ServiceError('EXISTS', 'the service has this server already');
+    }
+    const dest = this.dests.add(id, spec);
+    if (dest === 0) throw this.noRoom();
+    list.replace([...list.ids, dest]);
+    return dest;
+  }
+
+  /** New weight, thresholds, name or MAC for the server with this address and port. Returns its id. */
+  editDest(id: number, spec: DestSpec): number {
+    const list = this.list(id);
+    checkDest(spec);
+    const dest = this.member(id, spec.addr, spec.port);
+    this.dests.edit(dest, spec);
+    list.scheduler.update();
+    return dest;
+  }
+
+  removeDest(id: number, addr: Ipv4, port: number): void {
+    const list = this.list(id);
+    const dest = this.member(id, addr, port);
+    this.dests.remove(dest);
+    list.replace(this.destIds(id).filter((other) => other !== dest));
+  }
+
+  /** Makes these the servers, in this order, in one step: adds, edits and removes as needed. */
+  setDests(id: number, specs: readonly DestSpec[]): void {
+    const { dests } = this;
+    const list = this.list(id);
+    specs.forEach(checkDest);
+    if (new Set(specs.map((spec) => `${spec.addr}:${spec.port}`)).size !== specs.length) {
+      throw new ServiceError('EXISTS', 'a server is listed twice');
+    }
+    const found = specs.map((spec) => dests.find(id, spec.addr, spec.port));
+    const staying = new Set(found);
+    const leaving = new Set(this.destIds(id).filter((dest) => !staying.has(dest)));
+    if (found.filter((dest) => dest === 0).length > dests.room(staying, leaving)) throw this.noRoom();
+    for (const dest of leaving) dests.remove(dest);
+    // Rows that exist first: they must not be given to the servers that are new.
+    specs.forEach((spec, i) => {
+      if (found[i] !== 0) dests.add(id, spec);
+    });
+    list.replace(specs.map((spec, i) => found[i] || dests.add(id, spec)));
+  }
+
+  private list(id: number): ServiceList {
+    const list = this.lists[id];
+    if (list === undefined) throw new ServiceError('NOT_FOUND', `there is no service ${id}`);
+    return list;
+  }
+
+  private listed(id: number, addr: Ipv4, port: number): number {
+    const dest = this.dests.find(id, addr, port);
+    return (this.dests.flags[dest]! & AVAILABLE) !== 0 ? dest : 0;
+  }
+
+  private member(id: number, addr: Ipv4, port: number): number {
+    const dest = this.listed(id, addr, port);
+    if (dest === 0) throw new ServiceError('NOT_FOUND', 'the service has no such server');
+    return dest;
+  }
+
+  private noRoom(): ServiceError {
+    return new ServiceError('FULL', `no room for more than ${this.dests.capacity} servers`);
+  }
+
+  private findRemoved(proto: number, vip: Ipv4, port: number): number {
+    const { columns } = this;
+    for (let id = 1; id <= columns.capacity; id++) {
+      if (columns.proto[id] === proto && columns.vip[id] === vip && columns.port[id] === port) return id;
+    }
+    return 0;
+  }
+
+  /** A free row, else that of a removed service whose servers nobody holds any more, else 0. */
+  private vacant(): number {
+    const { columns, dests } = this;
+    let removed = 0;
+    for (let id = 1; id <= columns.capacity; id++) {
+      if (columns.proto[id] === 0) return id;
+      if (removed === 0 && columns.flags[id] === 0 && !dests.inUse(id)) removed = id;
+    }
+    if (removed !== 0) {
+      dests.free(removed);
+      columns.clear(removed);
+    }
+    return removed;
+  }
+
+  private rebuildSlots(): void {
+    const { slots, columns } = this;
+    const mask = slots.length - 1;
+    slots.fill(0);
+    for (const id of this.ids()) {
+      let at = slotOf(columns.proto[id]!, columns.vip[id]!, columns.port[id]!) & mask;
+      while (slots[at] !== 0) at = (at + 1) & mask;
+      slots[at] = id;
+    }
+  }
+}
+
+/** @hot */
+function slotOf(proto: number, vip: Ipv4, port: number): number {
+  return finish(mixWord(mixWord(0, vip), (proto << 16) | port), 8);
+}
+
+function isPort(port: number): boolean {
+  return Number.isInteger(port) && port >= 0 && port <= 0xffff;
+}
+
+function checkDest(spec: DestSpec): void {
+  if (!isPort(spec.port)) throw new ServiceError('INVALID', `port ${spec.port} is not in 0..65535`);
+  if (!(Number.isInteger(spec.weight) && spec.weight >= 0 && spec.weight <= MAX_WEIGHT)) {
+    throw new ServiceError('INVALID', `weight ${spec.weight} is not in 0..${MAX_WEIGHT}`);
+  }
+  if ((spec.upper ?? 0) < 0 || (spec.lower ?? 0) < 0) throw new ServiceError('INVALID', 'a threshold is negative');
+}

@@ -1,0 +1,109 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  createScheduler,
+  eligible,
+  type SchedOptions,
+  type Scheduler,
+  type SchedView,
+  schedulers,
+} from '../../lb/sched/index.ts';
+import { contractCases, type MakeScheduler } from './sched.ts';
+
+const SEEDS = [1, 0x2545f491, 0x7fffffff];
+
+/** Every combination of option values, the defaults among them. */
+function combinations(options: Readonly<Record<string, readonly string[]>>): SchedOptions[] {
+  let all: Record<string, string>[] = [{}];
+  for (const [name, values] of Object.entries(options)) {
+    all = all.flatMap((some) => values.map((value) => ({ ...some, [name]: value })));
+  }
+  return all;
+}
+
+for (const factory of schedulers()) {
+  for (const options of combinations(factory.options)) {
+    const title = [factory.name, ...Object.entries(options).map(([name, value]) => `${name}=${value}`)].join(' ');
+    const behaviour = suite(title);
+    for (const { name, run } of contractCases) {
+      behaviour(`${title}: ${name}`, () => {
+        for (const seed of SEEDS) {
+          try {
+            run((view, env) => createScheduler(factory.name, view, options, env), seed);
+          } catch (error) {
+            throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
+          }
+        }
+      });
+    }
+    behaviour.run();
+  }
+}
+
+// Schedulers that break one promise each: the suite has to notice.
+
+const scan = (view: SchedView, from: number, ok: (id: number) => boolean): number => {
+  for (let i = 0; i < view.count; i++) {
+    const id = view.ids[(from + i) % view.count]!;
+    if (ok(id)) return id;
+  }
+  return 0;
+};
+
+const scheduler = (pick: Scheduler['pick'], update = () => {}): Scheduler => ({ name: 'broken', update, pick });
+
+const broken: Readonly<Record<string, MakeScheduler>> = {
+  'ignores the flags': (view) =>
+    scheduler((flow) => scan(view, 0, (id) => view.dests.weight[id]! > 0 && !flow.avoids(id))),
+  'ignores weight 0': (view) =>
+    scheduler((flow) => scan(view, 0, (id) => view.dests.flags[id] === 1 && !flow.avoids(id))),
+  'ignores servers to avoid': (view) =>
+    scheduler(() => scan(view, 0, (id) => view.dests.flags[id] === 1 && view.dests.weight[id]! > 0)),
+  'gives up after the first': (view) =>
+    scheduler((flow) => (view.count > 0 && eligible(view.dests, view.ids[0]!, flow) ? view.ids[0]! : 0)),
+  'remembers removed ids': (view) => {
+    const seen = new Set<number>();
+    return scheduler((flow) => {
+      for (let i = 0; i < view.count; i++) seen.add(view.ids[i]!);
+      for (const id of seen) if (eligible(view.dests, id, flow)) return id;
+      return 0;
+    });
+  },
+  'starts over on update': (view) => {
+    let at = 0;
+    return scheduler(
+      (flow) => scan(view, at++, (id) => eligible(view.dests, id, flow)),
+      () => (at = 0),
+    );
+  },
+  'walks without end': (view) =>
+    scheduler((flow) => {
+      let id = 0;
+      for (let round = 0; round < 40; round++) id = scan(view, 0, (other) => eligible(view.dests, other, flow)) || id;
+      return id;
+    }),
+  allocates: (view) => {
+    const kept: number[][] = [];
+    return scheduler((flow) => {
+      kept[0] = [flow.src, flow.sport];
+      return scan(view, 0, (id) => eligible(view.dests, id, flow));
+    });
+  },
+};
+
+const mutants = suite('contract suite');
+for (const [fault, make] of Object.entries(broken)) {
+  mutants(`a scheduler that ${fault} fails the suite`, () => {
+    const failed = contractCases.filter(({ run }) => {
+      try {
+        run(make, 1);
+        return false;
+      } catch {
+        return true;
+      }
+    });
+    assert.ok(failed.length > 0, 'no case failed');
+    assert.ok(failed.length < contractCases.length, 'every case failed: the fault is not the one meant');
+  });
+}
+mutants.run();
