@@ -1,0 +1,199 @@
+/**
+ * A draft judged as a whole and turned into the model: what no single value can tell, such as a VIP outside the network, two services
+ * on one port, or servers without any weight. Every finding names the line that causes it.
+ */
+import { formatIpv4, formatNetwork, macFromIpv4, networkOf, reservedRole } from './address.ts';
+import type { Draft, DraftLink, DraftService } from './draft.ts';
+import type { ErrorList, Located } from './error.ts';
+import type { Config, Ipv4, LinkConfig, Mac, ServiceConfig } from './model.ts';
+
+/** The model, or null when the draft has errors: those found before or added to draft.errors here. */
+export function buildModel(draft: Draft): Config | null {
+  const { errors, network, services } = draft;
+  const { netmaskMissing, prefixLen } = network;
+  if (!prefixLen && netmaskMissing) errors.add(netmaskMissing.where, netmaskMissing.message, netmaskMissing.hint);
+  if (prefixLen) checkNetwork(draft, prefixLen.value);
+  checkVips(services, errors);
+  for (const service of services) checkDests(draft, service);
+  const links = buildLinks(draft);
+  const built = services.flatMap((service) => buildServices(service, draft));
+  checkNames(built, services, errors);
+  if (!errors.empty || !prefixLen) return null;
+  return {
+    global: draft.global,
+    links,
+    network: {
+      gateway: network.gateway?.value ?? null,
+      prefixLen: prefixLen.value,
+      localAddresses: network.localAddresses.map((local) => local.value),
+    },
+    services: built,
+  };
+}
+
+function vipsOf(draft: Draft): Located<Ipv4>[] {
+  return draft.services.flatMap((service) => (service.vip ? [service.vip] : []));
+}
+
+/** Gateway, VIPs and local addresses share one network; servers may be elsewhere when there is a gateway. */
+function checkNetwork(draft: Draft, prefixLen: number): void {
+  const { errors, network, services } = draft;
+  const vips = vipsOf(draft);
+  const own = [...(network.gateway ? [network.gateway] : []), ...vips, ...network.localAddresses];
+  if (own.length === 0) return;
+  const dests = services.flatMap((service) => service.dests);
+  const home = commonNetwork(
+    own,
+    dests.map((dest) => dest.server.value.ip),
+    prefixLen,
+  );
+  const homeText = formatNetwork(home, prefixLen);
+
+  for (const address of own) {
+    const text = formatIpv4(address.value);
+    const role = reservedRole(address.value, prefixLen);
+    if (networkOf(address.value, prefixLen) !== home) {
+      const hint = 'VIPs, gateway and local addresses share one network: correct the address or the netmask';
+      errors.add(address, `${text} is outside the network ${homeText}`, hint);
+    } else if (role) errors.add(address, `${text} is the ${role} address of ${homeText}`, "write a host's own address");
+    if (address !== network.gateway && address.value === network.gateway?.value) {
+      errors.add(address, `${text} is the gateway`, 'write an address of our own');
+    }
+  }
+  for (const { server } of dests) {
+    const { ip } = server.value;
+    if (networkOf(ip, prefixLen) === home) {
+      const role = reservedRole(ip, prefixLen);
+      if (role)
+        errors.add(server, `${formatIpv4(ip)} is the ${role} address of ${homeText}`, "write a host's own address");
+    } else if (!network.gateway) {
+      const message = `${formatIpv4(ip)} is outside the network ${homeText}, and there is no gateway`;
+      errors.add(server, message, 'add gateway to [network], or correct the address');
+    }
+  }
+}
+
+/**
+ * The network that most addresses agree on, so that the odd one out gets the blame. Servers have a vote, but only for a network that one of
+ * ours is in; a draw goes to the gateway, then to the first VIP.
+ */
+function commonNetwork(own: readonly Located<Ipv4>[], servers: readonly Ipv4[], prefixLen: number): Ipv4 {
+  const votes = new Map<Ipv4, number>();
+  for (const { value } of own) {
+    const network = networkOf(value, prefixLen);
+    votes.set(network, (votes.get(network) ?? 0) + 1);
+  }
+  for (const server of new Set(servers)) {
+    const network = networkOf(server, prefixLen);
+    const count = votes.get(network);
+    if (count !== undefined) votes.set(network, count + 1);
+  }
+  return [...votes].reduce((best, entry) => (entry[1] > best[1] ? entry : best))[0];
+}
+
+/** An address and port belong to one service. */
+function checkVips(services: readonly DraftService[], errors: ErrorList): void {
+  const owner = new Map<string, DraftService>();
+  for (const service of services) {
+    if (!service.vip || !service.ports) continue;
+    for (const port of service.ports.value) {
+      const endpoint = `${formatIpv4(service.vip.value)}:${port}`;
+      const first = owner.get(endpoint);
+      if (first) {
+        const message = `${endpoint} belongs to [${first.where.section}] already (line ${first.where.line})`;
+        errors.add(service.ports, message, 'give it to one of them');
+      } else owner.set(endpoint, service);
+    }
+  }
+}
+
+function checkDests(draft: Draft, service: DraftService): void {
+  const { errors } = draft;
+  const vips = new Set(vipsOf(draft).map((vip) => vip.value));
+  const locals = new Set(draft.network.localAddresses.map((local) => local.value));
+  const firstLine = new Map<string, number>();
+  for (const { server } of service.dests) {
+    const { ip, port } = server.value;
+    const endpoint = `${formatIpv4(ip)}:${port}`;
+    const first = firstLine.get(endpoint);
+    if (first !== undefined) {
+      errors.add(
+        server,
+        `duplicate server ${endpoint}, first in line ${first}`,
+        'keep one, with the sum of the weights',
+      );
+    } else firstLine.set(endpoint, server.line);
+
+    if (vips.has(ip)) {
+      const self = service.vip?.value === ip && service.ports?.value.includes(port);
+      const message = self ? `${endpoint} is the service itself` : `${formatIpv4(ip)} is a VIP`;
+      errors.add(server, message, 'write the address of a real server');
+    } else if (locals.has(ip)) {
+      errors.add(server, `${formatIpv4(ip)} is a local address`, 'write the address of a real server');
+    }
+  }
+  const weightless = service.dests.length > 0 && service.dests.every(({ server }) => server.value.weight === 0);
+  if (service.complete && weightless) {
+    const message = 'no server has a weight: all are 0';
+    errors.add(service.dests[0].server, message, 'give one server at least a weight above 0');
+  }
+}
+
+/** The plain form without [link]: one TAP with everything it can. */
+const PLAIN_LINK = { name: 'tap0', kind: 'tap', device: 'tap0', offload: 'on', mtu: 1500 } as const;
+/** Linux's IFNAMSIZ without the final zero. */
+const INTERFACE_NAME_MAX = 15;
+
+function buildLinks(draft: Draft): LinkConfig[] {
+  const { errors, vipMac } = draft;
+  const firstVip = vipsOf(draft)[0]?.value ?? 0;
+  const macOf = (mac: Located<Mac> | null): Mac => (mac ?? vipMac)?.value ?? macFromIpv4(firstVip);
+  if (draft.links.length === 0) return [{ ...PLAIN_LINK, mac: macOf(null) }];
+
+  for (const link of draft.links.slice(1))
+    errors.add(link.where, 'a second link is not supported yet', 'keep one [link NAME]');
+  return draft.links.map((link) => {
+    checkDevice(link, errors);
+    if (link.mac && vipMac && link.mac.value !== vipMac.value) {
+      const message = `${link.mac.value} is not the mac of [vip], ${vipMac.value} (line ${vipMac.line})`;
+      errors.add(link.mac, message, 'keep one of them');
+    }
+    const { name, kind, device, offload, mtu } = link;
+    return { name, kind, device: device.value, offload, mac: macOf(link.mac), mtu };
+  });
+}
+
+function checkDevice({ kind, device }: DraftLink, errors: ErrorList): void {
+  if (kind !== 'tap' || new RegExp(`^[^\\s/:]{1,${INTERFACE_NAME_MAX}}$`).test(device.value)) return;
+  const hint = `up to ${INTERFACE_NAME_MAX} characters without / : and spaces, as in tap0`;
+  errors.add(device, `'${device.value}' cannot be the name of an interface`, hint);
+}
+
+/** One service of the model per port. */
+function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
+  const { vip, ports, proto, scheduler, hashKey, timeouts, retries } = service;
+  if (!vip || !ports) return [];
+  const dests = service.dests.map(({ name, server }) => ({ name, af: 4 as const, ...server.value }));
+  return ports.value.map((port) => ({
+    name: ports.value.length === 1 ? service.name : `${service.name}:${port}`,
+    af: 4,
+    proto,
+    vip: vip.value,
+    port,
+    mode: service.mode ?? draft.global.mode,
+    scheduler,
+    hashKey,
+    timeouts,
+    retries,
+    dests,
+  }));
+}
+
+/** [service web] with ports 80,81 makes a `web:80`, which [service web:80] may not be as well. */
+function checkNames(built: readonly ServiceConfig[], services: readonly DraftService[], errors: ErrorList): void {
+  const names = built.map((service) => service.name);
+  for (const name of new Set(names.filter((other, i) => names.indexOf(other) !== i))) {
+    const culprit = services.findLast((service) => name === service.name || name.startsWith(`${service.name}:`));
+    if (culprit) errors.add(culprit.where, `two services are called '${name}'`, 'rename one of the sections');
+  }
+}

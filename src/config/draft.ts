@@ -1,0 +1,59 @@
+/**
+ * What a front end has read before it is judged as a whole: values with the places they came from, null where there was none
+ * or a wrong one (already complained about). read.ts makes drafts of lb.conf, fstack.ts fills one up, check.ts turns one into the model.
+ */
+import type { ErrorList, Located, Where } from './error.ts';
+import type { GlobalConfig, HashKey, Ipv4, LinkKind, Mac, Mode, SchedulerName, Timeouts } from './model.ts';
+import type { ServerValue } from './values.ts';
+
+export interface DraftDest {
+  readonly name: string;
+  readonly server: Located<ServerValue>;
+}
+
+export interface DraftService {
+  readonly where: Where;
+  /** The name, to which the port is added when there are several. */
+  readonly name: string;
+  readonly vip: Located<Ipv4> | null;
+  readonly ports: Located<readonly number[]> | null;
+  readonly proto: 'tcp';
+  /** Null takes the mode of [global]. */
+  readonly mode: Mode | null;
+  readonly scheduler: SchedulerName;
+  readonly hashKey: HashKey;
+  readonly timeouts: Timeouts;
+  readonly retries: number;
+  readonly dests: readonly DraftDest[];
+  /** Set when every server could be read: only then the sum of the weights means something. */
+  readonly complete: boolean;
+}
+
+export interface DraftLink {
+  readonly where: Where;
+  readonly name: string;
+  readonly kind: LinkKind;
+  readonly device: Located<string>;
+  readonly offload: 'on' | 'off';
+  readonly mac: Located<Mac> | null;
+  readonly mtu: number;
+}
+
+export interface DraftNetwork {
+  readonly gateway: Located<Ipv4> | null;
+  readonly prefixLen: Located<number> | null;
+  /** Where the netmask ought to stand, when nobody wrote one. */
+  readonly netmaskMissing: { readonly where: Where; readonly message: string; readonly hint: string } | null;
+  readonly localAddresses: readonly Located<Ipv4>[];
+}
+
+export interface Draft {
+  readonly file: string;
+  readonly errors: ErrorList;
+  readonly global: GlobalConfig;
+  readonly links: readonly DraftLink[];
+  readonly network: DraftNetwork;
+  /** [vip] mac: our address on the link of the plain form. */
+  readonly vipMac: Located<Mac> | null;
+  readonly services: readonly DraftService[];
+}

@@ -1,0 +1,111 @@
+/**
+ * The configuration model: what every front end (lb.conf today) loads into and everything else reads.
+ * Plain readonly data without methods, so structuredClone carries it: the supervisor passes it to a worker as workerData.
+ *
+ * How it grows: a member that is fixed to one word today (`af`, `proto`, `mode`) is the discriminant of a union tomorrow. IPv6
+ * adds `af: 6` variants with 4 int32 per address, other forwarding modes add members to `Mode` and variants to `ServiceConfig`.
+ *
+ * IPv4 addresses are int32 in host order (print with formatIpv4), times are milliseconds, ports 0..65535.
+ */
+
+/** An IPv4 address as int32 in host order: 192.168.0.1 is 0xc0a80001 | 0. */
+export type Ipv4 = number;
+
+/** A MAC address in its one spelling: six lower-case hexadecimal pairs joined by colons. */
+export type Mac = string;
+
+/** How packets reach a real server. */
+export type Mode = 'proxy';
+/** Words that name a mode to come: understood, and refused with that explanation. */
+export const PLANNED_MODES = ['fnat', 'dr', 'tun', 'nat', 'snat'] as const;
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export const LINK_KINDS = ['tap', 'memory', 'pcapfile'] as const;
+export type LinkKind = (typeof LINK_KINDS)[number];
+
+export const SCHEDULERS = ['conhash', 'rr'] as const;
+export type SchedulerName = (typeof SCHEDULERS)[number];
+
+export const HASH_KEYS = ['5tuple', 'source'] as const;
+export type HashKey = (typeof HASH_KEYS)[number];
+
+export interface GlobalConfig {
+  /** The mode of services that name none. */
+  readonly mode: Mode;
+  readonly logLevel: LogLevel;
+  /** Path of the unix control socket; null leaves the choice to the program. */
+  readonly controlSocket: string | null;
+  readonly workers: number;
+  /** How long sessions may go on after SIGTERM before they are reset. */
+  readonly drainTimeoutMs: number;
+}
+
+export interface LinkConfig {
+  readonly name: string;
+  readonly kind: LinkKind;
+  /** tap: the interface; pcapfile: the capture to replay; memory: the wire's name. */
+  readonly device: string;
+  /** Checksum and segmentation offload (the virtio-net header) on links that can. */
+  readonly offload: 'on' | 'off';
+  /** Our own address on this link. */
+  readonly mac: Mac;
+  /** Bytes of an IP packet, without the Ethernet header. */
+  readonly mtu: number;
+}
+
+export interface NetworkConfig {
+  readonly gateway: Ipv4 | null;
+  readonly prefixLen: number;
+  /** Source addresses of connections to servers; empty means the VIP. A VIP may be among them. */
+  readonly localAddresses: readonly Ipv4[];
+}
+
+/** Zero means "no limit", except for connectMs, which is at least 1. */
+export interface Timeouts {
+  /** Until a server must have answered the SYN; then the next server is tried. */
+  readonly connectMs: number;
+  /** Longest silence of the client. */
+  readonly clientMs: number;
+  /** Longest silence of the server. */
+  readonly serverMs: number;
+  /** Longest silence once one side has closed its direction. */
+  readonly finMs: number;
+}
+
+/** A real server. */
+export interface DestConfig {
+  readonly name: string;
+  readonly af: 4;
+  readonly ip: Ipv4;
+  readonly port: number;
+  /** Share of the connections, 0..65535; 0 takes no new ones. */
+  readonly weight: number;
+  /** Static neighbour entry; null asks by ARP. */
+  readonly mac: Mac | null;
+}
+
+/** A virtual service: one VIP, one port. */
+export interface ServiceConfig {
+  readonly name: string;
+  readonly af: 4;
+  readonly proto: 'tcp';
+  readonly vip: Ipv4;
+  readonly port: number;
+  readonly mode: Mode;
+  readonly scheduler: SchedulerName;
+  /** What conhash hashes; other schedulers do not look at it. */
+  readonly hashKey: HashKey;
+  readonly timeouts: Timeouts;
+  /** How many further servers are tried when connecting to the chosen one fails. */
+  readonly retries: number;
+  readonly dests: readonly DestConfig[];
+}
+
+export interface Config {
+  readonly global: GlobalConfig;
+  readonly links: readonly LinkConfig[];
+  readonly network: NetworkConfig;
+  readonly services: readonly ServiceConfig[];
+}

@@ -1,0 +1,252 @@
+/**
+ * lb.conf text to a draft: sections and their names, then each section's keys by the schema. What concerns several
+ * sections at once is judged in check.ts.
+ */
+import type { Draft, DraftDest, DraftLink, DraftNetwork, DraftService } from './draft.ts';
+import { ErrorList, type Located, type Where } from './error.ts';
+import { type IniSection, indexIni } from './ini-index.ts';
+import type { Ipv4 } from './model.ts';
+import { nearest } from './nearest.ts';
+import { readSection, type SectionReading, type SectionValues, whereIs } from './read-section.ts';
+import { type Rows, SCHEMA, type SectionKind } from './schema.ts';
+
+const KINDS = Object.keys(SCHEMA) as SectionKind[];
+const NAME = /^[A-Za-z0-9._:-]{1,64}$/;
+
+/** Reads lb.conf. Never throws; errors are collected in the draft. `errors` may be shared with another front end's. */
+export function readLbConf(text: string, file: string, errors = new ErrorList()): Draft {
+  const index = indexIni(text);
+  for (const problem of index.problems) errors.add({ file, ...problem }, problem.message, problem.hint);
+  const end: Where = { file, line: index.lastLine, column: 1, section: '', key: '' };
+  const { byKind, meant } = sortSections(index.sections, file, errors);
+  /** A file without one readable section has one problem, not five. */
+  const readable = byKind.size > 0 || index.problems.length === 0;
+
+  const one = <K extends SectionKind>(kind: K): SectionReading<(typeof SCHEMA)[K]['rows']> | null => {
+    const section = byKind.get(kind)?.[0];
+    return section ? readComplete(file, section, SCHEMA[kind].rows, errors) : null;
+  };
+  const missingSection = (kind: SectionKind, why: string, hint: string): void => {
+    if (readable && !meant.has(kind)) errors.add({ ...end, section: kind }, why, hint);
+  };
+
+  const globals = (one('global') ?? readSection(file, blank('global'), SCHEMA.global.rows, errors)).values;
+  const vip = one('vip');
+  const servers = one('realserver');
+  const services = (byKind.get('service') ?? []).map((section) => readService(file, section, errors));
+  if (vip && servers) services.unshift(plainService(file, vip, servers, errors));
+  else if (vip) missingSection('realserver', 'section is missing', 'add [realserver] with the servers behind [vip]');
+  else if (servers) {
+    checkServers(servers, errors);
+    missingSection('vip', 'section is missing', 'add [vip] with the address that clients connect to');
+  } else if (services.length === 0 && !meant.has('service')) {
+    missingSection('vip', 'section is missing', 'add [vip] and [realserver], or a [service NAME]');
+  }
+
+  return {
+    file,
+    errors,
+    global: {
+      mode: globals.mode?.value ?? 'proxy',
+      logLevel: globals.log_level?.value ?? 'info',
+      controlSocket: globals.control_socket?.value ?? null,
+      workers: globals.workers?.value ?? 1,
+      drainTimeoutMs: globals.drain_timeout?.value ?? 0,
+    },
+    links: (byKind.get('link') ?? []).map((section) => readLink(file, section, errors)),
+    network: readNetwork(file, byKind.get('network')?.[0], readable && !meant.has('network') ? end : null, errors),
+    vipMac: vip?.values.mac ?? null,
+    services,
+  };
+}
+
+/** Sections by kind, complaining about unknown, repeated and badly named ones; `meant` holds the kinds that were mistyped. */
+function sortSections(
+  sections: readonly IniSection[],
+  file: string,
+  errors: ErrorList,
+): { byKind: Map<SectionKind, IniSection[]>; meant: Set<string> } {
+  const byKind = new Map<SectionKind, IniSection[]>();
+  const meant = new Set<string>();
+  for (const section of sections) {
+    const where = whereIs(file, section);
+    for (const line of section.repeatedAt) {
+      errors.add(
+        { ...where, line },
+        `duplicate section, first in line ${section.line}`,
+        'put all its keys in one place',
+      );
+    }
+    const kind = KINDS.find((known) => known === section.kind);
+    if (!kind) {
+      const near = nearest(section.kind, KINDS);
+      if (near) meant.add(near);
+      const known = `known sections: ${KINDS.map(heading).join(', ')}`;
+      errors.add(where, 'unknown section', near ? `did you mean ${heading(near as SectionKind)}?` : known);
+      continue;
+    }
+    if (SCHEMA[kind].named && section.name === '') errors.add(where, 'has no name', `write ${heading(kind)}`);
+    else if (SCHEMA[kind].named && !NAME.test(section.name)) {
+      errors.add(where, `'${section.name}' is not a name`, 'use up to 64 letters, digits and . _ : -');
+    } else if (!SCHEMA[kind].named && section.name !== '') {
+      errors.add(where, 'takes no name', `write [${kind}]`);
+      meant.add(kind);
+      continue;
+    }
+    byKind.set(kind, [...(byKind.get(kind) ?? []), section]);
+  }
+  return { byKind, meant };
+}
+
+function heading(kind: SectionKind): string {
+  return SCHEMA[kind].named ? `[${kind} NAME]` : `[${kind}]`;
+}
+
+/** A section that nobody wrote, to take the defaults from. */
+function blank(kind: SectionKind): IniSection {
+  return { title: kind, kind, name: '', line: 0, column: 0, repeatedAt: [], entries: [] };
+}
+
+/** readSection, with missing keys complained about at once. */
+function readComplete<R extends Rows>(
+  file: string,
+  section: IniSection,
+  rows: R,
+  errors: ErrorList,
+): SectionReading<R> {
+  const reading = readSection(file, section, rows, errors);
+  for (const key of reading.missing) {
+    // The netmask may come from another file; servers are counted by checkServers.
+    if (key !== 'netmask') complainMissing(reading, key, rows, errors);
+  }
+  return reading;
+}
+
+function complainMissing(reading: SectionReading<Rows>, key: string, rows: Rows, errors: ErrorList): void {
+  const example = key === 'count' && reading.servers.size > 0 ? String(reading.servers.size) : rows[key].example;
+  errors.add({ ...reading.where, key }, 'key is missing', `add ${key} = ${example}`);
+}
+
+/** The network as far as lb.conf tells it; `end` is where a missing section is complained about, null not to. */
+function readNetwork(
+  file: string,
+  section: IniSection | undefined,
+  end: Where | null,
+  errors: ErrorList,
+): DraftNetwork {
+  const hint = `add netmask = ${SCHEMA.network.rows.netmask.example}`;
+  if (!section) {
+    const netmaskMissing = end && {
+      where: { ...end, section: 'network' },
+      message: 'section is missing',
+      hint: `add [network] with gateway and netmask`,
+    };
+    return { gateway: null, prefixLen: null, netmaskMissing, localAddresses: [] };
+  }
+  const { where, values, missing } = readSection(file, section, SCHEMA.network.rows, errors);
+  const lacking = missing.includes('netmask');
+  const locals: Located<readonly Ipv4[]> | null = values.local_address;
+  return {
+    gateway: values.gateway,
+    prefixLen: values.netmask,
+    netmaskMissing: lacking ? { where: { ...where, key: 'netmask' }, message: 'key is missing', hint } : null,
+    localAddresses: locals ? locals.value.map((value) => ({ ...locals, value })) : [],
+  };
+}
+
+function readLink(file: string, section: IniSection, errors: ErrorList): DraftLink {
+  const { where, values } = readComplete(file, section, SCHEMA.link.rows, errors);
+  return {
+    where,
+    name: section.name,
+    kind: values.kind?.value ?? 'tap',
+    device: values.device ?? { ...where, value: section.name },
+    offload: values.offload?.value ?? 'on',
+    mac: values.mac,
+    mtu: values.mtu?.value ?? 0,
+  };
+}
+
+type ServiceValues = SectionValues<typeof SCHEMA.service.rows>;
+
+/** What a service says apart from its name, address, ports and servers. Numbers that could not be read are 0; the draft then has errors. */
+function policy(values: ServiceValues): Omit<DraftService, 'where' | 'name' | 'vip' | 'ports' | 'dests' | 'complete'> {
+  return {
+    proto: values.proto?.value ?? 'tcp',
+    mode: values.mode?.value ?? null,
+    scheduler: values.scheduler?.value ?? 'conhash',
+    hashKey: values.hash_key?.value ?? '5tuple',
+    timeouts: {
+      connectMs: values.connect_timeout?.value ?? 0,
+      clientMs: values.client_timeout?.value ?? 0,
+      serverMs: values.server_timeout?.value ?? 0,
+      finMs: values.fin_timeout?.value ?? 0,
+    },
+    retries: values.retries?.value ?? 0,
+  };
+}
+
+function readService(file: string, section: IniSection, errors: ErrorList): DraftService {
+  const reading = readComplete(file, section, SCHEMA.service.rows, errors);
+  const { where, values } = reading;
+  const servers = checkServers(reading, errors);
+  return { where, name: section.name, vip: values.ip, ports: values.ports, ...policy(values), ...servers };
+}
+
+/** The service of [vip] and [realserver], with every default of a [service NAME]. */
+function plainService(
+  file: string,
+  vip: SectionReading<typeof SCHEMA.vip.rows>,
+  servers: SectionReading<typeof SCHEMA.realserver.rows>,
+  errors: ErrorList,
+): DraftService {
+  const { values } = readSection(file, blank('service'), SCHEMA.service.rows, errors);
+  const { where } = vip;
+  return {
+    where,
+    name: 'vip',
+    vip: vip.values.ip,
+    ports: vip.values.ports,
+    ...policy(values),
+    ...checkServers(servers, errors),
+  };
+}
+
+/** server1..serverN against count: the servers in order, and whether all of them are there and readable. */
+function checkServers(
+  reading: SectionReading<typeof SCHEMA.realserver.rows>,
+  errors: ErrorList,
+): { dests: readonly DraftDest[]; complete: boolean } {
+  const { servers } = reading;
+  const { count } = reading.values;
+  const dests: DraftDest[] = [];
+  let complete = count !== null;
+  for (const [number, { server }] of [...servers].sort(([a], [b]) => a - b)) {
+    if (server) dests.push({ name: `server${number}`, server });
+    else complete = false;
+  }
+  if (count) {
+    for (const [from, to] of gaps(count.value, servers)) {
+      const names = from === to ? `server${from} is missing` : `server${from} to server${to} are missing`;
+      errors.add(count, `${names}: count = ${count.value}`, 'add what is missing, or correct count');
+      complete = false;
+    }
+    for (const [number, { where }] of servers) {
+      if (number > count.value)
+        errors.add(where, `is beyond count = ${count.value}`, 'raise count, or remove this server');
+    }
+  }
+  return { dests, complete };
+}
+
+/** The numbers 1..count that are not there, as ranges. */
+function gaps(count: number, servers: ReadonlyMap<number, unknown>): [number, number][] {
+  const found: [number, number][] = [];
+  for (let number = 1; number <= count; number++) {
+    if (servers.has(number)) continue;
+    const last = found.at(-1);
+    if (last && last[1] === number - 1) last[1] = number;
+    else found.push([number, number]);
+  }
+  return found;
+}

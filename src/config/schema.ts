@@ -1,0 +1,369 @@
+/**
+ * Every section and key of lb.conf: its type, unit, default, range and meaning. The reader validates by these rows and
+ * docs/configuration.md is generated from them (scripts/gen-config-docs.ts), so the two cannot disagree.
+ */
+import type { z } from 'zod';
+import { HASH_KEYS, LINK_KINDS, LOG_LEVELS, SCHEDULERS } from './model.ts';
+import type { Value } from './values.ts';
+import * as values from './values.ts';
+
+export interface Row<T = unknown> {
+  /** What kind of value, in words. */
+  readonly type: string;
+  readonly read: Value<T>;
+  readonly unit: string;
+  /** The value of a key left out, as it would be written; null when there is none. */
+  readonly default: string | null;
+  /** What happens without a default when the key is left out; empty when it must be there. */
+  readonly without: string;
+  readonly range: string;
+  /** Whether a new value can take effect without touching established connections, once reloading exists. */
+  readonly reloadable: boolean;
+  readonly example: string;
+  readonly doc: string;
+}
+
+export type Rows = Readonly<Record<string, Row>>;
+
+/** The model's value of a row. */
+export type RowValue<R extends Row> = z.output<R['read']>;
+
+export interface Section {
+  /** Takes a name behind its word, and may appear once per name. */
+  readonly named: boolean;
+  readonly doc: string;
+  readonly rows: Rows;
+}
+
+const DAY_MS = 86_400_000;
+const REQUIRED = { default: null, without: '' } as const;
+
+/** The pseudo-key that stands for server1, server2, ... */
+export const SERVER_N = 'serverN';
+
+const globalRows = {
+  mode: {
+    type: 'word',
+    read: values.mode,
+    unit: '',
+    default: 'proxy',
+    without: '',
+    range: 'proxy',
+    reloadable: false,
+    example: 'proxy',
+    doc: 'How connections reach the servers, for every service that does not say it itself. `proxy` ends the TCP connection of the client here and opens another one to the server. The words `fnat`, `dr`, `tun`, `nat` and `snat` are known and refused as not supported yet.',
+  },
+  log_level: {
+    type: 'word',
+    read: values.oneOf(LOG_LEVELS),
+    unit: '',
+    default: 'info',
+    without: '',
+    range: LOG_LEVELS.join(', '),
+    reloadable: true,
+    example: 'info',
+    doc: 'The least important messages still logged.',
+  },
+  control_socket: {
+    type: 'path',
+    read: values.path,
+    unit: '',
+    default: null,
+    without: 'the program chooses',
+    range: 'a path without `"` `\'` `\\` `#` `;`',
+    reloadable: false,
+    example: '/run/tsvs.sock',
+    doc: 'The unix socket that answers `tsvs stats`, `tsvs sessions`, `tsvs drops` and `tsvs neigh`.',
+  },
+  workers: {
+    type: 'number',
+    read: values.integer(1, 1, 'the number of workers (more are not supported yet)'),
+    unit: 'threads',
+    default: '1',
+    without: '',
+    range: '1',
+    reloadable: false,
+    example: '1',
+    doc: 'How many threads carry packets. One, so far.',
+  },
+  drain_timeout: {
+    type: 'time',
+    read: values.duration(0, DAY_MS),
+    unit: 'ms, s, m, h, d',
+    default: '10s',
+    without: '',
+    range: '0..1d',
+    reloadable: true,
+    example: '10s',
+    doc: 'How long sessions may go on after SIGTERM. What is left then is reset.',
+  },
+} satisfies Rows;
+
+const ip = {
+  type: 'address',
+  read: values.address,
+  unit: '',
+  ...REQUIRED,
+  range: 'an IPv4 host address in the network of [network]',
+  reloadable: true,
+  example: '192.168.100.10',
+  doc: 'The virtual address (VIP) that clients connect to.',
+} satisfies Row;
+
+const ports = {
+  type: 'list of ports',
+  read: values.portList,
+  unit: '',
+  ...REQUIRED,
+  range: '1..65535 each, no port twice',
+  reloadable: true,
+  example: '80,8080',
+  doc: 'The ports clients connect to, separated by commas. Each is a service of its own over the same servers.',
+} satisfies Row;
+
+const ownMac = {
+  type: 'MAC address',
+  read: values.mac,
+  unit: '',
+  default: null,
+  without: '02:00 followed by the four bytes of the first VIP',
+  range: 'not multicast, not zero',
+  reloadable: false,
+  example: '02:00:00:64:00:0a',
+};
+
+const serverRows = {
+  count: {
+    type: 'number',
+    read: values.integer(1, 65535, 'the number of servers'),
+    unit: 'servers',
+    ...REQUIRED,
+    range: '1..65535',
+    reloadable: true,
+    example: '2',
+    doc: 'How many servers follow: server1 to serverN, none missing and none beyond.',
+  },
+  [SERVER_N]: {
+    type: 'server',
+    read: values.server,
+    unit: '',
+    ...REQUIRED,
+    range: '`ip:port:weight:mac`; port 1..65535, weight 0..65535',
+    reloadable: true,
+    example: '192.168.100.11:80:1:00:00:00:00:00:00',
+    doc: 'A real server. The first three colons part the fields, what follows is the MAC address; 00:00:00:00:00:00 asks for it by ARP. A server of weight 2 gets twice the connections of one of weight 1, weight 0 gets no new ones; one server at least needs a weight. An IPv6 address is written in brackets, and refused as not supported yet.',
+  },
+} satisfies Rows;
+
+const linkRows = {
+  kind: {
+    type: 'word',
+    read: values.oneOf(LINK_KINDS),
+    unit: '',
+    default: 'tap',
+    without: '',
+    range: LINK_KINDS.join(', '),
+    reloadable: false,
+    example: 'tap',
+    doc: '`tap` is a Linux TAP interface, `memory` a wire to another stack in the same process, `pcapfile` replays a capture.',
+  },
+  device: {
+    type: 'path',
+    read: values.path,
+    unit: '',
+    default: null,
+    without: 'the name of the link',
+    range: 'tap: at most 15 characters without / and spaces',
+    reloadable: false,
+    example: 'tap0',
+    doc: 'tap: the interface; pcapfile: the file to replay; memory: the name of the wire.',
+  },
+  offload: {
+    type: 'word',
+    read: values.oneOf(['on', 'off']),
+    unit: '',
+    default: 'on',
+    without: '',
+    range: 'on, off',
+    reloadable: false,
+    example: 'on',
+    doc: 'Whether checksums and segmentation are left to the other side of a link that can do them (the virtio-net header of a TAP). `off` puts complete frames of at most `mtu` on the wire.',
+  },
+  mac: { ...ownMac, doc: 'Our own MAC address on this link. With [vip] mac present the two must agree.' },
+  mtu: {
+    type: 'number',
+    read: values.integer(576, 1500, 'an mtu'),
+    unit: 'bytes',
+    default: '1500',
+    without: '',
+    range: '576..1500',
+    reloadable: false,
+    example: '1500',
+    doc: 'The largest IP packet on the link, without the Ethernet header.',
+  },
+} satisfies Rows;
+
+const networkRows = {
+  gateway: {
+    type: 'address',
+    read: values.address,
+    unit: '',
+    default: null,
+    without: 'only the own network is reachable',
+    range: 'an IPv4 host address in the same network as the VIPs',
+    reloadable: true,
+    example: '192.168.100.1',
+    doc: 'The router for every address outside the network.',
+  },
+  netmask: {
+    type: 'netmask',
+    read: values.netmask,
+    unit: '',
+    ...REQUIRED,
+    range: '`255.255.255.0`, `/24` or `24`; 1..32 bits, contiguous',
+    reloadable: false,
+    example: '255.255.255.0',
+    doc: 'Which addresses are neighbours on the link.',
+  },
+  local_address: {
+    type: 'list of addresses',
+    read: values.addressList,
+    unit: '',
+    default: null,
+    without: 'the VIP',
+    range: 'IPv4 host addresses in the network, none twice',
+    reloadable: true,
+    example: '192.168.100.20, 192.168.100.21',
+    doc: 'Where connections to servers leave from, separated by commas.',
+  },
+} satisfies Rows;
+
+const serviceRows = {
+  ip,
+  ports,
+  proto: {
+    type: 'word',
+    read: values.oneOf(['tcp']),
+    unit: '',
+    default: 'tcp',
+    without: '',
+    range: 'tcp',
+    reloadable: false,
+    example: 'tcp',
+    doc: 'The transport protocol of the service.',
+  },
+  mode: {
+    ...globalRows.mode,
+    default: null,
+    without: 'the mode of [global]',
+    doc: 'As in [global], for this service.',
+  },
+  scheduler: {
+    type: 'word',
+    read: values.oneOf(SCHEDULERS),
+    unit: '',
+    default: 'conhash',
+    without: '',
+    range: SCHEDULERS.join(', '),
+    reloadable: true,
+    example: 'rr',
+    doc: 'Who gets the next connection. `conhash` hashes it onto a ring of servers: a server that leaves moves only its own share, and brings it back when it returns. `rr` takes the servers in turn.',
+  },
+  hash_key: {
+    type: 'word',
+    read: values.oneOf(HASH_KEYS),
+    unit: '',
+    default: '5tuple',
+    without: '',
+    range: HASH_KEYS.join(', '),
+    reloadable: true,
+    example: 'source',
+    doc: 'What `conhash` hashes: `5tuple` (protocol, both addresses, both ports) spreads connections, `source` (the address of the client) sends a client to the same server every time.',
+  },
+  connect_timeout: {
+    type: 'time',
+    read: values.duration(1, DAY_MS),
+    unit: 'ms, s, m, h, d',
+    default: '5s',
+    without: '',
+    range: '1ms..1d',
+    reloadable: true,
+    example: '2s',
+    doc: 'How long a server may take to accept a connection before the next one is tried.',
+  },
+  client_timeout: {
+    type: 'time',
+    read: values.duration(0, 7 * DAY_MS),
+    unit: 'ms, s, m, h, d',
+    default: '0',
+    without: '',
+    range: '0..7d; 0 is no limit',
+    reloadable: true,
+    example: '15m',
+    doc: 'How long the client may stay silent before its session is ended.',
+  },
+  server_timeout: {
+    type: 'time',
+    read: values.duration(0, 7 * DAY_MS),
+    unit: 'ms, s, m, h, d',
+    default: '0',
+    without: '',
+    range: '0..7d; 0 is no limit',
+    reloadable: true,
+    example: '15m',
+    doc: 'How long the server may stay silent before the session is ended.',
+  },
+  fin_timeout: {
+    type: 'time',
+    read: values.duration(0, 7 * DAY_MS),
+    unit: 'ms, s, m, h, d',
+    default: '0',
+    without: '',
+    range: '0..7d; 0 is no limit',
+    reloadable: true,
+    example: '2m',
+    doc: 'How long a session may stay silent once one side has closed its direction.',
+  },
+  retries: {
+    type: 'number',
+    read: values.integer(0, 100, 'the number of retries'),
+    unit: 'servers',
+    default: '3',
+    without: '',
+    range: '0..100',
+    reloadable: true,
+    example: '1',
+    doc: 'How many further servers are tried when connecting to the chosen one fails.',
+  },
+  ...serverRows,
+} satisfies Rows;
+
+const vipRows = {
+  ip,
+  ports,
+  mac: { ...ownMac, doc: 'Our own MAC address, with which ARP requests for the VIP are answered.' },
+} satisfies Rows;
+
+/** In the order of the generated page. */
+export const SCHEMA = {
+  global: { named: false, doc: 'The program as a whole. May be left out.', rows: globalRows },
+  vip: {
+    named: false,
+    doc: 'The virtual address of the plain form: one VIP, every port of it a service over the servers of [realserver], scheduled by `conhash` over the 5-tuple. With several ports the services are called `vip:80`, `vip:8080`; a single one is called `vip`.',
+    rows: vipRows,
+  },
+  realserver: { named: false, doc: 'The servers behind [vip]. The two sections need each other.', rows: serverRows },
+  network: { named: false, doc: 'The network that the link is in.', rows: networkRows },
+  link: {
+    named: true,
+    doc: 'What packets come and go by. Without this section it is the TAP interface tap0 with offloads. One link, so far.',
+    rows: linkRows,
+  },
+  service: {
+    named: true,
+    doc: 'A service with its own servers, beside or instead of [vip] and [realserver]. As many as needed; an address and port belong to one service only. With several ports the services are called `NAME:PORT`, with one `NAME`.',
+    rows: serviceRows,
+  },
+} as const satisfies Readonly<Record<string, Section>>;
+
+export type SectionKind = keyof typeof SCHEMA;

@@ -1,0 +1,206 @@
+/**
+ * The kinds of value a configuration file holds, each a zod type from text to its form in the model. A failed value explains itself;
+ * an issue may carry `params.hint` with what would be right, otherwise the schema row's range is shown. Used by schema.ts.
+ */
+import { isIPv6 } from 'node:net';
+import { z } from 'zod';
+import { isGroupMac, notAHost, parseIpv4, parseMac, prefixLenOf } from './address.ts';
+import { type Ipv4, type Mac, type Mode, PLANNED_MODES } from './model.ts';
+import { nearest } from './nearest.ts';
+
+export type Value<T> = z.ZodType<T, string>;
+
+/** A server as a file names it; its section supplies the name. */
+export interface ServerValue {
+  readonly ip: Ipv4;
+  readonly port: number;
+  readonly weight: number;
+  readonly mac: Mac | null;
+}
+
+/** Complains about the text being read; the first sentence part names what is wrong, the hint what would be right. */
+type Fail = (message: string, hint?: string) => void;
+
+/** A zod type out of a reader that may complain several times. */
+function value<T>(read: (text: string, fail: Fail) => T): Value<T> {
+  return z.string().transform((text, ctx) => {
+    let failed = false;
+    const result = read(text, (message, hint) => {
+      failed = true;
+      ctx.addIssue({ code: 'custom', message, params: hint === undefined ? {} : { hint } });
+    });
+    return failed ? z.NEVER : result;
+  });
+}
+
+const FULL_WIDTH = /[\u3000-\u303f\uff00-\uffef]/;
+const ASCII_HINT = 'use ASCII characters: . : , and not their full-width forms';
+
+function readInteger(text: string, low: number, high: number, what: string, fail: Fail): number {
+  const hint = `${what} is ${low}..${high}`;
+  if (!/^-?\d+$/.test(text)) fail(`'${text}' is not a whole number`, FULL_WIDTH.test(text) ? ASCII_HINT : hint);
+  else if (Number(text) > high) fail(`${text} is too large`, hint);
+  else if (Number(text) < low) fail(`${text} is too small`, hint);
+  return Number(text);
+}
+
+/** A whole number in decimal; `what` is the subject of the message about its range. */
+export function integer(low: number, high: number, what: string): Value<number> {
+  return value((text, fail) => readInteger(text, low, high, what, fail));
+}
+
+/** One of a few words. */
+export function oneOf<const W extends readonly string[]>(words: W): Value<W[number]> {
+  const unknown = (word: unknown): string => {
+    const near = nearest(String(word), words);
+    return near ? `did you mean '${near}'?` : `write ${words.join(', ').replace(/, ([^,]*)$/, ' or $1')}`;
+  };
+  return value((text, fail) => {
+    const word = z.enum(words).safeParse(text);
+    if (!word.success) fail(`'${text}' is unknown`, unknown(text));
+    return word.data as W[number];
+  });
+}
+
+export const mode: Value<Mode> = value((text, fail) => {
+  const words = ['proxy', ...PLANNED_MODES];
+  if ((PLANNED_MODES as readonly string[]).includes(text)) fail(`mode '${text}' is not supported yet`, 'write proxy');
+  else if (text !== 'proxy') {
+    const near = nearest(text, words);
+    fail(`'${text}' is unknown`, near ? `did you mean '${near}'?` : 'write proxy');
+  }
+  return 'proxy';
+});
+
+function readAddress(text: string, fail: Fail): Ipv4 {
+  const address = parseIpv4(text);
+  if (address !== null) {
+    const why = notAHost(address);
+    if (why) fail(`${text} ${why}`, "write a host's own address");
+    return address;
+  }
+  if (isIPv6(text.replace(/^\[(.*)\]$/, '$1')))
+    fail(`${text} is an IPv6 address: not supported yet`, 'write an IPv4 address');
+  else if (FULL_WIDTH.test(text)) fail(`'${text}' is not an IPv4 address`, ASCII_HINT);
+  else
+    fail(`'${text}' is not an IPv4 address`, 'write four numbers 0..255 without leading zeros, as in 192.168.100.10');
+  return 0;
+}
+
+/** The address of one host. */
+export const address: Value<Ipv4> = value(readAddress);
+
+/** The parts of a comma-separated list; an empty part is complained about. */
+function readList<T>(text: string, fail: Fail, read: (part: string, fail: Fail) => T): T[] {
+  const items: T[] = [];
+  for (const part of text.split(',').map((item) => item.trim())) {
+    if (part === '') {
+      fail('has an empty entry in its list', 'write one value between two commas');
+      continue;
+    }
+    let failed = false;
+    const item = read(part, (message, hint) => {
+      failed = true;
+      fail(message, hint);
+    });
+    if (failed) continue;
+    if (items.includes(item)) fail(`${part} appears twice`, 'name it once');
+    else items.push(item);
+  }
+  return items;
+}
+
+export const addressList: Value<readonly Ipv4[]> = value((text, fail) => readList(text, fail, readAddress));
+
+const readPort = (text: string, fail: Fail): number => readInteger(text, 1, 65535, 'a port', fail);
+
+export const portList: Value<readonly number[]> = value((text, fail) => readList(text, fail, readPort));
+
+/** 255.255.255.0, /24 or 24, as a prefix length. */
+export const netmask: Value<number> = value((text, fail) => {
+  if (/^\/?\d+$/.test(text)) return readInteger(text.replace('/', ''), 1, 32, 'a prefix length', fail);
+  const mask = parseIpv4(text);
+  const prefixLen = mask === null ? 0 : prefixLenOf(mask);
+  if (mask === null) fail(`'${text}' is not a netmask`, 'write 255.255.255.0 or /24');
+  else if (prefixLen < 0) fail(`${text} is not contiguous: its one bits must all come first`, 'as in 255.255.255.0');
+  else if (prefixLen === 0) fail(`${text} covers every address`, 'write 128.0.0.0 or longer, as in 255.255.255.0');
+  return prefixLen;
+});
+
+const MAC_HINT = 'write six pairs of hexadecimal digits, as in 02:00:00:64:00:0a';
+
+/** The address of one station; all zeros is returned as written, for the caller to give it a meaning. */
+function readMac(text: string, fail: Fail): Mac {
+  const mac = parseMac(text);
+  if (mac === null) fail(`'${text}' is not a MAC address`, FULL_WIDTH.test(text) ? ASCII_HINT : MAC_HINT);
+  else if (isGroupMac(mac))
+    fail(`${text} is a multicast MAC address`, 'its first byte must be even, as in 02:00:00:64:00:0a');
+  return mac ?? '';
+}
+
+const ZERO_MAC = '00:00:00:00:00:00';
+
+/** A MAC address of our own. */
+export const mac: Value<Mac> = value((text, fail) => {
+  const own = readMac(text, fail);
+  if (own === ZERO_MAC) fail(`${text} is no address of our own`, 'write one, or leave the key out to have one made');
+  return own;
+});
+
+const SERVER_HINT = `write ip:port:weight:mac, as in 192.168.100.11:80:1:${ZERO_MAC}`;
+
+/** `ip:port:weight:mac`: the first three colons outside [brackets] part it, the rest is the MAC. */
+export const server: Value<ServerValue> = value((text, fail) => {
+  const parts = /^(\[[^\]]*\]|[^:]*):([^:]*):([^:]*):(.*)$/
+    .exec(text)
+    ?.slice(1)
+    .map((part) => part.trim());
+  if (!parts) {
+    const short = isIPv6(text.split('%')[0]);
+    fail(`'${text}' is not a server`, short ? 'put an IPv6 address in [brackets]' : SERVER_HINT);
+    return { ip: 0, port: 0, weight: 0, mac: null };
+  }
+  const ip = readAddress(parts[0], fail);
+  const port = readPort(parts[1], fail);
+  const weight = readInteger(parts[2], 0, 65535, 'a weight', fail);
+  const mac = readMac(parts[3], fail);
+  return { ip, port, weight, mac: mac === ZERO_MAC ? null : mac };
+});
+
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** A time span with its unit, in milliseconds: 500ms, 5s, 2m, 1h, 7d; a bare 0 needs no unit. */
+export function duration(lowMs: number, highMs: number): Value<number> {
+  return value((text, fail) => {
+    const hint = `a time is ${formatDuration(lowMs)}..${formatDuration(highMs)}`;
+    const match = /^(\d+)(ms|s|m|h|d)?$/.exec(text);
+    if (!match) {
+      fail(`'${text}' is not a time`, 'write a whole number and its unit, as in 500ms, 5s, 2m, 1h');
+      return 0;
+    }
+    const [, digits, unit] = match;
+    if (!unit && Number(digits) !== 0) {
+      fail(`'${text}' has no unit`, `write ${digits}s or ${digits}ms`);
+      return 0;
+    }
+    const ms = Number(digits) * (UNIT_MS[unit] ?? 1);
+    if (ms > highMs) fail(`${text} is too long`, hint);
+    else if (ms < lowMs) fail(`${text} is too short`, hint);
+    return ms;
+  });
+}
+
+/** The shortest spelling of a time span: the largest unit that divides it. */
+export function formatDuration(ms: number): string {
+  if (ms === 0) return '0';
+  const unit = ['d', 'h', 'm', 's'].find((name) => ms % UNIT_MS[name] === 0) ?? 'ms';
+  return `${ms / UNIT_MS[unit]}${unit}`;
+}
+
+/** A file or device name. Characters that INI gives a meaning cannot be part of it. */
+export const path: Value<string> = value((text, fail) => {
+  const bad = /["'\\#;\ufffd]/.exec(text);
+  if (bad)
+    fail(`'${text}' contains ${bad[0] === '\ufffd' ? 'bytes that are not UTF-8' : bad[0]}`, 'choose a plain name');
+  return text;
+});
