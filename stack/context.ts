@@ -94,6 +94,28 @@ export class Context {
     this.finish(f, FATE_SENT);
   }
 
+  /**
+   * A frame that a device took in and had to drop before `rx` could hand it over: counted as received and dropped.
+   * `f` is 0 when it never had a slot.
+   */
+  refuse(f: FrameId, reason: number): void {
+    this.fate[FATE_RECEIVED]! += 1;
+    if (f !== 0) {
+      this.settle(f, DROP | reason);
+      return;
+    }
+    this.fate[FATE_DROPPED]! += 1;
+    this.drops[reason]! += 1;
+  }
+
+  /**
+   * For devices that hold received frames back: of `taken` frames that came in, `given` are handed to netif now, which
+   * counts those itself. The difference is counted here, so that frames held in a device obey the law above.
+   */
+  intake(taken: number, given: number): void {
+    this.fate[FATE_RECEIVED]! += taken - given;
+  }
+
   /** Takes another reference to a payload frame. */
   retain(f: FrameId): void {
     this.pool.refs[f]! += 1;

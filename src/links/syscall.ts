@@ -1,0 +1,147 @@
+/**
+ * The few system calls the links need, through koffi. Every pointer is a plain number (user addresses stay below 2^47),
+ * so a call passes integers only and allocates nothing. The library is loaded when the first link that needs it is opened:
+ * programs that use none run on systems where it cannot load.
+ *
+ * Results are those of the C functions: -1 means failure and `errno()` says which, if asked before any other call.
+ * Lengths are declared `int`: no transfer here comes near 2 GB, and koffi converts an int faster than an int64.
+ */
+import { createRequire } from 'node:module';
+
+type Koffi = typeof import('koffi');
+
+export interface Syscalls {
+  readonly open: (path: string, flags: number) => number;
+  readonly close: (fd: number) => number;
+  readonly read: (fd: number, address: number, length: number) => number;
+  readonly write: (fd: number, address: number, length: number) => number;
+  /** `iov`: address of `count` pairs of 64-bit words {address, length}. */
+  readonly readv: (fd: number, iov: number, count: number) => number;
+  readonly writev: (fd: number, iov: number, count: number) => number;
+  /** `arg`: a value or an address, as the request demands. */
+  readonly ioctl: (fd: number, request: number, arg: number) => number;
+  readonly socket: (domain: number, type: number, protocol: number) => number;
+  /** `fds`: address of `count` struct pollfd {int32 fd, int16 events, int16 revents}. Blocks the thread for up to `ms`. */
+  readonly poll: (fds: number, count: number, ms: number) => number;
+  readonly eventfd: (initial: number, flags: number) => number;
+  /** Returns the address, or -1. */
+  readonly mmap: (address: number, length: number, prot: number, flags: number, fd: number, offset: number) => number;
+  readonly munmap: (address: number, length: number) => number;
+  /** Error number of the last failed call of this thread. */
+  readonly errno: () => number;
+  /** Where the first byte of `bytes` lies in memory. The caller keeps the array alive while the system uses the address. */
+  readonly addressOf: (bytes: Uint8Array) => number;
+}
+
+export const O_RDWR = 2;
+export const O_NONBLOCK = 0x800;
+export const O_CLOEXEC = 0x80000;
+export const POLLIN = 1;
+export const EFD_NONBLOCK = O_NONBLOCK;
+export const EFD_CLOEXEC = O_CLOEXEC;
+
+export const EPERM = 1;
+export const ENOENT = 2;
+export const EINTR = 4;
+export const EIO = 5;
+export const ENXIO = 6;
+export const EAGAIN = 11;
+export const EACCES = 13;
+export const EBUSY = 16;
+export const ENODEV = 19;
+export const EINVAL = 22;
+export const EBADFD = 77;
+export const ENETDOWN = 100;
+
+/** A link could not be opened, or a system call it depends on failed. `code` is the errno name, or a name of our own. */
+export class LinkError extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.name = 'LinkError';
+    this.code = code;
+  }
+}
+
+let loaded: Syscalls | null = null;
+let names: Map<number, string> | null = null;
+
+/** Loads the library at the first call. Throws a LinkError `NO_KOFFI` or `NOT_LINUX` where that cannot work. */
+export function syscalls(): Syscalls {
+  if (loaded !== null) return loaded;
+  if (process.platform !== 'linux') {
+    throw new LinkError(
+      'NOT_LINUX',
+      `this link needs Linux; here is ${process.platform}. Links that work anywhere: memory, pcapfile`,
+    );
+  }
+  let koffi: Koffi;
+  try {
+    koffi = createRequire(import.meta.url)('koffi') as Koffi;
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
+    throw new LinkError(
+      'NO_KOFFI',
+      `this link needs the package koffi, which does not load (${why}): run npm install on this machine`,
+    );
+  }
+  names = new Map();
+  for (const [name, number] of Object.entries(koffi.os.errno)) {
+    // Some numbers have two names; the shorter ones (EAGAIN) are those of the manual pages.
+    const known = names.get(number);
+    if (known === undefined || name.length < known.length) names.set(number, name);
+  }
+  loaded = declare(koffi);
+  return loaded;
+}
+
+function declare(koffi: Koffi): Syscalls {
+  const libc = koffi.load(null);
+  const f = <T>(name: string, result: string, args: string[]): T => libc.func(name, result, args) as unknown as T;
+  return {
+    open: f('open', 'int', ['str', 'int']),
+    close: f('close', 'int', ['int']),
+    read: f('read', 'int', ['int', 'uint64', 'uint64']),
+    write: f('write', 'int', ['int', 'uint64', 'uint64']),
+    readv: f('readv', 'int', ['int', 'uint64', 'int']),
+    writev: f('writev', 'int', ['int', 'uint64', 'int']),
+    ioctl: f('ioctl', 'int', ['int', 'uint64', 'uint64']),
+    socket: f('socket', 'int', ['int', 'int', 'int']),
+    poll: f('poll', 'int', ['uint64', 'uint64', 'int']),
+    eventfd: f('eventfd', 'int', ['uint32', 'int']),
+    mmap: f('mmap', 'int64', ['uint64', 'uint64', 'int', 'int', 'int', 'int64']),
+    munmap: f('munmap', 'int', ['uint64', 'uint64']),
+    errno: () => koffi.errno(),
+    addressOf: (bytes) => Number(koffi.address(bytes)),
+  };
+}
+
+/** `EAGAIN` for 11; the bare number where the system has no name for it. */
+export const errnoName = (errno: number): string => names?.get(errno) ?? `errno ${errno}`;
+
+/**
+ * Memory that system calls read and write: zeroed, never moved, with its address. The object must be kept for as long as
+ * the address is in use.
+ */
+export class NativeBytes {
+  readonly u8: Uint8Array;
+  readonly u16: Uint16Array;
+  readonly i32: Int32Array;
+  readonly address: number;
+
+  constructor(sys: Syscalls, length: number) {
+    // A SharedArrayBuffer lies outside of the garbage collected heap from the first byte on.
+    const memory = new SharedArrayBuffer((length + 7) & ~7);
+    this.u8 = new Uint8Array(memory);
+    this.u16 = new Uint16Array(memory);
+    this.i32 = new Int32Array(memory);
+    this.address = sys.addressOf(this.u8);
+  }
+
+  /** Stores a 64-bit word, an address or a length below 2^53, at byte `offset` (a multiple of 4). */
+  set64(offset: number, value: number): void {
+    this.i32[offset >> 2] = value | 0;
+    this.i32[(offset >> 2) + 1] = (value / 4294967296) | 0;
+  }
+}
