@@ -46,10 +46,17 @@ export class ErrorList {
   }
 }
 
+const LONGEST = 60;
+
+/** Text from a file as messages show it: what is too long for a line of output is cut. */
+export function clip(text: string): string {
+  return text.length > LONGEST ? `${text.slice(0, LONGEST - 3)}...` : text;
+}
+
 /** `lb.conf:12: [vip] prots: unknown key; did you mean 'ports'?` */
 export function formatError(error: CfgError): string {
   const place = error.line > 0 ? `${error.file}:${error.line}` : error.file;
-  const name = [error.section && `[${error.section}]`, error.key].filter(Boolean).join(' ');
+  const name = [error.section && `[${clip(error.section)}]`, clip(error.key)].filter(Boolean).join(' ');
   const subject = name ? `${place}: ${name}` : place;
   return `${subject}: ${error.message}${error.hint ? `; ${error.hint}` : ''}`;
 }

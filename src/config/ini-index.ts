@@ -8,6 +8,7 @@
  * with U+FFFD in it: harmless in a comment, refused by whoever validates the value elsewhere.
  */
 import ini from 'ini';
+import { clip } from './error.ts';
 
 export interface IniEntry {
   readonly key: string;
@@ -83,7 +84,7 @@ export function indexIni(source: string): IniIndex {
       section = null;
       skipping = title === null;
       if (title === null) {
-        complain('', `'${text}' is not a section`, 'write [name] on a line of its own');
+        complain('', `'${clip(text)}' is not a section`, 'write [name] on a line of its own');
         continue;
       }
       section = sections.get(title) ?? null;

@@ -3,7 +3,7 @@
  * sections at once is judged in check.ts.
  */
 import type { Draft, DraftDest, DraftLink, DraftNetwork, DraftService } from './draft.ts';
-import { ErrorList, type Located, type Where } from './error.ts';
+import { clip, ErrorList, type Located, type Where } from './error.ts';
 import { type IniSection, indexIni } from './ini-index.ts';
 import type { Ipv4 } from './model.ts';
 import { nearest } from './nearest.ts';
@@ -18,7 +18,7 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
   const index = indexIni(text);
   for (const problem of index.problems) errors.add({ file, ...problem }, problem.message, problem.hint);
   const end: Where = { file, line: index.lastLine, column: 1, section: '', key: '' };
-  const { byKind, meant } = sortSections(index.sections, file, errors);
+  const byKind = sortSections(index.sections, file, errors);
   /** A file without one readable section has one problem, not five. */
   const readable = byKind.size > 0 || index.problems.length === 0;
 
@@ -26,8 +26,8 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
     const section = byKind.get(kind)?.[0];
     return section ? readComplete(file, section, SCHEMA[kind].rows, errors) : null;
   };
-  const missingSection = (kind: SectionKind, why: string, hint: string): void => {
-    if (readable && !meant.has(kind)) errors.add({ ...end, section: kind }, why, hint);
+  const missingSection = (kind: SectionKind, hint: string): void => {
+    if (readable) errors.add({ ...end, section: kind }, 'section is missing', hint);
   };
 
   const globals = (one('global') ?? readSection(file, blank('global'), SCHEMA.global.rows, errors)).values;
@@ -35,12 +35,12 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
   const servers = one('realserver');
   const services = (byKind.get('service') ?? []).map((section) => readService(file, section, errors));
   if (vip && servers) services.unshift(plainService(file, vip, servers, errors));
-  else if (vip) missingSection('realserver', 'section is missing', 'add [realserver] with the servers behind [vip]');
+  else if (vip) missingSection('realserver', 'add [realserver] with the servers behind [vip]');
   else if (servers) {
     checkServers(servers, errors);
-    missingSection('vip', 'section is missing', 'add [vip] with the address that clients connect to');
-  } else if (services.length === 0 && !meant.has('service')) {
-    missingSection('vip', 'section is missing', 'add [vip] and [realserver], or a [service NAME]');
+    missingSection('vip', 'add [vip] with the address that clients connect to');
+  } else if (services.length === 0) {
+    missingSection('vip', 'add [vip] and [realserver], or a [service NAME]');
   }
 
   return {
@@ -54,20 +54,22 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
       drainTimeoutMs: globals.drain_timeout?.value ?? 0,
     },
     links: (byKind.get('link') ?? []).map((section) => readLink(file, section, errors)),
-    network: readNetwork(file, byKind.get('network')?.[0], readable && !meant.has('network') ? end : null, errors),
+    network: readNetwork(file, byKind.get('network')?.[0], readable ? end : null, errors),
     vipMac: vip?.values.mac ?? null,
     services,
   };
 }
 
-/** Sections by kind, complaining about unknown, repeated and badly named ones; `meant` holds the kinds that were mistyped. */
+/**
+ * Sections by kind, complaining about unknown, repeated and badly named ones. A mistyped section counts as the kind it resembles, so
+ * that what is wrong inside it is listed too and nothing is called missing because of it.
+ */
 function sortSections(
   sections: readonly IniSection[],
   file: string,
   errors: ErrorList,
-): { byKind: Map<SectionKind, IniSection[]>; meant: Set<string> } {
+): Map<SectionKind, IniSection[]> {
   const byKind = new Map<SectionKind, IniSection[]>();
-  const meant = new Set<string>();
   for (const section of sections) {
     const where = whereIs(file, section);
     for (const line of section.repeatedAt) {
@@ -77,25 +79,21 @@ function sortSections(
         'put all its keys in one place',
       );
     }
-    const kind = KINDS.find((known) => known === section.kind);
-    if (!kind) {
-      const near = nearest(section.kind, KINDS);
-      if (near) meant.add(near);
-      const known = `known sections: ${KINDS.map(heading).join(', ')}`;
-      errors.add(where, 'unknown section', near ? `did you mean ${heading(near as SectionKind)}?` : known);
-      continue;
+    const exact = KINDS.find((known) => known === section.kind);
+    const kind = exact ?? (nearest(section.kind, KINDS) as SectionKind | null);
+    if (!exact) {
+      const hint = kind ? `did you mean ${heading(kind)}?` : `known sections: ${KINDS.map(heading).join(', ')}`;
+      errors.add(where, 'unknown section', hint);
+    } else if (SCHEMA[exact].named && section.name === '') {
+      errors.add(where, 'has no name', `write ${heading(exact)}`);
+    } else if (SCHEMA[exact].named && !NAME.test(section.name)) {
+      errors.add(where, `'${clip(section.name)}' is not a name`, 'use up to 64 letters, digits and . _ : -');
+    } else if (!SCHEMA[exact].named && section.name !== '') {
+      errors.add(where, 'takes no name', `write ${heading(exact)}`);
     }
-    if (SCHEMA[kind].named && section.name === '') errors.add(where, 'has no name', `write ${heading(kind)}`);
-    else if (SCHEMA[kind].named && !NAME.test(section.name)) {
-      errors.add(where, `'${section.name}' is not a name`, 'use up to 64 letters, digits and . _ : -');
-    } else if (!SCHEMA[kind].named && section.name !== '') {
-      errors.add(where, 'takes no name', `write [${kind}]`);
-      meant.add(kind);
-      continue;
-    }
-    byKind.set(kind, [...(byKind.get(kind) ?? []), section]);
+    if (kind) byKind.set(kind, [...(byKind.get(kind) ?? []), section]);
   }
-  return { byKind, meant };
+  return byKind;
 }
 
 function heading(kind: SectionKind): string {
@@ -227,8 +225,9 @@ function checkServers(
   }
   if (count) {
     for (const [from, to] of gaps(count.value, servers)) {
-      const names = from === to ? `server${from} is missing` : `server${from} to server${to} are missing`;
-      errors.add(count, `${names}: count = ${count.value}`, 'add what is missing, or correct count');
+      const key = from === to ? `server${from}` : `server${from} to server${to}`;
+      const asked = count.value === 1 ? 'server1' : `server1 to server${count.value}`;
+      errors.add({ ...count, key }, 'key is missing', `count = ${count.value} asks for ${asked}`);
       complete = false;
     }
     for (const [number, { where }] of servers) {

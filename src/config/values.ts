@@ -5,6 +5,7 @@
 import { isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { isGroupMac, notAHost, parseIpv4, parseMac, prefixLenOf } from './address.ts';
+import { clip } from './error.ts';
 import { type Ipv4, type Mac, type Mode, PLANNED_MODES } from './model.ts';
 import { nearest } from './nearest.ts';
 
@@ -37,9 +38,9 @@ const FULL_WIDTH = /[\u3000-\u303f\uff00-\uffef]/;
 const ASCII_HINT = 'use ASCII characters: . : , and not their full-width forms';
 
 function readInteger(text: string, low: number, high: number, what: string, fail: Fail): number {
-  const hint = `${what} is ${low}..${high}`;
-  if (!/^-?\d+$/.test(text)) fail(`'${text}' is not a whole number`, FULL_WIDTH.test(text) ? ASCII_HINT : hint);
-  else if (Number(text) > high) fail(`${text} is too large`, hint);
+  const hint = `${what} is ${low === high ? low : `${low}..${high}`}`;
+  if (!/^-?\d+$/.test(text)) fail(`'${clip(text)}' is not a whole number`, FULL_WIDTH.test(text) ? ASCII_HINT : hint);
+  else if (Number(text) > high) fail(`${clip(text)} is too large`, hint);
   else if (Number(text) < low) fail(`${text} is too small`, hint);
   return Number(text);
 }
@@ -57,17 +58,17 @@ export function oneOf<const W extends readonly string[]>(words: W): Value<W[numb
   };
   return value((text, fail) => {
     const word = z.enum(words).safeParse(text);
-    if (!word.success) fail(`'${text}' is unknown`, unknown(text));
+    if (!word.success) fail(`'${clip(text)}' is unknown`, unknown(text));
     return word.data as W[number];
   });
 }
 
 export const mode: Value<Mode> = value((text, fail) => {
   const words = ['proxy', ...PLANNED_MODES];
-  if ((PLANNED_MODES as readonly string[]).includes(text)) fail(`mode '${text}' is not supported yet`, 'write proxy');
+  if ((PLANNED_MODES as readonly string[]).includes(text)) fail(`'${text}' is not supported yet`, 'write proxy');
   else if (text !== 'proxy') {
     const near = nearest(text, words);
-    fail(`'${text}' is unknown`, near ? `did you mean '${near}'?` : 'write proxy');
+    fail(`'${clip(text)}' is unknown`, near ? `did you mean '${near}'?` : 'write proxy');
   }
   return 'proxy';
 });
@@ -81,9 +82,12 @@ function readAddress(text: string, fail: Fail): Ipv4 {
   }
   if (isIPv6(text.replace(/^\[(.*)\]$/, '$1')))
     fail(`${text} is an IPv6 address: not supported yet`, 'write an IPv4 address');
-  else if (FULL_WIDTH.test(text)) fail(`'${text}' is not an IPv4 address`, ASCII_HINT);
+  else if (FULL_WIDTH.test(text)) fail(`'${clip(text)}' is not an IPv4 address`, ASCII_HINT);
   else
-    fail(`'${text}' is not an IPv4 address`, 'write four numbers 0..255 without leading zeros, as in 192.168.100.10');
+    fail(
+      `'${clip(text)}' is not an IPv4 address`,
+      'write four numbers 0..255 without leading zeros, as in 192.168.100.10',
+    );
   return 0;
 }
 
@@ -121,7 +125,7 @@ export const netmask: Value<number> = value((text, fail) => {
   if (/^\/?\d+$/.test(text)) return readInteger(text.replace('/', ''), 1, 32, 'a prefix length', fail);
   const mask = parseIpv4(text);
   const prefixLen = mask === null ? 0 : prefixLenOf(mask);
-  if (mask === null) fail(`'${text}' is not a netmask`, 'write 255.255.255.0 or /24');
+  if (mask === null) fail(`'${clip(text)}' is not a netmask`, 'write 255.255.255.0 or /24');
   else if (prefixLen < 0) fail(`${text} is not contiguous: its one bits must all come first`, 'as in 255.255.255.0');
   else if (prefixLen === 0) fail(`${text} covers every address`, 'write 128.0.0.0 or longer, as in 255.255.255.0');
   return prefixLen;
@@ -132,7 +136,7 @@ const MAC_HINT = 'write six pairs of hexadecimal digits, as in 02:00:00:64:00:0a
 /** The address of one station; all zeros is returned as written, for the caller to give it a meaning. */
 function readMac(text: string, fail: Fail): Mac {
   const mac = parseMac(text);
-  if (mac === null) fail(`'${text}' is not a MAC address`, FULL_WIDTH.test(text) ? ASCII_HINT : MAC_HINT);
+  if (mac === null) fail(`'${clip(text)}' is not a MAC address`, FULL_WIDTH.test(text) ? ASCII_HINT : MAC_HINT);
   else if (isGroupMac(mac))
     fail(`${text} is a multicast MAC address`, 'its first byte must be even, as in 02:00:00:64:00:0a');
   return mac ?? '';
@@ -157,7 +161,7 @@ export const server: Value<ServerValue> = value((text, fail) => {
     .map((part) => part.trim());
   if (!parts) {
     const short = isIPv6(text.split('%')[0]);
-    fail(`'${text}' is not a server`, short ? 'put an IPv6 address in [brackets]' : SERVER_HINT);
+    fail(`'${clip(text)}' is not a server`, short ? 'put an IPv6 address in [brackets]' : SERVER_HINT);
     return { ip: 0, port: 0, weight: 0, mac: null };
   }
   const ip = readAddress(parts[0], fail);
@@ -175,16 +179,16 @@ export function duration(lowMs: number, highMs: number): Value<number> {
     const hint = `a time is ${formatDuration(lowMs)}..${formatDuration(highMs)}`;
     const match = /^(\d+)(ms|s|m|h|d)?$/.exec(text);
     if (!match) {
-      fail(`'${text}' is not a time`, 'write a whole number and its unit, as in 500ms, 5s, 2m, 1h');
+      fail(`'${clip(text)}' is not a time`, 'write a whole number and its unit, as in 500ms, 5s, 2m, 1h');
       return 0;
     }
     const [, digits, unit] = match;
     if (!unit && Number(digits) !== 0) {
-      fail(`'${text}' has no unit`, `write ${digits}s or ${digits}ms`);
+      fail(`'${clip(text)}' has no unit`, `write ${digits}s or ${digits}ms`);
       return 0;
     }
     const ms = Number(digits) * (UNIT_MS[unit] ?? 1);
-    if (ms > highMs) fail(`${text} is too long`, hint);
+    if (ms > highMs) fail(`${clip(text)} is too long`, hint);
     else if (ms < lowMs) fail(`${text} is too short`, hint);
     return ms;
   });
@@ -201,6 +205,9 @@ export function formatDuration(ms: number): string {
 export const path: Value<string> = value((text, fail) => {
   const bad = /["'\\#;\ufffd]/.exec(text);
   if (bad)
-    fail(`'${text}' contains ${bad[0] === '\ufffd' ? 'bytes that are not UTF-8' : bad[0]}`, 'choose a plain name');
+    fail(
+      `'${clip(text)}' contains ${bad[0] === '\ufffd' ? 'bytes that are not UTF-8' : `the character ${bad[0]}`}`,
+      'choose a plain name',
+    );
   return text;
 });

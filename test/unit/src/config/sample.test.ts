@@ -1,0 +1,110 @@
+/** The shipped files load, and to what they say. */
+import { readFileSync } from 'node:fs';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { formatIpv4, parseIpv4 } from '../../../../src/config/address.ts';
+import { load, loadFile } from '../../../../src/config/load.ts';
+import type { Config } from '../../../../src/config/model.ts';
+
+const root = new URL('../../../../', import.meta.url);
+const read = (path: string): string => readFileSync(new URL(path, root), 'utf8');
+const ip = (text: string): number => parseIpv4(text) as number;
+
+function model(text: string): Config {
+  const loaded = load(text, 'lb.conf');
+  if (!('model' in loaded)) throw new Error(JSON.stringify(loaded.errors));
+  return loaded.model;
+}
+
+const service = (port: number): Config['services'][number] => ({
+  name: `vip:${port}`,
+  af: 4,
+  proto: 'tcp',
+  vip: ip('192.168.100.10'),
+  port,
+  mode: 'proxy',
+  scheduler: 'conhash',
+  hashKey: '5tuple',
+  timeouts: { connectMs: 5000, clientMs: 0, serverMs: 0, finMs: 0 },
+  retries: 3,
+  dests: [
+    { name: 'server1', af: 4, ip: ip('192.168.100.11'), port: 80, weight: 1, mac: null },
+    { name: 'server2', af: 4, ip: ip('192.168.100.12'), port: 80, weight: 1, mac: null },
+  ],
+});
+
+const SAMPLE: Config = {
+  global: { mode: 'proxy', logLevel: 'info', controlSocket: null, workers: 1, drainTimeoutMs: 10_000 },
+  links: [{ name: 'tap0', kind: 'tap', device: 'tap0', offload: 'on', mac: '02:00:00:64:00:0a', mtu: 1500 }],
+  network: { gateway: ip('192.168.100.1'), prefixLen: 24, localAddresses: [] },
+  services: [service(80), service(8080)],
+};
+
+test('the sample is one service per port of the VIP', () => {
+  assert.equal(model(read('config/lb.conf')), SAMPLE);
+});
+
+test('the sample has comments in more than one language and at the end of lines', () => {
+  const text = read('config/lb.conf');
+  assert.match(text, /= .*# .*[\u4e00-\u9fff]/);
+  assert.match(text, /= .*; .*[\u4e00-\u9fff]/);
+});
+
+test('byte order mark, CRLF, CR and missing last line end make no difference', () => {
+  const text = read('config/lb.conf');
+  for (const variant of [
+    `\ufeff${text}`,
+    text.replaceAll('\n', '\r\n'),
+    text.replaceAll('\n', '\r'),
+    text.trimEnd(),
+    text.replaceAll(' = ', '='),
+    text.replaceAll(' = ', '\t =\t '),
+  ]) {
+    assert.equal(model(variant), SAMPLE);
+  }
+});
+
+test('comments in an encoding other than UTF-8 do no harm', () => {
+  const gbk = Buffer.concat([Buffer.from('# '), Buffer.from([0xb8, 0xba, 0xd4, 0xd8]), Buffer.from('\n')]);
+  assert.equal(model(gbk.toString('utf8') + read('config/lb.conf')), SAMPLE);
+});
+
+test('the model is plain data that survives the way to a worker', () => {
+  const config = model(read('config/samples/proxy-two-services.conf'));
+  assert.equal(structuredClone(config), config);
+  assert.equal(JSON.parse(JSON.stringify(config)), config);
+});
+
+test('the sample with two services has their schedulers, timeouts, link and local address', () => {
+  const loaded = loadFile(new URL('config/samples/proxy-two-services.conf', root).pathname);
+  if (!('model' in loaded)) throw new Error(JSON.stringify(loaded.errors));
+  const { services, links, network, global } = loaded.model;
+  assert.equal(
+    services.map(({ name, scheduler, hashKey, retries }) => ({ name, scheduler, hashKey, retries })),
+    [
+      { name: 'web:80', scheduler: 'conhash', hashKey: 'source', retries: 1 },
+      { name: 'web:8080', scheduler: 'conhash', hashKey: 'source', retries: 1 },
+      { name: 'db', scheduler: 'rr', hashKey: '5tuple', retries: 3 },
+    ],
+  );
+  assert.equal(services[0].timeouts, { connectMs: 2000, clientMs: 900_000, serverMs: 900_000, finMs: 120_000 });
+  assert.equal(services[2].timeouts, { connectMs: 500, clientMs: 0, serverMs: 0, finMs: 0 });
+  assert.equal(services[2].dests[1].mac, '02:00:00:64:00:0e');
+  assert.equal(links[0].name, 'lan');
+  assert.equal(network.localAddresses.map(formatIpv4), ['192.168.100.20']);
+  assert.equal([global.controlSocket, global.drainTimeoutMs], ['/run/tsvs.sock', 30_000]);
+});
+
+test('without a mac our own is made of the VIP', () => {
+  const text = read('config/lb.conf').replace(/^mac = .*$/m, '');
+  assert.is(model(text).links[0].mac, '02:00:c0:a8:64:0a');
+});
+
+test('a single port gives the service the plain name', () => {
+  assert.equal(
+    model(read('config/lb.conf').replace('80,8080', '80')).services.map(({ name }) => name),
+    ['vip'],
+  );
+});
+
+test.run();

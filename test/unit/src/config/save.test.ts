@@ -1,0 +1,144 @@
+/** A model that is saved and loaded is the same model. */
+import * as fc from 'fast-check';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { formatIpv4, macFromIpv4, netmaskOf } from '../../../../src/config/address.ts';
+import { formatError } from '../../../../src/config/error.ts';
+import { load, loadFile } from '../../../../src/config/load.ts';
+import {
+  type Config,
+  HASH_KEYS,
+  LINK_KINDS,
+  LOG_LEVELS,
+  SCHEDULERS,
+  type ServiceConfig,
+} from '../../../../src/config/model.ts';
+import { save } from '../../../../src/config/save.ts';
+
+const DAY_MS = 86_400_000;
+const name = fc.stringMatching(/^[A-Za-z0-9._:-]{1,20}$/);
+const idleMs = fc.oneof(
+  fc.constant(0),
+  fc.integer({ min: 1, max: 7 * DAY_MS }),
+  fc.integer({ min: 1, max: 168 }).map((h) => h * 3_600_000),
+);
+const mac = fc.integer({ min: 1, max: 0x7fffffff }).map(macFromIpv4);
+/** Positions within the network, all different: 0 gateway, 1..8 VIPs, 9..11 local addresses, then servers. */
+const HOSTS = 40;
+
+const service = (vip: number, hosts: readonly number[]): fc.Arbitrary<ServiceConfig> =>
+  fc.record({
+    name,
+    af: fc.constant(4 as const),
+    proto: fc.constant('tcp' as const),
+    vip: fc.constant(vip),
+    port: fc.integer({ min: 1, max: 65535 }),
+    mode: fc.constant('proxy' as const),
+    scheduler: fc.constantFrom(...SCHEDULERS),
+    hashKey: fc.constantFrom(...HASH_KEYS),
+    timeouts: fc.record({
+      connectMs: fc.integer({ min: 1, max: DAY_MS }),
+      clientMs: idleMs,
+      serverMs: idleMs,
+      finMs: idleMs,
+    }),
+    retries: fc.integer({ min: 0, max: 100 }),
+    dests: fc
+      .uniqueArray(
+        fc.record({
+          ip: fc.constantFrom(...hosts),
+          port: fc.integer({ min: 1, max: 65535 }),
+          weight: fc.integer({ min: 0, max: 65535 }),
+          mac: fc.option(mac),
+        }),
+        { minLength: 1, maxLength: 6, selector: ({ ip, port }) => `${ip}:${port}` },
+      )
+      .filter((dests) => dests.some(({ weight }) => weight > 0))
+      .map((dests) => dests.map((dest, i) => ({ name: `server${i + 1}`, af: 4 as const, ...dest }))),
+  });
+
+const network = fc
+  .record({
+    prefixLen: fc.integer({ min: 8, max: 26 }),
+    base: fc.integer({ min: 0x0b000000, max: 0x7e000000 }),
+    high: fc.boolean(),
+  })
+  .map(({ prefixLen, base, high }) => {
+    const first = (base | (high ? 0x80000000 : 0)) & netmaskOf(prefixLen);
+    return { prefixLen, host: (i: number): number => (first + 1 + i) | 0 };
+  })
+  .filter(({ host }) => host(0) >>> 24 < 224 && host(0) >>> 24 !== 127);
+
+const config: fc.Arbitrary<Config> = network
+  .chain(({ prefixLen, host }) => {
+    const hosts = Array.from({ length: HOSTS - 12 }, (_, i) => host(12 + i));
+    return fc.record({
+      global: fc.record({
+        mode: fc.constant('proxy' as const),
+        logLevel: fc.constantFrom(...LOG_LEVELS),
+        controlSocket: fc.option(fc.stringMatching(/^\/[a-z0-9 =,.()\u00e9\u4e00-\u4e10-]{0,20}[a-z]$/)),
+        workers: fc.constant(1),
+        drainTimeoutMs: fc.integer({ min: 0, max: DAY_MS }),
+      }),
+      links: fc
+        .record({
+          name,
+          kind: fc.constantFrom(...LINK_KINDS),
+          device: fc.stringMatching(/^[a-z][a-z0-9._-]{0,14}$/),
+          offload: fc.constantFrom('on' as const, 'off' as const),
+          mac,
+          mtu: fc.integer({ min: 576, max: 1500 }),
+        })
+        .map((link) => [link]),
+      network: fc.record({
+        gateway: fc.option(fc.constant(host(0))),
+        prefixLen: fc.constant(prefixLen),
+        localAddresses: fc.uniqueArray(fc.integer({ min: 9, max: 11 }).map(host)),
+      }),
+      services: fc
+        .array(
+          fc.integer({ min: 1, max: 8 }).chain((i) => service(host(i), hosts)),
+          { minLength: 1, maxLength: 5 },
+        )
+        .map((services) =>
+          services.filter(
+            (one, i) =>
+              services.findIndex(
+                (other) => other.name === one.name || (other.vip === one.vip && other.port === one.port),
+              ) === i,
+          ),
+        ),
+    });
+  })
+  .map((model) => structuredClone(model)); // plain prototypes, as load makes them
+
+function reload(text: string): Config {
+  const loaded = load(text, 'saved');
+  if ('model' in loaded) return loaded.model;
+  throw new Error(`${loaded.errors.map(formatError).join('\n')}\n${text}`);
+}
+
+test('a saved model loads to an equal one', () => {
+  fc.assert(
+    fc.property(config, (model) => assert.equal(reload(save(model)), model)),
+    { numRuns: 300 },
+  );
+});
+
+test('saving what was loaded from a save changes nothing', () => {
+  fc.assert(
+    fc.property(config, (model) => assert.is(save(reload(save(model))), save(model))),
+    { numRuns: 50 },
+  );
+});
+
+for (const file of ['lb.conf', 'samples/proxy-two-services.conf']) {
+  test(`config/${file} survives saving`, () => {
+    const loaded = loadFile(new URL(`../../../../config/${file}`, import.meta.url).pathname);
+    if (!('model' in loaded)) throw new Error(loaded.errors.map(formatError).join('\n'));
+    assert.equal(reload(save(loaded.model)), loaded.model);
+    assert.match(save(loaded.model), formatIpv4(loaded.model.services[0].vip));
+  });
+}
+
+test.run();
