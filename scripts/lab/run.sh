@@ -41,7 +41,7 @@ await() {
   shift
   until "$@" >/dev/null 2>&1; do
     if [[ -n ${tsvs:-} ]] && ! is_alive "$tsvs" "$tsvs_start"; then
-      say "tsvs ended while the lab waited for $what" >&2
+      say "tsvs has ended; the lab waited for $what" >&2
       return 1
     fi
     if ((SECONDS >= deadline)); then
