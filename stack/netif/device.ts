@@ -42,6 +42,11 @@ export interface Device {
   readonly fd: number;
   /** False once the device is gone (unplugged, closed by its peer): rx gives nothing, tx takes nothing. */
   readonly up: boolean;
+  /**
+   * Milliseconds (rounded up) until the device has something to do without new input, such as releasing a delayed frame;
+   * -1 or absent: nothing. `rx` and `tx` do what is due. The loop sleeps no longer than this.
+   */
+  readonly nextDueMs?: number;
   /** Fills `out[0..n)` with received frames (off, len, flags, gso and checksum metadata set) and returns n <= max. */
   rx(out: Int32Array, max: number): number;
   /** Sends `frames[from..to)`; returns how many were accepted, counted from `from`. */
