@@ -151,7 +151,7 @@ const serverRows = {
     range: '`ip:port:weight:mac`; port 1..65535, weight 0..65535',
     reloadable: true,
     example: '192.168.100.11:80:1:00:00:00:00:00:00',
-    doc: 'A real server. The first three colons part the fields, what follows is the MAC address; 00:00:00:00:00:00 asks for it by ARP. A server of weight 2 gets twice the connections of one of weight 1, weight 0 gets no new ones; one server at least needs a weight. An IPv6 address is written in brackets, and refused as not supported yet.',
+    doc: 'A real server. The first three colons part the fields, what follows is the MAC address; 00:00:00:00:00:00 asks for it by ARP. With `conhash` a server of weight 2 gets twice the connections of one of weight 1; weight 0 gets no new ones with any scheduler, so one server at least needs more. An IPv6 address is written in brackets, and refused as not supported yet.',
   },
 } satisfies Rows;
 
@@ -267,7 +267,7 @@ const serviceRows = {
     range: SCHEDULERS.join(', '),
     reloadable: true,
     example: 'rr',
-    doc: 'Who gets the next connection. `conhash` hashes it onto a ring of servers: a server that leaves moves only its own share, and brings it back when it returns. `rr` takes the servers in turn.',
+    doc: 'Who gets the next connection. `conhash` hashes it onto a ring of servers: a server that leaves moves only its own share, and brings it back when it returns. `rr` takes the servers in turn, whatever their weights.',
   },
   hash_key: {
     type: 'word',

@@ -17,6 +17,8 @@ import { save } from '../../../../src/config/save.ts';
 
 const DAY_MS = 86_400_000;
 const name = fc.stringMatching(/^[A-Za-z0-9._:-]{1,20}$/);
+const path = fc.stringMatching(/^\/[a-z0-9 =,.()\u00e9\u4e00-\u4e10-]{0,20}[a-z]$/);
+const device = fc.stringMatching(/^[a-z][a-z0-9._-]{0,14}$/);
 const idleMs = fc.oneof(
   fc.constant(0),
   fc.integer({ min: 1, max: 7 * DAY_MS }),
@@ -76,7 +78,7 @@ const config: fc.Arbitrary<Config> = network
       global: fc.record({
         mode: fc.constant('proxy' as const),
         logLevel: fc.constantFrom(...LOG_LEVELS),
-        controlSocket: fc.option(fc.stringMatching(/^\/[a-z0-9 =,.()\u00e9\u4e00-\u4e10-]{0,20}[a-z]$/)),
+        controlSocket: fc.option(path),
         workers: fc.constant(1),
         drainTimeoutMs: fc.integer({ min: 0, max: DAY_MS }),
       }),
@@ -84,7 +86,7 @@ const config: fc.Arbitrary<Config> = network
         .record({
           name,
           kind: fc.constantFrom(...LINK_KINDS),
-          device: fc.stringMatching(/^[a-z][a-z0-9._-]{0,14}$/),
+          device,
           offload: fc.constantFrom('on' as const, 'off' as const),
           mac,
           mtu: fc.integer({ min: 576, max: 1500 }),
