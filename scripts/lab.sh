@@ -42,7 +42,8 @@ finish() {
 
 cmd_up() {
   build
-  say "up; try: scripts/lab.sh exec client curl http://$vip/"
+  say "try:  scripts/lab.sh exec client curl $(url "${ports[0]}")"
+  say "tsvs: log $state/tsvs.log, control socket $state/tsvs.sock"
   trap - EXIT
 }
 
