@@ -5,7 +5,9 @@
 import { readFileSync } from 'node:fs';
 import { build } from 'esbuild';
 
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
 
 await build({
   entryPoints: { bin: 'src/bin.ts', l4lb: 'src/l4lb.ts', main: 'src/main.ts', worker: 'src/workers/worker.ts' },
