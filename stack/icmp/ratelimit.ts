@@ -75,6 +75,6 @@ export class RateLimit {
     const full = burst * TOKEN;
     // The product may leave int32, in a double, before it is bounded. Time only goes back by wrapping: long enough to fill.
     const tokens = elapsed > 0 ? this.tokens[bucket]! + elapsed * perSecond : full;
-    this.tokens[bucket] = tokens < full ? tokens : full;
+    this.tokens[bucket] = Math.min(tokens, full);
   }
 }

@@ -133,7 +133,7 @@ export class UdpSockets {
   /** Frames waiting in the queues of all sockets. */
   get held(): number {
     let n = 0;
-    for (let s of this.ports) for (; s !== null; s = s.nextOnPort) n += s.queued;
+    for (const first of this.ports) for (let s = first; s !== null; s = s.nextOnPort) n += s.queued;
     return n;
   }
 
@@ -144,7 +144,7 @@ export class UdpSockets {
   /** Gives the socket an address (0 = any) and a port (0 = choose one). False when it is taken, or none is free. */
   bind(s: UdpSocket, addr: Ipv4, port: number): boolean {
     if (s.port !== 0) throw new Error(`UDP socket is bound to port ${s.port}`);
-    const chosen = port === 0 ? this.choosePort(addr) : port;
+    const chosen = port === 0 ? this.choosePort() : port;
     if (chosen === 0 || this.exact(addr, chosen) !== null) return false;
     s.addr = addr;
     s.port = chosen;
@@ -171,7 +171,7 @@ export class UdpSockets {
   /** The socket for datagrams to this address and port, or null. */
   find(addr: Ipv4, port: number): UdpSocket | null {
     let wildcard: UdpSocket | null = null;
-    for (let s = this.ports[port]!; s !== null; s = s.nextOnPort) {
+    for (let s: UdpSocket | null = this.ports[port]!; s !== null; s = s.nextOnPort) {
       if (s.addr === addr) return s;
       if (s.addr === 0) wildcard = s;
     }
@@ -204,21 +204,19 @@ export class UdpSockets {
   }
 
   private exact(addr: Ipv4, port: number): UdpSocket | null {
-    let s = this.ports[port]!;
+    let s: UdpSocket | null = this.ports[port]!;
     while (s !== null && s.addr !== addr) s = s.nextOnPort;
     return s;
   }
 
-  /** A port on which no socket at all listens, so that a wildcard socket never loses datagrams to us; 0 = none. */
-  private choosePort(addr: Ipv4): number {
+  /** A port on which no socket listens, whatever its address; 0 = none. */
+  private choosePort(): number {
     const count = EPHEMERAL_LAST - EPHEMERAL_FIRST + 1;
     const start = (this.ctx.random.next() >>> 0) % count;
-    let shared = 0;
     for (let i = 0; i < count; i++) {
       const port = EPHEMERAL_FIRST + ((start + i) % count);
       if (this.ports[port] === null) return port;
-      if (shared === 0 && this.exact(addr, port) === null && this.exact(0, port) === null && addr !== 0) shared = port;
     }
-    return shared;
+    return 0;
   }
 }
