@@ -93,11 +93,9 @@ export class Lpm {
     return new Lpm(mem, 0);
   }
 
-  /** @param reader number of this thread among the readers, 1.. */
+  /** @param reader number of this thread among the readers, 1..; 0 for the one thread that builds */
   static attach(sab: SharedArrayBuffer, byteOffset: number, reader: number): Lpm {
-    const mem = openBlock(sab, byteOffset, KIND);
-    demand(reader > 0, `no reader ${reader}`);
-    return new Lpm(mem, reader);
+    return new Lpm(openBlock(sab, byteOffset, KIND), reader);
   }
 
   /** Value of the longest prefix that contains `addr`, 0 when there is none. */
