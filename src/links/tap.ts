@@ -28,7 +28,7 @@ import { LINK_DOWN, LINK_ERROR, OVERSIZE, POOL_EMPTY } from '../../stack/drop.ts
 import type { FramePool } from '../../stack/mem/frame-pool.ts';
 import { F_CSUM_PARTIAL, GSO_NONE, HEADROOM } from '../../stack/mem/frame-pool.ts';
 import type { Capabilities, Device, DeviceStats } from '../../stack/netif/device.ts';
-import { newStats } from '../../stack/netif/device.ts';
+import { FRAME_OVERHEAD, newStats } from '../../stack/netif/device.ts';
 import type { FrameId } from '../../stack/types.ts';
 import { DROP } from '../../stack/verdict.ts';
 import type { Syscalls } from './syscall.ts';
@@ -36,9 +36,6 @@ import { EAGAIN, EBADFD, EINTR, EIO, ENETDOWN, errnoName, NativeBytes, syscalls 
 import type { TapHandle, TapOptions } from './tap-open.ts';
 import { openTap } from './tap-open.ts';
 import { readHeader, VNET_HDR_LEN, writeHeader } from './virtio-net.ts';
-
-/** An Ethernet header and one VLAN tag: what may come on top of the MTU. */
-const ETHERNET_ROOM = 18;
 
 /** Byte offsets in `this.native`: two iovecs to read into, two to write from, then memory for frames to drop. */
 const RX_IOV = 0;
@@ -87,7 +84,7 @@ export class TapDevice implements Device {
     this.sys = syscalls();
     this.poolAddress = this.sys.addressOf(new Uint8Array(share.memory));
     this.header = handle.offload ? VNET_HDR_LEN : 0;
-    this.maxFrame = handle.mtu + ETHERNET_ROOM;
+    this.maxFrame = handle.mtu + FRAME_OVERHEAD;
     this.smallRoom = config.slotBytes - HEADROOM;
     const needsBig = handle.offload || this.maxFrame >= this.smallRoom;
     this.restRoom = needsBig ? Math.max(config.bigSlotBytes - HEADROOM - this.smallRoom, 0) : 0;

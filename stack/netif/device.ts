@@ -57,4 +57,7 @@ export interface Device {
 
 export const BURST = 64;
 
+/** Bytes that may come on top of the MTU: an Ethernet header and one VLAN tag. */
+export const FRAME_OVERHEAD = 18;
+
 export const newStats = (): DeviceStats => ({ rxFrames: 0, rxBytes: 0, txFrames: 0, txBytes: 0, errors: {} });

@@ -17,7 +17,7 @@ import { DROP } from '../verdict.ts';
 import { ETH_LEN } from '../wire/ethernet.ts';
 import { allocFor, completeChecksum, copyFrame } from './copy.ts';
 import type { Capabilities, Device, DeviceStats } from './device.ts';
-import { newStats } from './device.ts';
+import { FRAME_OVERHEAD, newStats } from './device.ts';
 
 export interface WireOptions {
   /** Names of the two ends, printed as `memory:NAME`. */
@@ -53,9 +53,6 @@ export const OFFLOAD_WIRE: WireOptions = {
   tso: true,
   scatter: true,
 };
-
-/** An Ethernet header and one VLAN tag: what may come on top of the MTU. */
-const ETHERNET_ROOM = 18;
 
 /** Joins two stacks; the first device belongs to `a`, the second to `b`. Throws on options that contradict each other. */
 export function memoryWire(a: Context, b: Context, options: WireOptions = PLAIN_WIRE): [Device, Device] {
@@ -96,7 +93,7 @@ class WireEnd implements Device {
     const { mtu, txChecksum, rxChecksum, tso, scatter } = options;
     this.caps = { mtu, txChecksum, rxChecksum, tso, scatter, queues: 1 };
     this.finishChecksums = !rxChecksum;
-    this.maxFrame = mtu + ETHERNET_ROOM;
+    this.maxFrame = mtu + FRAME_OVERHEAD;
     this.ring = new Int32Array(options.ring);
     this.mask = options.ring - 1;
   }
