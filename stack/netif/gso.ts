@@ -92,7 +92,7 @@ export class Segmenter {
     const from = linear > 0 ? off + headers : pool.fragOff[f]!;
     const payload = linear > 0 ? linear : pool.fragLen[f]!;
     const source = linear > 0 ? f : pool.frag[f]!;
-    const pseudo = this.pseudoWithoutLength(f, tcp, tcpLen + payload);
+    const pseudo = this.pseudoWithoutLength(tcp, tcpLen + payload);
     const seq = get32(buf, tcp + 4);
     const tcpFlags = flags(buf, tcp);
     const ident = id(buf, ip);
@@ -133,7 +133,7 @@ export class Segmenter {
   }
 
   /** The pseudo-header sum held by the checksum field of a partial frame, without its length. */
-  private pseudoWithoutLength(f: FrameId, tcp: number, l4Length: number): number {
+  private pseudoWithoutLength(tcp: number, l4Length: number): number {
     const held = get16(this.ctx.pool.buf, tcp + 16);
     return fold(held + (~fold(l4Length) & 0xffff));
   }

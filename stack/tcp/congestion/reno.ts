@@ -1,0 +1,38 @@
+/**
+ * Reno (RFC 5681) with the initial window of RFC 6928 and byte counting (RFC 3465).
+ * @hot
+ */
+import type { Tcb } from '../tcb.ts';
+import type { CongestionControl } from './index.ts';
+
+/** RFC 6928 §2: ten segments. */
+const INITIAL_SEGMENTS = 10;
+
+export const reno: CongestionControl = {
+  name: 'reno',
+
+  init(tcb: Tcb): void {
+    tcb.cwnd = INITIAL_SEGMENTS * tcb.mss;
+    tcb.cwndAcked = 0;
+  },
+
+  onAck(tcb: Tcb, acked: number): void {
+    // RFC 5681 §3.1: no growth that the sender does not use.
+    if (tcb.cwnd >= tcb.sndBuf) return;
+    if (tcb.cwnd < tcb.ssthresh) {
+      // The peer acknowledges once per burst of ours (GRO, stretched ACKs): count all its bytes (RFC 3465 §2.2, L unbounded).
+      tcb.cwnd += acked;
+      return;
+    }
+    tcb.cwndAcked += acked;
+    if (tcb.cwndAcked >= tcb.cwnd) {
+      tcb.cwndAcked -= tcb.cwnd;
+      tcb.cwnd += tcb.mss;
+    }
+  },
+
+  ssthresh(tcb: Tcb): number {
+    const flight = (tcb.sndNxt - tcb.sndUna) | 0;
+    return Math.max(flight >> 1, 2 * tcb.mss); // RFC 5681 §3.1 (4)
+  },
+};

@@ -1,0 +1,344 @@
+/**
+ * TCP input: "segment arrives", RFC 9293 §3.10.7, in the RFC's order. RFC 5961 hardens the checks of resets, SYNs and
+ * acknowledgments; RFC 7323 adds timestamps.
+ *
+ * Nothing is sent from here but resets and SYN-ACKs: a segment changes its control block, and output follows at the end
+ * of the burst.
+ *
+ * Ownership: returns the verdict for the frame; STOLEN when its payload went into a receive queue.
+ * @hot
+ */
+import {
+  IP_DESTINATION,
+  TCP_AFTER_CLOSE,
+  TCP_BAD_ACK,
+  TCP_CHECKSUM,
+  TCP_FLAGS,
+  TCP_NO_ACK,
+  TCP_NO_SOCKET,
+  TCP_OUT_OF_WINDOW,
+  TCP_PAWS,
+  TCP_RESET_BLIND,
+  TCP_RESET_IN,
+  TCP_SYN_BLIND,
+} from '../drop.ts';
+import type { IcmpErrorSink } from '../icmp/icmp4.ts';
+import type { ProtocolHandler } from '../ipv4/input.ts';
+import { F_CSUM_PARTIAL, F_CSUM_VALID, F_L2_MULTICAST } from '../mem/frame-pool.ts';
+import type { FrameId, Verdict } from '../types.ts';
+import { DELIVERED, DROP, PASS } from '../verdict.ts';
+import { get32 } from '../wire/bytes.ts';
+import { fold, pseudo4, sum } from '../wire/checksum.ts';
+import { UNREACH_FRAG_NEEDED, UNREACH_PORT, UNREACH_PROTOCOL, UNREACHABLE } from '../wire/icmp4.ts';
+import * as ip from '../wire/ipv4.ts';
+import * as wire from '../wire/tcp.ts';
+import { ACK, FIN, RST, SYN } from '../wire/tcp.ts';
+import { acceptSyn, listenInput } from './listen.ts';
+import { challenge, sendAbort } from './output.ts';
+import { receive } from './receive.ts';
+import { acknowledge, enterLoss } from './recovery.ts';
+import { sampleRtt } from './rtt.ts';
+import * as st from './state.ts';
+import type { Tcb } from './tcb.ts';
+import type { Tcp } from './tcp.ts';
+import { armRexmit, cancelRexmit } from './timers.ts';
+import { TW_BASE } from './timewait.ts';
+
+/** A connection silent for 24 days may have a wrapped timestamp (RFC 7323 §5.5). */
+const PAWS_IDLE_MS = 24 * 24 * 3600 * 1000;
+/** Smallest path MTU believed from ICMP (RFC 791: every host takes 576; below only an attacker gains). */
+const MIN_PATH_MTU = 576;
+
+export class TcpInput implements ProtocolHandler, IcmpErrorSink {
+  private readonly tcp: Tcp;
+
+  constructor(tcp: Tcp) {
+    this.tcp = tcp;
+  }
+
+  input(f: FrameId): Verdict {
+    const { tcp } = this;
+    const { ctx, seg } = tcp;
+    const { pool } = ctx;
+    const { buf } = pool;
+    tcp.stats.inSegs++;
+    if ((pool.flags[f] & F_L2_MULTICAST) !== 0) return DROP | IP_DESTINATION; // RFC 9293 §3.9.2.3 (MUST-57)
+    const off = pool.off[f];
+    const bytes = pool.len[f];
+    const bad = wire.check(buf, off, off + bytes);
+    if (bad !== 0) return DROP | bad;
+    const l3 = pool.l3[f];
+    const src = ip.src(buf, l3);
+    const dst = ip.dst(buf, l3);
+    const header = wire.dataOffset(buf, off);
+    if ((pool.flags[f] & (F_CSUM_PARTIAL | F_CSUM_VALID)) === 0) {
+      // The payload's sum is kept: relayed unchanged, it need not be taken again.
+      const payload = fold(sum(buf, pool.i32, off + header, bytes - header, 0));
+      const s = sum(buf, pool.i32, off, header, pseudo4(src, dst, ip.PROTO_TCP, bytes)) + payload;
+      if (fold(s) !== 0xffff) return DROP | TCP_CHECKSUM;
+      pool.paySum[f] = payload;
+    } else pool.paySum[f] = -1;
+
+    seg.frame = f;
+    seg.src = src;
+    seg.dst = dst;
+    seg.sport = wire.srcPort(buf, off);
+    seg.dport = wire.dstPort(buf, off);
+    seg.seq = wire.seq(buf, off);
+    seg.ack = wire.ack(buf, off);
+    seg.flags = wire.flags(buf, off);
+    seg.window = wire.window(buf, off);
+    seg.off = off + header;
+    seg.len = bytes - header;
+    if (!seg.options.parse(buf, off + wire.TCP_LEN, off + header)) return DROP | TCP_FLAGS;
+
+    const ports = wire.ports(buf, off);
+    const hash = pool.hash[f] !== 0 ? pool.hash[f] : tcp.flows.hash(src, dst, ports);
+    let value = tcp.flows.findHashed(hash, src, dst, ports);
+    if (value >= TW_BASE) {
+      const verdict = tcp.timeWait.input(value, seg);
+      if (verdict !== PASS) return verdict;
+      value = 0;
+    }
+    if (value !== 0) return arrives(tcp, tcp.blocks[value]!);
+    const listener = tcp.listeners.find(dst, seg.dport);
+    if (listener !== null) return listenInput(tcp, listener, seg);
+    tcp.reset(seg);
+    return DROP | ((seg.flags & RST) !== 0 ? TCP_RESET_IN : TCP_NO_SOCKET);
+  }
+
+  /** RFC 5927: only errors that quote a number in flight count; in a synchronised state none of them ends a connection. */
+  icmpError(type: number, code: number, rest: number, inner: number, l4: number): void {
+    const { tcp } = this;
+    const { buf } = tcp.ctx.pool;
+    const ports = get32(buf, l4);
+    const value = tcp.flows.find(ip.dst(buf, inner), ip.src(buf, inner), ((ports & 0xffff) << 16) | (ports >>> 16));
+    if (value === 0 || value >= TW_BASE) return;
+    const tcb = tcp.blocks[value]!;
+    const seq = get32(buf, l4 + 4);
+    if (((seq - tcb.sndUna) | 0) < 0 || ((seq - tcb.sndNxt) | 0) >= 0) return;
+    if (type !== UNREACHABLE) return;
+    if (code === UNREACH_FRAG_NEEDED) {
+      const mtu = Math.max(rest & 0xffff, MIN_PATH_MTU);
+      const mss = mtu - 40 - (tcb.tsOk !== 0 ? 12 : 0);
+      if (mss >= tcb.mss) return;
+      tcb.mss = mss;
+      if (tcb.state >= st.ESTABLISHED) enterLoss(tcp, tcb);
+      tcp.touch(tcb);
+    } else if (tcb.state === st.SYN_SENT) {
+      tcp.stats.attemptFails++;
+      const refused = code === UNREACH_PORT || code === UNREACH_PROTOCOL;
+      tcp.close(tcb, refused ? st.END_REFUSED : st.END_UNREACHABLE, false);
+    }
+  }
+}
+
+/** A segment for an existing connection. */
+function arrives(tcp: Tcp, tcb: Tcb): Verdict {
+  const { seg, ctx } = tcp;
+  if (tcb.state === st.SYN_SENT) return synSent(tcp, tcb);
+  const { flags, options } = seg;
+  const length = seg.len + ((flags & SYN) !== 0 ? 1 : 0) + ((flags & FIN) !== 0 ? 1 : 0);
+
+  // RFC 7323 §5.3 R1: PAWS.
+  if (tcb.tsOk !== 0 && options.hasTimestamp) {
+    if (
+      ((options.tsVal - tcb.tsRecent) | 0) < 0 &&
+      (flags & RST) === 0 &&
+      ((ctx.nowMs - tcb.tsRecentMs) | 0) < PAWS_IDLE_MS
+    ) {
+      answer(tcp, tcb);
+      return DROP | TCP_PAWS;
+    }
+  }
+  // First: is any of it in the window?
+  if (!acceptable(tcb, seg.seq, length)) {
+    if ((flags & RST) === 0) {
+      // A repeated SYN means that our SYN-ACK was lost.
+      if (tcb.state === st.SYN_RECEIVED && (flags & SYN) !== 0 && seg.seq === tcb.irs) tcb.ackNow = 1;
+      answer(tcp, tcb);
+    }
+    return DROP | TCP_OUT_OF_WINDOW;
+  }
+  tcb.lastRecvMs = ctx.nowMs;
+
+  // Second: RST (RFC 5961 §3.2).
+  if ((flags & RST) !== 0) {
+    if (seg.seq !== tcb.rcvNxt) {
+      challenge(tcp, tcb);
+      return DROP | TCP_RESET_BLIND;
+    }
+    if (tcb.state === st.SYN_RECEIVED) tcp.stats.attemptFails++;
+    else tcp.stats.estabResets++;
+    tcp.close(tcb, tcb.state === st.SYN_RECEIVED ? st.END_REFUSED : st.END_RESET, false);
+    return DELIVERED;
+  }
+  // Fourth: SYN (RFC 5961 §4.2).
+  if ((flags & SYN) !== 0) {
+    challenge(tcp, tcb);
+    return DROP | TCP_SYN_BLIND;
+  }
+  // Fifth: ACK.
+  if ((flags & ACK) === 0) return DROP | TCP_NO_ACK;
+  const ackVerdict = acknowledgment(tcp, tcb);
+  if (ackVerdict !== PASS) return ackVerdict;
+  // RFC 7323 §4.3 (2): the echo is the timestamp of the segment that moved the window's left edge.
+  if (tcb.tsOk !== 0 && options.hasTimestamp && ((seg.seq - tcb.ackSent) | 0) <= 0) {
+    tcb.tsRecent = options.tsVal;
+    tcb.tsRecentMs = ctx.nowMs;
+  }
+  // Seventh and eighth: text and FIN.
+  if (length === 0) return DELIVERED;
+  if (tcb.finReceived !== 0) {
+    tcb.ackNow = 1;
+    tcp.touch(tcb);
+    return DROP | TCP_AFTER_CLOSE;
+  }
+  if (seg.len > 0 && tcb.readClosed !== 0) {
+    // RFC 9293 §3.6.1: data nobody will read is answered with a reset, so that the sender learns of it.
+    sendAbort(tcp, tcb);
+    tcp.close(tcb, st.END_ABORTED, false);
+    return DROP | TCP_AFTER_CLOSE;
+  }
+  tcp.touch(tcb);
+  return receive(tcp, tcb);
+}
+
+/** RFC 9293 §3.10.7.4, first: the four cases of the acceptability test. */
+function acceptable(tcb: Tcb, seq: number, length: number): boolean {
+  const window = (tcb.rcvAdv - tcb.rcvNxt) | 0;
+  const offset = (seq - tcb.rcvNxt) | 0;
+  if (length === 0) return window === 0 ? offset === 0 : offset >= 0 && offset < window;
+  if (window === 0) return false;
+  const last = (offset + length - 1) | 0;
+  return (offset >= 0 && offset < window) || (last >= 0 && last < window);
+}
+
+/** Acknowledges at once what could not be accepted, so that the peer sees where we are; rate limited when it is bare. */
+function answer(tcp: Tcp, tcb: Tcb): void {
+  if (tcp.seg.len > 0 || (tcp.seg.flags & FIN) !== 0 || tcb.ackNow !== 0) {
+    tcb.ackNow = 1;
+    tcp.touch(tcb);
+  } else challenge(tcp, tcb);
+}
+
+/** Fifth: the ACK field. PASS = go on with the segment's text. */
+function acknowledgment(tcp: Tcp, tcb: Tcb): Verdict {
+  const { seg } = tcp;
+  const { ack } = seg;
+  if (tcb.state === st.SYN_RECEIVED) {
+    if (((ack - tcb.sndUna) | 0) <= 0 || ((ack - tcb.sndNxt) | 0) > 0) {
+      tcp.reset(seg);
+      return DROP | TCP_BAD_ACK;
+    }
+    established(tcp, tcb);
+    tcb.sndWnd = seg.window << tcb.sndWscale;
+    tcb.sndUna = (tcb.iss + 1) | 0;
+    tcp.listeners.halfOpenDone(tcb.listener);
+    if (tcb.synRetries === 0) sampleRtt(tcb, ((tcp.ctx.nowMs - tcb.lastSendMs) | 0) * 1000);
+    tcb.rtoMs = Math.max(tcb.rtoMs, 200);
+  }
+  // RFC 5961 §5.2: neither the future nor the distant past.
+  if (((ack - tcb.sndNxt) | 0) > 0 || ((ack - tcb.sndUna + tcb.maxSndWnd) | 0) < 0) {
+    challenge(tcp, tcb);
+    return DROP | TCP_BAD_ACK;
+  }
+  const acked = (ack - tcb.sndUna) | 0;
+  if (acked < 0) return PASS; // an old one: its text may still be new
+  const window = seg.window << tcb.sndWscale;
+  const duplicate =
+    acked === 0 && seg.len === 0 && tcb.sndNxt !== tcb.sndUna && window === tcb.sndWnd && (seg.flags & FIN) === 0;
+  if (acked > 0 || duplicate || seg.options.sackBlocks > 0) {
+    acknowledge(tcp, tcb, ack, duplicate);
+    if (acked > 0) {
+      // RFC 6298 §5.2, §5.3
+      if (tcb.sndNxt === tcb.sndUna) cancelRexmit(tcp, tcb);
+      else armRexmit(tcp, tcb, tcb.rtoMs);
+    }
+    tcp.touch(tcb);
+  }
+  updateWindow(tcp, tcb, window);
+  if (tcb.finQueued !== 0 && tcb.sndUna === tcb.sndEnd) return finAcknowledged(tcp, tcb);
+  return PASS;
+}
+
+/** RFC 9293 §3.10.7.4: the window of the newest segment counts. */
+function updateWindow(tcp: Tcp, tcb: Tcb, window: number): void {
+  const { seg } = tcp;
+  const newer = (seg.seq - tcb.sndWl1) | 0;
+  if (newer < 0 || (newer === 0 && ((seg.ack - tcb.sndWl2) | 0) < 0)) return;
+  const opened = window > tcb.sndWnd;
+  const wasShut = tcb.sndWnd === 0;
+  tcb.sndWnd = window;
+  tcb.sndWl1 = seg.seq;
+  tcb.sndWl2 = seg.ack;
+  if (window > tcb.maxSndWnd) tcb.maxSndWnd = window;
+  if (!opened || tcb.sndHead === 0) return;
+  if (wasShut) {
+    // Probes that were refused are to be sent again now, not after the backed-off time-out.
+    tcb.backoff = 0;
+    tcb.probes = 0;
+    if (tcb.sndNxt !== tcb.sndUna) enterLoss(tcp, tcb);
+    armRexmit(tcp, tcb, tcb.rtoMs);
+  }
+  tcp.touch(tcb);
+}
+
+/** Our FIN has arrived. PASS while the connection lives on. */
+function finAcknowledged(tcp: Tcp, tcb: Tcb): Verdict {
+  switch (tcb.state) {
+    case st.FIN_WAIT_1:
+      tcb.state = st.FIN_WAIT_2;
+      tcp.lingerIfOrphan(tcb);
+      return PASS;
+    case st.CLOSING:
+      tcp.enterTimeWait(tcb);
+      return DELIVERED;
+    case st.LAST_ACK:
+      tcp.close(tcb, st.END_NORMAL, false);
+      return DELIVERED;
+    default:
+      return PASS;
+  }
+}
+
+/** RFC 9293 §3.10.7.3. */
+function synSent(tcp: Tcp, tcb: Tcb): Verdict {
+  const { seg } = tcp;
+  const { flags } = seg;
+  const hasAck = (flags & ACK) !== 0;
+  if (hasAck && (((seg.ack - tcb.iss) | 0) <= 0 || ((seg.ack - tcb.sndNxt) | 0) > 0)) {
+    tcp.reset(seg);
+    return DROP | TCP_BAD_ACK;
+  }
+  if ((flags & RST) !== 0) {
+    if (!hasAck) return DROP | TCP_RESET_BLIND;
+    tcp.stats.attemptFails++;
+    tcp.close(tcb, st.END_REFUSED, false);
+    return DELIVERED;
+  }
+  if ((flags & SYN) === 0) return DROP | TCP_FLAGS;
+  acceptSyn(tcp, tcb, seg);
+  tcb.ackNow = 1;
+  if (!hasAck) {
+    // Simultaneous open: both SYNs are under way.
+    tcb.state = st.SYN_RECEIVED;
+    tcp.touch(tcb);
+    return DELIVERED;
+  }
+  if (tcb.synRetries === 0) sampleRtt(tcb, ((tcp.ctx.nowMs - tcb.lastSendMs) | 0) * 1000);
+  established(tcp, tcb);
+  tcb.sndUna = seg.ack;
+  if (seg.len > 0) return receive(tcp, tcb);
+  return DELIVERED;
+}
+
+function established(tcp: Tcp, tcb: Tcb): void {
+  tcb.state = st.ESTABLISHED;
+  tcb.backoff = 0;
+  cancelRexmit(tcp, tcb);
+  tcp.config.congestion.init(tcb);
+  // RFC 6298 §5.7: after a lost SYN start with one segment less trust.
+  if (tcb.synRetries > 1) tcb.cwnd = tcb.mss;
+  tcp.notify(tcb, st.EV_ESTABLISHED);
+}

@@ -1,0 +1,418 @@
+/**
+ * TCP output: what a connection sends when a burst is over, and the few segments sent outside that order.
+ *
+ * Data leaves as one header frame and a slice of a payload frame, up to a GSO frame at a time; netif cuts it where the
+ * port cannot. Small queued pieces are gathered by copying into one segment. Every segment carries the acknowledgment.
+ * The layer-4 checksum field holds the pseudo-header sum; netif or the device finishes it.
+ *
+ * Window rules: sender's silly window avoidance and Nagle (RFC 9293 §3.8.6.2.1, §3.7.4), receiver's (§3.8.6.2.2),
+ * recovery before new data (RFC 6675 §5), limited transmit follows from pipe (RFC 3042).
+ * @hot
+ */
+import { F_CSUM_PARTIAL, GSO_TCPV4, L4_HEADROOM } from '../mem/frame-pool.ts';
+import type { FrameId, Ipv4 } from '../types.ts';
+import { fold, pseudo4 } from '../wire/checksum.ts';
+import { PROTO_TCP } from '../wire/ipv4.ts';
+import { ACK, emit, FIN, PSH, RST, SYN, TCP_LEN } from '../wire/tcp.ts';
+import { writeSack, writeSyn, writeTimestamp } from '../wire/tcp-options.ts';
+import type { ArrivedSegment } from './arrived.ts';
+import { pipe } from './recovery.ts';
+import { sackEdges, writeEdges } from './sack.ts';
+import { S_EVER_RETRANS, S_FIN, S_LOST, S_RETRANS, S_SENT, type SegmentId } from './segments.ts';
+import * as st from './state.ts';
+import type { Tcb } from './tcb.ts';
+import type { Tcp } from './tcp.ts';
+import { armDelayedAck, armRexmit, cancelDelayedAck, isRexmitArmed } from './timers.ts';
+
+/** Payloads up to this are copied behind their header: cheaper than a second buffer for the device. */
+const COPY_BELOW = 256;
+/** Payload that fits behind the headers of a small frame, with every option and the slot's end in mind. */
+const GATHER_ROOM = 1700;
+
+/** Sends whatever a connection may and should send now. */
+export function output(tcp: Tcp, tcb: Tcb): void {
+  switch (tcb.state) {
+    case st.SYN_SENT:
+      if (!isRexmitArmed(tcp, tcb)) {
+        sendSyn(tcp, tcb);
+        armRexmit(tcp, tcb, tcb.rtoMs);
+      }
+      return;
+    case st.SYN_RECEIVED:
+      if (tcb.ackNow !== 0) {
+        tcb.ackNow = 0;
+        sendSynAck(tcp, tcb);
+      }
+      return;
+  }
+  if (tcb.sndHead !== 0) sendData(tcp, tcb);
+  acknowledgeIfDue(tcp, tcb);
+}
+
+function sendData(tcp: Tcp, tcb: Tcb): void {
+  const { segments } = tcp;
+  for (;;) {
+    const flying = pipe(tcb);
+    let room = tcb.cwnd - flying;
+    let s: SegmentId = 0;
+    if (tcb.lostOut > tcb.retransOut || tcb.lostOut === 0) s = nextLost(tcp, tcb);
+    const retransmit = s !== 0;
+    if (!retransmit) s = tcb.sndNext;
+    if (s === 0) break;
+    const len = segments.len[s];
+    // At least one segment may always be under way.
+    if (room < tcb.mss && room < len) {
+      if (flying >= tcb.mss) break;
+      room = tcb.mss;
+    }
+    let n = len < room ? len : room;
+    if (!retransmit) {
+      n = usable(tcb, n);
+      if (n < 0) break;
+    }
+    const gso = tcp.gsoMax > tcb.mss ? tcp.gsoMax : tcb.mss;
+    if (n > gso) n = gso;
+    if (n < len && n > tcb.mss) n -= n % tcb.mss;
+    if (n === 0 && len > 0) break;
+    if (!(retransmit ? resend(tcp, tcb, s, n) : sendNew(tcp, tcb, s, n))) break;
+  }
+  if (tcb.sndNxt !== tcb.sndUna || tcb.sndNext !== 0) {
+    // RFC 6298 §5.1; with nothing in flight it is the persist timer.
+    if (!isRexmitArmed(tcp, tcb)) armRexmit(tcp, tcb, tcb.rtoMs);
+  }
+}
+
+/** How many of `n` bytes of new data the peer's window and silly window avoidance allow; -1 = nothing for now. */
+function usable(tcb: Tcb, n: number): number {
+  const window = (tcb.sndUna + tcb.sndWnd - tcb.sndNxt) | 0;
+  const queued = (tcb.sndEnd - tcb.sndNxt) | 0;
+  const data = queued - tcb.finQueued;
+  if (window <= 0) return -1;
+  const most = data < window ? data : window;
+  if (most < tcb.mss) {
+    const allFits = data <= window;
+    const idle = tcb.sndNxt === tcb.sndUna;
+    if (allFits) {
+      if (tcb.noDelay === 0 && !idle && tcb.finQueued === 0) return -1; // Nagle
+    } else if (most < tcb.maxSndWnd >> 1) return -1;
+  }
+  return n < window ? n : window;
+}
+
+/** The first descriptor deemed lost and not yet sent again. */
+function nextLost(tcp: Tcp, tcb: Tcb): SegmentId {
+  if (tcb.caState === 0) return 0;
+  const { flags, next } = tcp.segments;
+  let s = tcb.lostHint !== 0 ? tcb.lostHint : tcb.sndHead;
+  while (s !== 0 && s !== tcb.sndNext) {
+    if ((flags[s] & (S_LOST | S_RETRANS)) === S_LOST) {
+      tcb.lostHint = s;
+      return s;
+    }
+    s = next[s];
+  }
+  return 0;
+}
+
+function resend(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
+  const { segments } = tcp;
+  if (n < segments.len[s] && !cutAt(tcp, tcb, s, n)) return false;
+  const fin = segments.flags[s] & S_FIN;
+  if (!transmit(tcp, tcb, s, s, segments.seq[s], segments.len[s], fin !== 0)) return false;
+  tcp.stats.retransSegs++;
+  segments.flags[s] |= S_RETRANS | S_EVER_RETRANS;
+  segments.sentAt[s] = tcp.ctx.now | 0;
+  tcb.retransOut += segments.len[s];
+  // A lone FIN has no bytes to count: one attempt per time-out.
+  return true;
+}
+
+/** Sends `n` bytes from the first unsent descriptor, and more behind it where several small ones make one segment. */
+function sendNew(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
+  const { segments } = tcp;
+  const { flags, len, next, sentAt } = segments;
+  if (n < len[s] && !cutAt(tcp, tcb, s, n)) return false;
+  let last = s;
+  let total = n;
+  if (n < tcb.mss && next[s] !== 0) {
+    // Gather: as many following pieces as fill one segment, within cwnd and window.
+    const limit = Math.min(tcb.mss, GATHER_ROOM, tcb.cwnd - pipe(tcb), (tcb.sndUna + tcb.sndWnd - tcb.sndNxt) | 0);
+    while (next[last] !== 0 && total < limit) {
+      const following = next[last];
+      const piece = Math.min(len[following], limit - total);
+      if (piece < len[following] && !cutAt(tcp, tcb, following, piece)) break;
+      total += piece;
+      last = following;
+    }
+  }
+  const fin = (flags[last] & S_FIN) !== 0;
+  if (!transmit(tcp, tcb, s, last, tcb.sndNxt, total, fin)) return false;
+  const now = tcp.ctx.now | 0;
+  for (let i = s; ; i = next[i]) {
+    flags[i] |= S_SENT;
+    sentAt[i] = now;
+    if (i === last) break;
+  }
+  tcb.sndNxt = segments.end(last);
+  tcb.sndNext = next[last];
+  tcb.lastSendMs = tcp.ctx.nowMs;
+  return true;
+}
+
+function cutAt(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
+  const rest = tcp.segments.split(s, n);
+  if (rest === 0) return false;
+  if (tcb.sndTail === s) tcb.sndTail = rest;
+  return true;
+}
+
+/** One segment (or GSO frame) with the bytes of descriptors `first` to `last`; false when no frame was free. */
+function transmit(
+  tcp: Tcp,
+  tcb: Tcb,
+  first: SegmentId,
+  last: SegmentId,
+  seq: number,
+  bytes: number,
+  fin: boolean,
+): boolean {
+  const { ctx, segments } = tcp;
+  const { pool } = ctx;
+  const f = ctx.create();
+  if (f === 0) return false;
+  let bits = ACK;
+  if (fin) bits |= FIN;
+  if (bytes > 0 && (fin || segments.next[last] === 0)) bits |= PSH; // RFC 9293 §3.9.1.2: the last of what is queued
+  const header = headerFor(tcp, tcb, f, seq, bits, bytes, false);
+  if (bytes > COPY_BELOW && first === last) {
+    const frame = segments.frame[first];
+    ctx.retain(frame);
+    pool.frag[f] = frame;
+    pool.fragOff[f] = segments.off[first];
+    pool.fragLen[f] = bytes;
+    if (bytes > tcb.mss) {
+      pool.gsoType[f] = GSO_TCPV4;
+      pool.gsoSize[f] = tcb.mss;
+    }
+  } else {
+    let at = pool.off[f] + header;
+    for (let s = first; bytes > 0; s = segments.next[s]) {
+      const from = segments.off[s];
+      const n = segments.len[s];
+      pool.buf.copyWithin(at, from, from + n);
+      at += n;
+      if (s === last) break;
+    }
+    pool.len[f] += bytes;
+  }
+  send(tcp, tcb, f);
+  return true;
+}
+
+/** Writes the header at L4_HEADROOM and sets `off`, `len` and the checksum metadata; returns its length. */
+function headerFor(tcp: Tcp, tcb: Tcb, f: FrameId, seq: number, bits: number, payload: number, sack: boolean): number {
+  const { pool, nowMs } = tcp.ctx;
+  const { buf } = pool;
+  const off = pool.base(f) + L4_HEADROOM;
+  let len = TCP_LEN;
+  if (tcb.tsOk !== 0) len += writeTimestamp(buf, off + len, (nowMs + tcb.tsOffset) | 0, tcb.tsRecent);
+  if (sack) {
+    const blocks = sackEdges(tcp, tcb);
+    if (blocks > 0) len += writeSack(buf, off + len, writeEdges, blocks);
+  }
+  const check = fold(pseudo4(tcb.laddr, tcb.raddr, PROTO_TCP, len + payload));
+  emit(buf, off, tcb.lport, tcb.rport, seq, tcb.rcvNxt, len, bits, advertise(tcp, tcb), check);
+  partial(tcp, f, off, len);
+  acknowledged(tcp, tcb);
+  return len;
+}
+
+function partial(tcp: Tcp, f: FrameId, off: number, len: number): void {
+  const { pool } = tcp.ctx;
+  pool.off[f] = off;
+  pool.len[f] = len;
+  pool.flags[f] |= F_CSUM_PARTIAL;
+  pool.csumStart[f] = off;
+  pool.csumOff[f] = 16;
+}
+
+function send(tcp: Tcp, tcb: Tcb, f: FrameId): void {
+  tcp.stats.outSegs++;
+  tcp.ctx.settle(f, tcp.ip.output(f, tcb.laddr, tcb.raddr, PROTO_TCP, true));
+}
+
+/** The acknowledgment is on its way with this segment. */
+function acknowledged(tcp: Tcp, tcb: Tcb): void {
+  tcb.ackNow = 0;
+  tcb.ackPending = 0;
+  tcb.ackSent = tcb.rcvNxt;
+  cancelDelayedAck(tcp, tcb);
+}
+
+/** Bytes the receive buffer could take now. */
+function freeSpace(tcp: Tcp, tcb: Tcb): number {
+  const free = tcb.rcvBuf - tcb.rcvQueued;
+  const { pool } = tcp.ctx;
+  // When frames run short every window closes in to a few segments, so that nobody starves.
+  const scarce = pool.freeSmallCount < pool.config.slots >> 3;
+  const most = scarce ? 4 * tcb.mss : free;
+  return free < 0 ? 0 : free < most ? free : most;
+}
+
+/** The window field for a segment, moving RCV.ADV as it goes. */
+function advertise(tcp: Tcp, tcb: Tcb): number {
+  const free = freeSpace(tcp, tcb);
+  const current = (tcb.rcvAdv - tcb.rcvNxt) | 0;
+  // RFC 9293 §3.8.6.2.2: open the window by a segment or half the buffer, or not at all; never take back.
+  const opens = free - current >= Math.min(tcb.mss, tcb.rcvBuf >> 1);
+  const offer = opens ? free : current > 0 ? current : 0;
+  const shift = tcb.rcvWscale;
+  let field = opens ? offer >> shift : (offer + (1 << shift) - 1) >> shift;
+  if (field > 65535) field = 65535;
+  const edge = (tcb.rcvNxt + (field << shift)) | 0;
+  if (((edge - tcb.rcvAdv) | 0) > 0) tcb.rcvAdv = edge;
+  return field;
+}
+
+/** Sends an acknowledgment if one is due that no data segment carried, or arranges for it. */
+function acknowledgeIfDue(tcp: Tcp, tcb: Tcb): void {
+  if (tcb.ackNow !== 0 || tcb.ackPending >= 2 * tcb.mss || windowOpened(tcp, tcb)) sendAck(tcp, tcb);
+  else if (tcb.rcvNxt !== tcb.ackSent) {
+    if (tcb.quickAcks > 0 && tcb.sndHead === 0) {
+      tcb.quickAcks--;
+      sendAck(tcp, tcb);
+    } else armDelayedAck(tcp, tcb);
+  }
+}
+
+/** The reader made so much room that the peer should hear of it. */
+function windowOpened(tcp: Tcp, tcb: Tcb): boolean {
+  const current = (tcb.rcvAdv - tcb.rcvNxt) | 0;
+  if (current >= tcb.rcvBuf >> 1 || tcb.finReceived !== 0) return false;
+  return freeSpace(tcp, tcb) - current >= tcb.rcvBuf >> 2;
+}
+
+export function sendAck(tcp: Tcp, tcb: Tcb): void {
+  const f = tcp.ctx.create();
+  if (f === 0) return;
+  headerFor(tcp, tcb, f, tcb.sndNxt, ACK, 0, tcb.ofoHead !== 0 && tcb.sackOk !== 0);
+  send(tcp, tcb, f);
+}
+
+/** An acknowledgment in answer to something suspicious, at most one in 500 ms (RFC 5961 §7, RFC 9293 §3.10.7.4). */
+export function challenge(tcp: Tcp, tcb: Tcb): void {
+  if (((tcp.ctx.nowMs - tcb.challengeMs) | 0) < 500) return;
+  tcb.challengeMs = tcp.ctx.nowMs;
+  tcp.stats.challengeAcks++;
+  tcb.ackNow = 1;
+  tcp.touch(tcb);
+}
+
+/** Zero-window probe: one byte beyond the window, or the oldest byte again (RFC 9293 §3.8.6.1). */
+export function sendProbe(tcp: Tcp, tcb: Tcb): void {
+  const { segments } = tcp;
+  tcp.stats.zeroWindowProbes++;
+  if (tcb.sndHead !== tcb.sndNext) {
+    const s = tcb.sndHead;
+    if (segments.len[s] > 1 && !cutAt(tcp, tcb, s, 1)) return;
+    segments.flags[s] |= S_EVER_RETRANS;
+    transmit(tcp, tcb, s, s, segments.seq[s], segments.len[s], (segments.flags[s] & S_FIN) !== 0);
+    return;
+  }
+  const s = tcb.sndNext;
+  if (segments.len[s] > 1 && !cutAt(tcp, tcb, s, 1)) return;
+  sendNew(tcp, tcb, s, segments.len[s]);
+}
+
+export function sendSyn(tcp: Tcp, tcb: Tcb): void {
+  sendOpening(tcp, tcb, SYN, 0, tcb.rcvWscale, true, true);
+}
+
+export function sendSynAck(tcp: Tcp, tcb: Tcb): void {
+  const scale = tcb.sndWscale !== 0 || tcb.rcvWscale !== 0 ? tcb.rcvWscale : -1;
+  sendOpening(tcp, tcb, SYN | ACK, tcb.rcvNxt, scale, tcb.sackOk !== 0, tcb.tsOk !== 0);
+}
+
+function sendOpening(tcp: Tcp, tcb: Tcb, bits: number, ack: number, wscale: number, sack: boolean, ts: boolean): void {
+  const { ctx } = tcp;
+  const { pool } = ctx;
+  const f = ctx.create();
+  if (f === 0) return;
+  const off = pool.base(f) + L4_HEADROOM;
+  const mss = Math.max(tcp.ip.mtuTowards(tcb.raddr) - 40, 64);
+  const tsVal = (ctx.nowMs + tcb.tsOffset) | 0;
+  const echo = (bits & ACK) !== 0 ? tcb.tsRecent : 0;
+  const len = TCP_LEN + writeSyn(pool.buf, off + TCP_LEN, mss, wscale, sack, ts, tsVal, echo);
+  const window = tcb.rcvBuf < 65535 ? tcb.rcvBuf : 65535;
+  const check = fold(pseudo4(tcb.laddr, tcb.raddr, PROTO_TCP, len));
+  emit(pool.buf, off, tcb.lport, tcb.rport, tcb.iss, ack, len, bits, window, check);
+  partial(tcp, f, off, len);
+  send(tcp, tcb, f);
+}
+
+/** Resets a connection of ours: the peer takes it because its number is exactly the next (RFC 5961 §3). */
+export function sendAbort(tcp: Tcp, tcb: Tcb): void {
+  bare(tcp, tcb.laddr, tcb.lport, tcb.raddr, tcb.rport, tcb.sndNxt, tcb.rcvNxt, RST | ACK, 0);
+}
+
+/** Answers a segment no connection wants (RFC 9293 §3.10.7.1); a reset is never answered. */
+export function sendReset(tcp: Tcp, seg: ArrivedSegment): void {
+  if ((seg.flags & RST) !== 0) return;
+  if ((seg.flags & ACK) !== 0) bare(tcp, seg.dst, seg.dport, seg.src, seg.sport, seg.ack, 0, RST, 0);
+  else {
+    const length = seg.len + (seg.flags & SYN ? 1 : 0) + (seg.flags & FIN ? 1 : 0);
+    bare(tcp, seg.dst, seg.dport, seg.src, seg.sport, 0, (seg.seq + length) | 0, RST | ACK, 0);
+  }
+}
+
+/** A segment without options or data. */
+function bare(
+  tcp: Tcp,
+  laddr: Ipv4,
+  lport: number,
+  raddr: Ipv4,
+  rport: number,
+  seq: number,
+  ack: number,
+  bits: number,
+  window: number,
+): void {
+  const { ctx } = tcp;
+  const f = ctx.create();
+  if (f === 0) return;
+  if ((bits & RST) !== 0) tcp.stats.outRsts++;
+  const off = ctx.pool.base(f) + L4_HEADROOM;
+  const check = fold(pseudo4(laddr, raddr, PROTO_TCP, TCP_LEN));
+  emit(ctx.pool.buf, off, lport, rport, seq, ack, TCP_LEN, bits, window, check);
+  partial(tcp, f, off, TCP_LEN);
+  tcp.stats.outSegs++;
+  ctx.settle(f, tcp.ip.output(f, laddr, raddr, PROTO_TCP, true));
+}
+
+/** The acknowledgment TIME_WAIT answers with (RFC 9293 §3.10.7.4). */
+export function sendTimeWaitAck(
+  tcp: Tcp,
+  laddr: Ipv4,
+  lport: number,
+  raddr: Ipv4,
+  rport: number,
+  seq: number,
+  ack: number,
+  window: number,
+  ts: boolean,
+  tsOffset: number,
+  tsRecent: number,
+): void {
+  const { ctx } = tcp;
+  const { pool } = ctx;
+  const f = ctx.create();
+  if (f === 0) return;
+  const off = pool.base(f) + L4_HEADROOM;
+  let len = TCP_LEN;
+  if (ts) len += writeTimestamp(pool.buf, off + len, (ctx.nowMs + tsOffset) | 0, tsRecent);
+  const check = fold(pseudo4(laddr, raddr, PROTO_TCP, len));
+  emit(pool.buf, off, lport, rport, seq, ack, len, ACK, window, check);
+  partial(tcp, f, off, len);
+  tcp.stats.outSegs++;
+  ctx.settle(f, tcp.ip.output(f, laddr, raddr, PROTO_TCP, true));
+}

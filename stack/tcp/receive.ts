@@ -1,0 +1,192 @@
+/**
+ * The receive side of a connection: in-order queue, out-of-order queue, and the peer's FIN.
+ *
+ * Queued frames hold payload only: `pool.off`/`pool.len` are the payload's, `pool.seq` its first number. Small payloads
+ * are copied behind the previous frame's, so a peer sending single bytes cannot tie up a slot for each.
+ *
+ * Ownership: `receive` returns STOLEN when a queue keeps the frame, otherwise the verdict for it.
+ * @hot
+ */
+import { TCP_OFO_FULL, TCP_OLD_DUPLICATE, TCP_WINDOW_FULL } from '../drop.ts';
+import type { FrameId, Verdict } from '../types.ts';
+import { DELIVERED, DROP, STOLEN } from '../verdict.ts';
+import { FIN } from '../wire/tcp.ts';
+import * as st from './state.ts';
+import type { Tcb } from './tcb.ts';
+import type { Tcp } from './tcp.ts';
+
+/** Payloads below this are copied behind the last unread one where they fit. */
+const COALESCE_BELOW = 1024;
+/** Out-of-order frames one connection may hold. */
+const MAX_OFO_FRAMES = 1024;
+
+/** Takes the text and FIN of the arrived segment, which is known to touch the window (RFC 9293 §3.10.7.4, seventh and eighth). */
+export function receive(tcp: Tcp, tcb: Tcb): Verdict {
+  const { seg, ctx } = tcp;
+  const { pool } = ctx;
+  const f = seg.frame;
+  let { seq, off, len } = seg;
+  let fin = (seg.flags & FIN) !== 0;
+  const before = (tcb.rcvNxt - seq) | 0;
+  if (before > 0) {
+    // What we have already: cut it off. A FIN before RCV.NXT was taken before.
+    if (before > len || (before === len && !fin)) {
+      tcb.ackNow = 1;
+      return DROP | TCP_OLD_DUPLICATE;
+    }
+    seq = tcb.rcvNxt;
+    off += before;
+    len -= before;
+    pool.paySum[f] = -1;
+  }
+  const beyond = (seq + len - tcb.rcvAdv) | 0;
+  if (beyond > 0) {
+    fin = false;
+    len -= beyond;
+    pool.paySum[f] = -1;
+    if (len <= 0) {
+      tcb.ackNow = 1;
+      return DROP | TCP_WINDOW_FULL;
+    }
+  }
+  if (fin) {
+    tcb.finPending = 1;
+    tcb.finSeq = (seq + len) | 0;
+  }
+  let verdict: Verdict = DELIVERED;
+  if (len > 0) {
+    pool.off[f] = off;
+    pool.len[f] = len;
+    pool.seq[f] = seq;
+    pool.next[f] = 0;
+    if (seq === tcb.rcvNxt) verdict = inOrder(tcp, tcb, f, len);
+    else verdict = outOfOrder(tcp, tcb, f);
+  } else if (seq !== tcb.rcvNxt) tcb.ackNow = 1; // a FIN beyond a hole
+  if (tcb.finPending !== 0 && tcb.finSeq === tcb.rcvNxt) takeFin(tcp, tcb);
+  return verdict;
+}
+
+function inOrder(tcp: Tcp, tcb: Tcb, f: FrameId, len: number): Verdict {
+  tcb.rcvNxt = (tcb.rcvNxt + len) | 0;
+  tcb.ackPending += len;
+  const verdict = append(tcp, tcb, f, len);
+  if (tcb.ofoHead !== 0) fillGap(tcp, tcb);
+  tcp.notify(tcb, st.EV_READABLE);
+  return verdict;
+}
+
+/** Puts payload at the end of the unread queue. */
+function append(tcp: Tcp, tcb: Tcb, f: FrameId, len: number): Verdict {
+  const { pool } = tcp.ctx;
+  tcb.rcvQueued += len;
+  const tail = tcb.rcvTail;
+  if (tail === 0) {
+    tcb.rcvHead = f;
+    tcb.rcvTail = f;
+    return STOLEN;
+  }
+  if (len < COALESCE_BELOW && pool.refs[tail] === 1 && pool.tailroom(tail) >= len) {
+    const end = pool.off[tail] + pool.len[tail];
+    pool.buf.copyWithin(end, pool.off[f], pool.off[f] + len);
+    pool.len[tail] += len;
+    pool.paySum[tail] = -1;
+    return DELIVERED;
+  }
+  pool.next[tail] = f;
+  tcb.rcvTail = f;
+  return STOLEN;
+}
+
+/** Moves what has become contiguous from the out-of-order queue. */
+function fillGap(tcp: Tcp, tcb: Tcb): void {
+  const { ctx } = tcp;
+  const { pool } = ctx;
+  tcb.ackNow = 1; // RFC 5681 §4.2: a segment that fills a gap is acknowledged at once
+  while (tcb.ofoHead !== 0) {
+    const f = tcb.ofoHead;
+    const ahead = (pool.seq[f] - tcb.rcvNxt) | 0;
+    if (ahead > 0) return;
+    tcb.ofoHead = pool.next[f];
+    tcb.ofoBytes -= pool.len[f];
+    tcb.ofoCount--;
+    pool.next[f] = 0;
+    const len = pool.len[f] + ahead;
+    if (len <= 0) {
+      ctx.settle(f, DROP | TCP_OLD_DUPLICATE);
+      continue;
+    }
+    if (ahead < 0) {
+      pool.off[f] -= ahead;
+      pool.len[f] = len;
+      pool.paySum[f] = -1;
+    }
+    tcb.rcvNxt = (tcb.rcvNxt + len) | 0;
+    ctx.settle(f, append(tcp, tcb, f, len));
+  }
+}
+
+/** Sorts a frame into the out-of-order queue, keeping what is there where they overlap. */
+function outOfOrder(tcp: Tcp, tcb: Tcb, f: FrameId): Verdict {
+  const { pool } = tcp.ctx;
+  const { seq, len, next } = pool;
+  tcb.ackNow = 1; // RFC 5681 §4.2: a duplicate acknowledgment at once
+  if (tcb.ofoCount >= MAX_OFO_FRAMES) return DROP | TCP_OFO_FULL;
+  let prev = 0;
+  let at = tcb.ofoHead;
+  while (at !== 0 && ((seq[at] - seq[f]) | 0) <= 0) {
+    prev = at;
+    at = next[at];
+  }
+  if (prev !== 0) {
+    const overlap = (seq[prev] + len[prev] - seq[f]) | 0;
+    if (overlap >= len[f]) return DROP | TCP_OLD_DUPLICATE;
+    if (overlap > 0) {
+      seq[f] = (seq[f] + overlap) | 0;
+      pool.off[f] += overlap;
+      len[f] -= overlap;
+      pool.paySum[f] = -1;
+    }
+  }
+  // What follows and is covered whole goes; what is covered in part makes the new frame shorter.
+  while (at !== 0) {
+    const reach = (seq[f] + len[f] - seq[at]) | 0;
+    if (reach <= 0) break;
+    if (reach < len[at]) {
+      len[f] -= reach;
+      pool.paySum[f] = -1;
+      break;
+    }
+    const after = next[at];
+    tcb.ofoBytes -= len[at];
+    tcb.ofoCount--;
+    tcp.ctx.settle(at, DROP | TCP_OLD_DUPLICATE);
+    at = after;
+  }
+  next[f] = at;
+  if (prev === 0) tcb.ofoHead = f;
+  else next[prev] = f;
+  tcb.ofoBytes += len[f];
+  tcb.ofoCount++;
+  tcb.ofoRecent = seq[f];
+  return STOLEN;
+}
+
+/** RCV.NXT has reached the peer's FIN (RFC 9293 §3.10.7.4, eighth). */
+function takeFin(tcp: Tcp, tcb: Tcb): void {
+  tcb.finPending = 0;
+  tcb.finReceived = 1;
+  tcb.rcvNxt = (tcb.rcvNxt + 1) | 0;
+  tcb.ackNow = 1;
+  switch (tcb.state) {
+    case st.ESTABLISHED:
+      tcb.state = st.CLOSE_WAIT;
+      break;
+    case st.FIN_WAIT_1:
+      tcb.state = st.CLOSING;
+      break;
+    case st.FIN_WAIT_2:
+      tcp.enterTimeWait(tcb);
+      break;
+  }
+  tcp.notify(tcb, st.EV_READABLE | st.EV_FIN);
+}

@@ -1,0 +1,198 @@
+/**
+ * What a connection's owner may do with it. No call sends anything itself: it marks the connection, and the end of the
+ * burst does the rest. Data moves without copying wherever it can: `move` hands received frames from one connection to
+ * another, `peek`/`consume` show them where they lie.
+ *
+ * Ownership: queued frames belong to the connection until they are consumed or acknowledged.
+ * @hot
+ */
+import type { FrameId } from '../types.ts';
+import { DELIVERED } from '../verdict.ts';
+import { sendAbort } from './output.ts';
+import { S_FIN } from './segments.ts';
+import * as st from './state.ts';
+import type { Tcb } from './tcb.ts';
+import type { Tcp } from './tcp.ts';
+
+/** Bytes received and not yet read. */
+export const readable = (tcb: Tcb): number => tcb.rcvQueued;
+
+/** True when the peer has closed its half and everything it sent was read. */
+export const isDrained = (tcb: Tcb): boolean => tcb.finReceived !== 0 && tcb.rcvQueued === 0;
+
+/** Bytes the send queue can still take. */
+export const writable = (tcb: Tcb): number =>
+  tcb.finQueued !== 0 || tcb.state === st.CLOSED ? 0 : Math.max(tcb.sndBuf - tcb.sndQueued, 0);
+
+/** True while data may be queued: not before connect, not after shutdown. */
+export const canSend = (tcb: Tcb): boolean =>
+  tcb.finQueued === 0 && (tcb.state === st.ESTABLISHED || tcb.state === st.CLOSE_WAIT);
+
+/** The first unread frame: its `off`/`len` in the pool are the bytes. 0 = nothing to read. */
+export const peek = (tcb: Tcb): FrameId => tcb.rcvHead;
+
+/** Takes `n` bytes off the unread queue. */
+export function consume(tcp: Tcp, tcb: Tcb, n: number): void {
+  const { ctx } = tcp;
+  const { pool } = ctx;
+  tcb.rcvQueued -= n;
+  while (n > 0) {
+    const f = tcb.rcvHead;
+    const len = pool.len[f];
+    if (n < len) {
+      pool.off[f] += n;
+      pool.len[f] -= n;
+      pool.paySum[f] = -1;
+      break;
+    }
+    n -= len;
+    popFrame(tcp, tcb);
+    ctx.settle(f, DELIVERED);
+  }
+  tcp.touch(tcb);
+}
+
+function popFrame(tcp: Tcp, tcb: Tcb): FrameId {
+  const { next } = tcp.ctx.pool;
+  const f = tcb.rcvHead;
+  tcb.rcvHead = next[f];
+  if (tcb.rcvHead === 0) tcb.rcvTail = 0;
+  next[f] = 0;
+  return f;
+}
+
+/** Copies up to `max` unread bytes to `dst` and consumes them; returns how many. */
+export function read(tcp: Tcp, tcb: Tcb, dst: Uint8Array, at: number, max: number): number {
+  const { pool } = tcp.ctx;
+  let done = 0;
+  while (done < max && tcb.rcvHead !== 0) {
+    const f = tcb.rcvHead;
+    const n = Math.min(pool.len[f], max - done);
+    const from = pool.off[f];
+    for (let i = 0; i < n; i++) dst[at + done + i] = pool.buf[from + i];
+    done += n;
+    consume(tcp, tcb, n);
+  }
+  return done;
+}
+
+/** Queues a payload frame's bytes, taking over its reference; false when no descriptor is free. */
+function enqueue(tcp: Tcp, tcb: Tcb, f: FrameId, off: number, len: number): boolean {
+  const { segments } = tcp;
+  const s = segments.alloc(tcb.sndEnd, f, off, len);
+  if (s === 0) return false;
+  if (tcb.sndTail === 0) tcb.sndHead = s;
+  else segments.next[tcb.sndTail] = s;
+  tcb.sndTail = s;
+  if (tcb.sndNext === 0) tcb.sndNext = s;
+  tcb.sndEnd = (tcb.sndEnd + len) | 0;
+  tcb.sndQueued += len;
+  return true;
+}
+
+/**
+ * Relays unread data of `from` into the send queue of `to`, frame by frame without copying, as far as `to` has room.
+ * Returns the bytes moved; when some had to stay, `to` reports EV_WRITABLE once there is room.
+ */
+export function move(tcp: Tcp, from: Tcb, to: Tcb): number {
+  const { pool } = tcp.ctx;
+  let moved = 0;
+  while (from.rcvHead !== 0 && canSend(to)) {
+    if (to.sndQueued >= to.sndBuf) {
+      to.wantWrite = 1;
+      break;
+    }
+    const f = from.rcvHead;
+    const len = pool.len[f];
+    if (!enqueue(tcp, to, f, pool.off[f], len)) {
+      to.wantWrite = 1;
+      break;
+    }
+    popFrame(tcp, from);
+    from.rcvQueued -= len;
+    moved += len;
+  }
+  if (moved > 0) {
+    tcp.touch(from);
+    tcp.touch(to);
+  }
+  return moved;
+}
+
+/**
+ * Copies bytes into the send queue; returns how many it took (0 when it is full or no frame is free; EV_WRITABLE will
+ * follow).
+ */
+export function write(tcp: Tcp, tcb: Tcb, src: Uint8Array, at: number, len: number): number {
+  const { ctx } = tcp;
+  const { pool } = ctx;
+  const room = Math.min(len, writable(tcb));
+  let done = 0;
+  while (done < room) {
+    const left = room - done;
+    let f = left > pool.config.slotBytes ? ctx.createBig() : 0;
+    if (f === 0) f = ctx.create();
+    if (f === 0) break;
+    const n = Math.min(left, pool.tailroom(f));
+    const to = pool.off[f];
+    for (let i = 0; i < n; i++) pool.buf[to + i] = src[at + done + i];
+    pool.len[f] = n;
+    if (!enqueue(tcp, tcb, f, to, n)) {
+      ctx.settle(f, DELIVERED);
+      break;
+    }
+    done += n;
+  }
+  if (done < len) tcb.wantWrite = 1;
+  if (done > 0) tcp.touch(tcb);
+  return done;
+}
+
+/** No more data will be sent: the FIN follows what is queued (RFC 9293 §3.10.4). Reading goes on. */
+export function shutdown(tcp: Tcp, tcb: Tcb): void {
+  const { segments } = tcp;
+  if (tcb.finQueued !== 0) return;
+  switch (tcb.state) {
+    case st.ESTABLISHED:
+      tcb.state = st.FIN_WAIT_1;
+      break;
+    case st.CLOSE_WAIT:
+      tcb.state = st.LAST_ACK;
+      break;
+    case st.SYN_SENT:
+      tcp.close(tcb, st.END_ABORTED, false);
+      return;
+    default:
+      return;
+  }
+  // The last unsent descriptor carries the FIN; when all is sent it needs one of its own.
+  if (tcb.sndNext !== 0) segments.flags[tcb.sndTail] |= S_FIN;
+  else if (enqueue(tcp, tcb, 0, 0, 0)) segments.flags[tcb.sndTail] |= S_FIN;
+  else {
+    abort(tcp, tcb);
+    return;
+  }
+  tcb.sndEnd = (tcb.sndEnd + 1) | 0;
+  tcb.finQueued = 1;
+  tcp.touch(tcb);
+}
+
+/** Done with both directions: sends the FIN, and answers further data with a reset. */
+export function close(tcp: Tcp, tcb: Tcb): void {
+  if (tcb.state === st.CLOSED) return;
+  // RFC 9293 §3.6.1: closing with data unread loses it; the peer must hear so.
+  if (tcb.rcvQueued > 0) {
+    abort(tcp, tcb);
+    return;
+  }
+  tcb.readClosed = 1;
+  shutdown(tcp, tcb);
+  if (tcb.state === st.FIN_WAIT_2) tcp.lingerIfOrphan(tcb);
+}
+
+/** Gives up at once: queues are dropped, the peer gets a reset (RFC 9293 §3.10.5). */
+export function abort(tcp: Tcp, tcb: Tcb): void {
+  if (tcb.state === st.CLOSED) return;
+  if (tcb.state !== st.SYN_SENT) sendAbort(tcp, tcb);
+  tcp.close(tcb, st.END_ABORTED, false);
+}

@@ -1,0 +1,158 @@
+/**
+ * The transmission control block (RFC 9293 §3.3.1): everything one connection remembers. Blocks are made once and
+ * reused, so opening and closing connections allocates nothing; all fields are numbers (shape fixed in the field
+ * initialisers) but for the owner.
+ *
+ * Units: sequence numbers and times are int32 and compared with `(a - b) | 0`; sizes are bytes; `...Ms` are timer ticks.
+ * @hot
+ */
+import type { FrameId, Ipv4, Ticks } from '../types.ts';
+import type { SegmentId } from './segments.ts';
+import { CLOSED } from './state.ts';
+
+/** Who uses a connection: told what happened at the end of each burst, never from within the stack. */
+export interface SocketOwner {
+  onEstablished(tcb: Tcb): void;
+  /** New data, or the peer's FIN with all data read, may be waiting. */
+  onReadable(tcb: Tcb): void;
+  /** Room in the send queue after it had been full. */
+  onWritable(tcb: Tcb): void;
+  /** The peer closed its half. Data received before may still be unread. */
+  onFin(tcb: Tcb): void;
+  /** The connection is gone (END_*); the block will be reused after this call returns. */
+  onClosed(tcb: Tcb, end: number): void;
+}
+
+/** Congestion phases (RFC 5681, RFC 6582): open, fast recovery, recovery after a time-out. */
+export const CA_OPEN = 0;
+export const CA_RECOVERY = 1;
+export const CA_LOSS = 2;
+
+export class Tcb {
+  /** 1..n, for the tables that store ints. */
+  readonly id: number;
+  state = CLOSED;
+  owner: SocketOwner | null = null;
+  /** The owner's own number for this connection. */
+  tag = 0;
+  /** EV_* not yet delivered. */
+  events = 0;
+  /** In the list of blocks to be looked at when the burst ends. */
+  dirty = 0;
+  /** END_*, once closed. */
+  end = 0;
+
+  // Who talks to whom
+  laddr: Ipv4 = 0;
+  raddr: Ipv4 = 0;
+  lport = 0;
+  rport = 0;
+  /** Listener this came from, 0 = made by connect. */
+  listener = 0;
+
+  // Send sequence space
+  sndUna = 0;
+  sndNxt = 0;
+  /** Peer's window, scaled, in bytes, and the numbers of the segment that last updated it. */
+  sndWnd = 0;
+  sndWl1 = 0;
+  sndWl2 = 0;
+  /** Largest window the peer ever offered (RFC 9293 §3.8.6.2.1, RFC 5961 §5). */
+  maxSndWnd = 0;
+  iss = 0;
+  sndHead: SegmentId = 0;
+  sndTail: SegmentId = 0;
+  /** First descriptor never sent. */
+  sndNext: SegmentId = 0;
+  /** Payload bytes queued, sent or not. */
+  sndQueued = 0;
+  sndBuf = 0;
+  /** Sequence number the next queued byte will get. */
+  sndEnd = 0;
+  /** The owner has closed its half: the last descriptor carries (or is) the FIN. */
+  finQueued = 0;
+  /** The owner found the queue full and wants EV_WRITABLE. */
+  wantWrite = 0;
+
+  // Receive sequence space
+  rcvNxt = 0;
+  irs = 0;
+  /** Right edge of the window as last advertised: never moves left (RFC 9293 §3.8.6.2.2). */
+  rcvAdv = 0;
+  /** RCV.NXT when we last sent an acknowledgment (Last.ACK.sent of RFC 7323). */
+  ackSent = 0;
+  rcvHead: FrameId = 0;
+  rcvTail: FrameId = 0;
+  rcvQueued = 0;
+  rcvBuf = 0;
+  /** Out-of-order frames in sequence order, linked by pool.next; their payload bytes; the newest one's left edge. */
+  ofoHead: FrameId = 0;
+  ofoBytes = 0;
+  ofoCount = 0;
+  ofoRecent = 0;
+  /** The peer's FIN has been reached. */
+  finReceived = 0;
+  /** A FIN waits beyond a hole, at this sequence number. */
+  finPending = 0;
+  finSeq = 0;
+  /** Nobody will read any more: further data is answered with a reset (RFC 9293 §3.6.1). */
+  readClosed = 0;
+
+  // Options
+  /** Payload bytes per segment we may send: the peer's MSS, the path's MTU, less our options. */
+  mss = 536;
+  /** Largest segment the peer accepts, options included in its own count. */
+  peerMss = 536;
+  tsOk = 0;
+  tsRecent = 0;
+  tsRecentMs: Ticks = 0;
+  tsOffset = 0;
+  sackOk = 0;
+  sndWscale = 0;
+  rcvWscale = 0;
+  noDelay = 1;
+
+  // Acknowledging
+  ackNow = 0;
+  /** Full-sized segments received since the last acknowledgment. */
+  ackPending = 0;
+  /** Acknowledge at once for the first segments of a connection. */
+  quickAcks = 0;
+  /** When the last challenge ACK went out (RFC 5961 §7). */
+  challengeMs: Ticks = 0;
+
+  // Loss recovery
+  caState = 0;
+  cwnd = 0;
+  ssthresh = 0;
+  /** Bytes acknowledged towards the next increase in congestion avoidance. */
+  cwndAcked = 0;
+  dupAcks = 0;
+  /** SND.NXT when recovery began. */
+  recover = 0;
+  /** Bytes sent and since sacked, deemed lost, sent again: the terms of pipe (RFC 6675 §4). */
+  sackedOut = 0;
+  lostOut = 0;
+  retransOut = 0;
+  /** Right edge of the highest SACK block. */
+  highSacked = 0;
+  /** Where the search for the next lost descriptor begins; 0 = at the head. */
+  lostHint: SegmentId = 0;
+
+  // Round-trip time, RFC 6298; microseconds
+  srtt = 0;
+  rttvar = 0;
+  rtoMs = 1000;
+  /** Time-outs in a row. */
+  backoff = 0;
+  /** Zero-window probes in a row. */
+  probes = 0;
+  /** When data was last sent, for restart after idle (RFC 5681 §4.1). */
+  lastSendMs: Ticks = 0;
+  lastRecvMs: Ticks = 0;
+  synRetries = 0;
+
+  constructor(id: number) {
+    this.id = id;
+  }
+}

@@ -1,0 +1,387 @@
+/**
+ * One worker's TCP: the tables, and what its parts share. Input, output, recovery, timers and listening are functions
+ * and classes in the files beside; this file holds the state they work on and the end-of-burst work.
+ *
+ * During a burst, segments only change control blocks and mark them dirty. When the burst is over `flush` tells owners
+ * what happened and then sends, once per connection, whatever is due: so data read in a burst is relayed together, one
+ * acknowledgment covers all of it and rides on data where there is some.
+ *
+ * @hot
+ */
+import type { Context } from '../context.ts';
+import type { Ip4Output } from '../ipv4/output.ts';
+import { FlowTable4, slotsFor } from '../mem/flow-table.ts';
+import type { TimerHandler, TimerRange, Timers } from '../timer/timers.ts';
+import type { Ipv4 } from '../types.ts';
+import { DELIVERED } from '../verdict.ts';
+import { ArrivedSegment } from './arrived.ts';
+import type { CongestionControl } from './congestion/index.ts';
+import { reno } from './congestion/reno.ts';
+import { Secrets } from './isn.ts';
+import { Listeners } from './listen.ts';
+import { output, sendAck, sendReset, sendTimeWaitAck } from './output.ts';
+import { RTO_INITIAL_MS } from './rtt.ts';
+import { SegmentTable } from './segments.ts';
+import * as st from './state.ts';
+import { type SocketOwner, Tcb } from './tcb.ts';
+import { armLinger, onTimer, T_COUNT } from './timers.ts';
+import { TimeWait, type TimeWaitReply, TW_BASE } from './timewait.ts';
+
+export interface TcpConfig {
+  /** Control blocks at most. */
+  readonly maxConnections: number;
+  readonly maxTimeWait: number;
+  readonly timeWaitMs: number;
+  /** Segment descriptors at most, over all connections. */
+  readonly maxSegments: number;
+  /** Bytes a connection may hold unread, and unacknowledged or unsent. */
+  readonly rcvBuf: number;
+  readonly sndBuf: number;
+  /** Ephemeral ports, inclusive (RFC 6056 §3.2). */
+  readonly portMin: number;
+  readonly portMax: number;
+  readonly congestion: CongestionControl;
+}
+
+export const DEFAULT_TCP: TcpConfig = {
+  maxConnections: 65536,
+  maxTimeWait: 131072,
+  timeWaitMs: 60_000,
+  maxSegments: 65536,
+  rcvBuf: 1 << 19,
+  sndBuf: 1 << 19,
+  portMin: 1025,
+  portMax: 65535,
+  congestion: reno,
+};
+
+/** Counters of one TCP, after the names of RFC 4022 where it has them. */
+export class TcpStats {
+  activeOpens = 0;
+  passiveOpens = 0;
+  attemptFails = 0;
+  estabResets = 0;
+  inSegs = 0;
+  outSegs = 0;
+  retransSegs = 0;
+  outRsts = 0;
+  timeouts = 0;
+  fastRecoveries = 0;
+  challengeAcks = 0;
+  listenDrops = 0;
+  zeroWindowProbes = 0;
+}
+
+export class Tcp implements TimerHandler, TimeWaitReply {
+  readonly ctx: Context;
+  readonly ip: Ip4Output;
+  readonly config: TcpConfig;
+  readonly stats = new TcpStats();
+  readonly secrets: Secrets;
+  readonly segments: SegmentTable;
+  /** Key: remote address, local address, remote port << 16 | local port: as an arriving segment has them. */
+  readonly flows: FlowTable4;
+  readonly timeWait: TimeWait;
+  readonly listeners: Listeners;
+  readonly seg = new ArrivedSegment();
+  readonly timers: TimerRange;
+  /** Index = id; slot 0 is unused. Filled as needed, never emptied. */
+  readonly blocks: (Tcb | null)[] = [null];
+  /** Largest GSO payload that ip may be given at once; 0 where no port takes GSO frames. Set at composition. */
+  gsoMax = 0;
+
+  private readonly free: Tcb[] = [];
+  private dirty: Tcb[] = [];
+  private nDirty = 0;
+  private nOpen = 0;
+
+  constructor(ctx: Context, ip: Ip4Output, timers: Timers, config: TcpConfig = DEFAULT_TCP) {
+    this.ctx = ctx;
+    this.ip = ip;
+    this.config = config;
+    this.secrets = new Secrets(ctx.random);
+    this.segments = new SegmentTable(ctx, config.maxSegments);
+    const maxSlots = slotsFor(config.maxConnections + config.maxTimeWait);
+    const flowConfig = {
+      slots: Math.min(maxSlots, 65536),
+      maxSlots,
+      seed0: ctx.random.next(),
+      seed1: ctx.random.next(),
+    };
+    this.flows = FlowTable4.create(new SharedArrayBuffer(FlowTable4.bytes(flowConfig)), 0, flowConfig);
+    this.timers = timers.range(config.maxConnections * T_COUNT, this);
+    this.timeWait = new TimeWait(ctx, this.flows, this, config.maxTimeWait, config.timeWaitMs);
+    this.timeWait.attachTimer(timers.range(1, this.timeWait));
+    this.listeners = new Listeners();
+  }
+
+  /** Connections with a control block. */
+  get open(): number {
+    return this.nOpen;
+  }
+
+  /** The block with this id, or null. */
+  block(id: number): Tcb | null {
+    return this.blocks[id] ?? null;
+  }
+
+  /** A fresh control block in the flow table, or null when there is no room. */
+  allocate(laddr: Ipv4, lport: number, raddr: Ipv4, rport: number): Tcb | null {
+    let tcb = this.free.pop() ?? null;
+    if (tcb === null) {
+      if (this.blocks.length > this.config.maxConnections) return null;
+      tcb = new Tcb(this.blocks.length);
+      this.blocks.push(tcb);
+    }
+    if (!this.flows.insert(raddr, laddr, (rport << 16) | lport, tcb.id)) {
+      this.free.push(tcb);
+      return null;
+    }
+    this.nOpen++;
+    tcb.laddr = laddr;
+    tcb.raddr = raddr;
+    tcb.lport = lport;
+    tcb.rport = rport;
+    this.clear(tcb);
+    return tcb;
+  }
+
+  /** Brings every field a connection reads before it writes to its starting value. */
+  private clear(tcb: Tcb): void {
+    const { config } = this;
+    tcb.owner = null;
+    tcb.tag = 0;
+    tcb.events = 0;
+    tcb.end = st.END_NORMAL;
+    tcb.listener = 0;
+    tcb.sndHead = tcb.sndTail = tcb.sndNext = 0;
+    tcb.sndQueued = 0;
+    tcb.sndBuf = config.sndBuf;
+    tcb.rcvBuf = config.rcvBuf;
+    tcb.sndWnd = tcb.maxSndWnd = 0;
+    tcb.finQueued = tcb.wantWrite = 0;
+    tcb.rcvHead = tcb.rcvTail = 0;
+    tcb.rcvQueued = 0;
+    tcb.ofoHead = tcb.ofoBytes = tcb.ofoCount = 0;
+    tcb.finReceived = tcb.finPending = tcb.readClosed = 0;
+    tcb.mss = tcb.peerMss = 536; // RFC 9293 §3.7.1 (MUST-15)
+    tcb.tsOk = tcb.sackOk = tcb.sndWscale = tcb.rcvWscale = 0;
+    tcb.tsRecent = 0;
+    tcb.noDelay = 1;
+    tcb.ackNow = tcb.ackPending = 0;
+    tcb.quickAcks = 8;
+    tcb.challengeMs = (this.ctx.nowMs - 10_000) | 0;
+    tcb.caState = 0;
+    tcb.cwnd = 0;
+    tcb.ssthresh = 0x7fffffff;
+    tcb.cwndAcked = tcb.dupAcks = 0;
+    tcb.sackedOut = tcb.lostOut = tcb.retransOut = tcb.lostHint = 0;
+    tcb.srtt = tcb.rttvar = 0;
+    tcb.rtoMs = RTO_INITIAL_MS;
+    tcb.backoff = tcb.probes = tcb.synRetries = 0;
+    tcb.lastSendMs = tcb.lastRecvMs = this.ctx.nowMs;
+  }
+
+  /** Puts a block on the list of those `flush` will look at. */
+  touch(tcb: Tcb): void {
+    if (tcb.dirty !== 0) return;
+    tcb.dirty = 1;
+    this.dirty[this.nDirty++] = tcb;
+  }
+
+  notify(tcb: Tcb, event: number): void {
+    tcb.events |= event;
+    this.touch(tcb);
+  }
+
+  /** End of a burst: owners are told, then each touched connection sends what is due. Ends when nothing is dirty. */
+  flush(): void {
+    while (this.nDirty > 0) {
+      // Owners first, for all of them: what one connection received may be what another has to send.
+      const n = this.nDirty;
+      for (let i = 0; i < n; i++) this.tell(this.dirty[i]);
+      for (let i = 0; i < n; i++) {
+        const tcb = this.dirty[i];
+        tcb.dirty = 0;
+        if (tcb.state !== st.CLOSED) output(this, tcb);
+        if (tcb.events !== 0) this.touch(tcb);
+      }
+      // What became dirty meanwhile waits behind: bring it to the front.
+      const more = this.nDirty - n;
+      for (let i = 0; i < more; i++) this.dirty[i] = this.dirty[n + i];
+      this.nDirty = more;
+    }
+  }
+
+  private tell(tcb: Tcb): void {
+    const events = tcb.events;
+    if (events === 0) return;
+    tcb.events = 0;
+    const { owner } = tcb;
+    if (owner !== null) {
+      if ((events & st.EV_ESTABLISHED) !== 0) owner.onEstablished(tcb);
+      if ((events & st.EV_READABLE) !== 0 && tcb.owner !== null) owner.onReadable(tcb);
+      if ((events & st.EV_WRITABLE) !== 0 && tcb.owner !== null) owner.onWritable(tcb);
+      if ((events & st.EV_FIN) !== 0 && tcb.owner !== null) owner.onFin(tcb);
+    }
+    if ((events & st.EV_CLOSED) !== 0) {
+      const last = tcb.owner;
+      tcb.owner = null;
+      if (last !== null) last.onClosed(tcb, tcb.end);
+      this.recycle(tcb);
+    }
+  }
+
+  /**
+   * Ends a connection: queues are freed, timers stopped, the flow forgotten (or handed to TIME_WAIT). The owner is told
+   * at the end of the burst; the block is reused only after that.
+   */
+  close(tcb: Tcb, end: number, timeWait: boolean): void {
+    if (tcb.state === st.CLOSED) return;
+    const ports = (tcb.rport << 16) | tcb.lport;
+    if (timeWait) this.timeWait.enter(tcb, this.flows.hash(tcb.raddr, tcb.laddr, ports));
+    else this.flows.remove(tcb.raddr, tcb.laddr, ports);
+    if (tcb.state === st.SYN_RECEIVED) this.listeners.halfOpenDone(tcb.listener);
+    tcb.state = st.CLOSED;
+    tcb.end = end;
+    for (let t = 0; t < T_COUNT; t++) this.timers.cancel((tcb.id - 1) * T_COUNT + 1 + t);
+    this.freeSendQueue(tcb);
+    this.freeOutOfOrder(tcb);
+    // What was received in order stays readable until the owner has heard of the end, unless it was a reset.
+    if (end !== st.END_NORMAL) this.freeReceiveQueue(tcb);
+    this.notify(tcb, st.EV_CLOSED);
+  }
+
+  /** Both FINs are exchanged: the block goes, a row of TIME_WAIT stays. What is unread is still delivered. */
+  enterTimeWait(tcb: Tcb): void {
+    // The acknowledgment of the peer's FIN would be lost with the block: send it first.
+    if (tcb.ackNow !== 0) sendAck(this, tcb);
+    this.close(tcb, st.END_NORMAL, true);
+  }
+
+  /** A connection nobody reads is not kept in FIN_WAIT_2 for ever. */
+  lingerIfOrphan(tcb: Tcb): void {
+    if (tcb.readClosed !== 0) armLinger(this, tcb);
+  }
+
+  private recycle(tcb: Tcb): void {
+    this.freeReceiveQueue(tcb);
+    this.nOpen--;
+    this.free.push(tcb);
+  }
+
+  private freeSendQueue(tcb: Tcb): void {
+    for (let s = tcb.sndHead; s !== 0; ) {
+      const next = this.segments.next[s];
+      this.segments.free(s);
+      s = next;
+    }
+    tcb.sndHead = tcb.sndTail = tcb.sndNext = 0;
+    tcb.sndQueued = 0;
+  }
+
+  private freeOutOfOrder(tcb: Tcb): void {
+    this.freeFrames(tcb.ofoHead);
+    tcb.ofoHead = tcb.ofoBytes = tcb.ofoCount = 0;
+  }
+
+  private freeReceiveQueue(tcb: Tcb): void {
+    this.freeFrames(tcb.rcvHead);
+    tcb.rcvHead = tcb.rcvTail = 0;
+    tcb.rcvQueued = 0;
+  }
+
+  private freeFrames(head: number): void {
+    const { next } = this.ctx.pool;
+    for (let f = head; f !== 0; ) {
+      const after = next[f];
+      this.ctx.settle(f, DELIVERED);
+      f = after;
+    }
+  }
+
+  /**
+   * Opens a connection. Null when there is no free port towards that peer, no control block or no route.
+   * `laddr` must be a local address; `lport` 0 = choose one.
+   */
+  connect(laddr: Ipv4, lport: number, raddr: Ipv4, rport: number, owner: SocketOwner, tag: number): Tcb | null {
+    const mtu = this.ip.mtuTowards(raddr);
+    if (mtu === 0) return null;
+    const port = lport !== 0 ? this.claimPort(laddr, lport, raddr, rport) : this.choosePort(laddr, raddr, rport);
+    if (port === 0) return null;
+    const tcb = this.allocate(laddr, port, raddr, rport);
+    if (tcb === null) return null;
+    this.stats.activeOpens++;
+    tcb.owner = owner;
+    tcb.tag = tag;
+    tcb.state = st.SYN_SENT;
+    tcb.iss = this.secrets.isn(this.ctx.now, laddr, port, raddr, rport);
+    tcb.tsOffset = this.secrets.timestampOffset(laddr, raddr);
+    tcb.sndUna = tcb.iss;
+    tcb.sndNxt = tcb.sndEnd = (tcb.iss + 1) | 0;
+    tcb.mss = mtu - 40;
+    this.listeners.prepareReceive(tcb);
+    this.touch(tcb);
+    return tcb;
+  }
+
+  private lastPort = 0;
+
+  /** RFC 6056 §3.3.3 (simple hash-based selection), skipping ports in use towards this peer. 0 = none left. */
+  private choosePort(laddr: Ipv4, raddr: Ipv4, rport: number): number {
+    const { portMin, portMax } = this.config;
+    const range = portMax - portMin + 1;
+    const offset = this.secrets.portOffset(laddr, raddr, rport);
+    for (let i = 0; i < range; i++) {
+      const port = portMin + ((offset + this.lastPort++) % range);
+      if (this.claimPort(laddr, port, raddr, rport) !== 0) return port;
+    }
+    return 0;
+  }
+
+  /** `port` if this four-tuple is free, or in a TIME_WAIT that may be cut short; 0 if not. */
+  private claimPort(laddr: Ipv4, port: number, raddr: Ipv4, rport: number): number {
+    const value = this.flows.find(raddr, laddr, (rport << 16) | port);
+    if (value === 0) return port;
+    if (value < TW_BASE || !this.timeWait.reusable(value)) return 0;
+    this.timeWait.remove(value);
+    return port;
+  }
+
+  onTimer(i: number): void {
+    const tcb = this.blocks[Math.floor((i - 1) / T_COUNT) + 1];
+    if (tcb !== null && tcb.state !== st.CLOSED) onTimer(this, tcb, (i - 1) % T_COUNT);
+  }
+
+  /** Answers a segment that belongs to no connection (RFC 9293 §3.10.7.1). */
+  reset(seg: ArrivedSegment): void {
+    sendReset(this, seg);
+  }
+
+  timeWaitAck(
+    laddr: Ipv4,
+    lport: number,
+    raddr: Ipv4,
+    rport: number,
+    seq: number,
+    ack: number,
+    wnd: number,
+    ts: boolean,
+    tsOffset: number,
+    tsRecent: number,
+  ): void {
+    sendTimeWaitAck(this, laddr, lport, raddr, rport, seq, ack, wnd, ts, tsOffset, tsRecent);
+  }
+
+  /** Frames held by sockets, for the conservation law's itemised right side: unread, out of order. */
+  heldUnread(): number {
+    let n = 0;
+    const { next } = this.ctx.pool;
+    for (const tcb of this.blocks) {
+      if (tcb === null) continue;
+      for (let f = tcb.rcvHead; f !== 0; f = next[f]) n++;
+      for (let f = tcb.ofoHead; f !== 0; f = next[f]) n++;
+    }
+    return n;
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * The timers of a connection: three wheel entries each.
+ *
+ * | timer    | meaning, by state of the connection                                                       |
+ * | -------- | ----------------------------------------------------------------------------------------- |
+ * | T_REXMIT | SYN or SYN-ACK again; oldest data again (RFC 6298 §5); zero-window probe (RFC 9293 §3.8.6.1) |
+ * | T_DELACK | acknowledge what was held back (RFC 9293 §3.8.6.3: within 0.5 s)                            |
+ * | T_LINGER | the owner has closed, the peer has not: how long FIN_WAIT_2 is kept                         |
+ *
+ * One retransmission timer, as RFC 6298 has it: which of its meanings applies is read from the block when it fires, so
+ * no two of them can be armed together.
+ */
+
+import { sendProbe, sendSyn, sendSynAck } from './output.ts';
+import { enterLoss } from './recovery.ts';
+import { backOff } from './rtt.ts';
+import * as st from './state.ts';
+import type { Tcb } from './tcb.ts';
+import type { Tcp } from './tcp.ts';
+
+export const T_REXMIT = 0;
+export const T_DELACK = 1;
+export const T_LINGER = 2;
+export const T_COUNT = 3;
+
+/** SYN and SYN-ACK retransmissions before giving up: 63 s with doubling from 1 s. */
+const MAX_SYN_RETRIES = 5;
+/** Time-outs in a row before a connection is given up: over 4 minutes (RFC 9293 §3.8.3: R2 at least 100 s). */
+const MAX_BACKOFF = 12;
+export const DELAYED_ACK_MS = 40;
+export const LINGER_MS = 60_000;
+
+const node = (tcb: Tcb, t: number): number => (tcb.id - 1) * T_COUNT + 1 + t;
+
+export function armRexmit(tcp: Tcp, tcb: Tcb, ms: number): void {
+  tcp.timers.arm(node(tcb, T_REXMIT), (tcp.ctx.nowMs + ms) | 0);
+}
+
+export const cancelRexmit = (tcp: Tcp, tcb: Tcb): void => tcp.timers.cancel(node(tcb, T_REXMIT));
+export const isRexmitArmed = (tcp: Tcp, tcb: Tcb): boolean => tcp.timers.isArmed(node(tcb, T_REXMIT));
+
+export function armDelayedAck(tcp: Tcp, tcb: Tcb): void {
+  const n = node(tcb, T_DELACK);
+  if (!tcp.timers.isArmed(n)) tcp.timers.arm(n, (tcp.ctx.nowMs + DELAYED_ACK_MS) | 0);
+}
+
+export const cancelDelayedAck = (tcp: Tcp, tcb: Tcb): void => tcp.timers.cancel(node(tcb, T_DELACK));
+
+export function armLinger(tcp: Tcp, tcb: Tcb): void {
+  tcp.timers.arm(node(tcb, T_LINGER), (tcp.ctx.nowMs + LINGER_MS) | 0);
+}
+
+export function onTimer(tcp: Tcp, tcb: Tcb, timer: number): void {
+  switch (timer) {
+    case T_REXMIT:
+      rexmit(tcp, tcb);
+      break;
+    case T_DELACK:
+      tcb.ackNow = 1;
+      tcp.touch(tcb);
+      break;
+    case T_LINGER:
+      // The peer never closed its half; nobody waits for it any more.
+      tcp.close(tcb, st.END_TIMEOUT, false);
+      break;
+  }
+}
+
+function rexmit(tcp: Tcp, tcb: Tcb): void {
+  if (tcb.state === st.SYN_SENT || tcb.state === st.SYN_RECEIVED) {
+    if (tcb.synRetries++ >= MAX_SYN_RETRIES) {
+      tcp.stats.attemptFails++;
+      tcp.close(tcb, st.END_TIMEOUT, false);
+      return;
+    }
+    backOff(tcb);
+    tcp.stats.retransSegs++;
+    if (tcb.state === st.SYN_SENT) sendSyn(tcp, tcb);
+    else sendSynAck(tcp, tcb);
+    armRexmit(tcp, tcb, tcb.rtoMs);
+    return;
+  }
+  const flight = (tcb.sndNxt - tcb.sndUna) | 0;
+  if (flight === 0 && tcb.sndNext === 0) return;
+  if (tcb.sndWnd === 0 || flight === 0) {
+    // A closed window is no loss: as long as the peer answers, probing goes on for ever (RFC 9293 §3.8.6.1).
+    const silentMs = (tcp.ctx.nowMs - tcb.lastRecvMs) | 0;
+    if (tcb.probes++ > MAX_BACKOFF && silentMs > 100_000) {
+      tcp.close(tcb, st.END_TIMEOUT, false);
+      return;
+    }
+    backOff(tcb);
+    sendProbe(tcp, tcb);
+    armRexmit(tcp, tcb, tcb.rtoMs);
+    return;
+  }
+  if (tcb.backoff >= MAX_BACKOFF) {
+    tcp.close(tcb, st.END_TIMEOUT, false);
+    return;
+  }
+  tcp.stats.timeouts++;
+  backOff(tcb); // RFC 6298 §5.5
+  enterLoss(tcp, tcb);
+  armRexmit(tcp, tcb, tcb.rtoMs); // §5.6
+  tcp.touch(tcb);
+}
