@@ -56,7 +56,7 @@ const KIND = 2;
 
 const EMPTY = new Int32Array(2 * SLOT);
 
-export class AddressTable {
+export class LocalAddresses {
   private readonly addresses: LocalAddress[] = [];
   private readonly listeners: AddressListener[] = [];
   private index: Int32Array = EMPTY;

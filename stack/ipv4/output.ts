@@ -9,8 +9,8 @@
 import type { Context } from '../context.ts';
 import { IP_NO_ROUTE, IP_TOO_BIG } from '../drop.ts';
 import type { LocalAddresses } from '../inetaddr/addr.ts';
-import type { Neighbours } from '../neigh/table.ts';
-import type { Route4 } from '../route/route4.ts';
+import type { Neighbours } from '../neigh/output.ts';
+import type { Routes4 } from '../route/route4.ts';
 import type { FrameId, Ipv4, PortId, Verdict } from '../types.ts';
 import { DELIVERED, DROP, STOLEN } from '../verdict.ts';
 import * as ip from '../wire/ipv4.ts';
@@ -31,7 +31,7 @@ export interface Ip4Output {
 
 export class Ip4Sender implements Ip4Output {
   private readonly ctx: Context;
-  private readonly routes: Route4;
+  private readonly routes: Routes4;
   private readonly addrs: LocalAddresses;
   private readonly neighbours: Neighbours;
   private readonly ids: IpIds;
@@ -42,7 +42,7 @@ export class Ip4Sender implements Ip4Output {
 
   constructor(
     ctx: Context,
-    routes: Route4,
+    routes: Routes4,
     addrs: LocalAddresses,
     neighbours: Neighbours,
     ids: IpIds,

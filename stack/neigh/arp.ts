@@ -28,7 +28,7 @@
  */
 import type { Context } from '../context.ts';
 import { ARP_CONFLICT, ARP_MALFORMED, ARP_NOT_OURS } from '../drop.ts';
-import { type AddressTable, isHostAddress } from '../inetaddr/addr.ts';
+import { isHostAddress, type LocalAddresses } from '../inetaddr/addr.ts';
 import type { FrameId, Ipv4, PortId, Ticks, Verdict } from '../types.ts';
 import { DELIVERED, DROP } from '../verdict.ts';
 import * as arp from '../wire/arp.ts';
@@ -45,13 +45,13 @@ export type OnConflict = (port: PortId, ip: Ipv4, macHi: number, macLo: number) 
 export class Arp implements Resolver {
   private readonly ctx: Context;
   private readonly link: Link;
-  private readonly addresses: AddressTable;
+  private readonly addresses: LocalAddresses;
   private readonly nud: Nud;
   private readonly onConflict: OnConflict;
   /** When each of our addresses was last defended; at most one entry per address ever owned. */
   private readonly defended = new Map<string, Ticks>();
 
-  constructor(ctx: Context, link: Link, addresses: AddressTable, nud: Nud, onConflict: OnConflict) {
+  constructor(ctx: Context, link: Link, addresses: LocalAddresses, nud: Nud, onConflict: OnConflict) {
     this.ctx = ctx;
     this.link = link;
     this.addresses = addresses;

@@ -12,13 +12,13 @@
  * ```
  */
 import type { Context } from '../context.ts';
-import type { AddressTable } from '../inetaddr/addr.ts';
+import type { LocalAddresses } from '../inetaddr/addr.ts';
 import type { Timers } from '../timer/timers.ts';
 import { Announcer } from './announce.ts';
 import { Arp, type OnConflict } from './arp.ts';
 import type { Link } from './link.ts';
 import { DEFAULT_NUD, Nud, type NudConfig } from './nud.ts';
-import { NeighOutput, type OnUnreachable } from './output.ts';
+import { Neighbours, type OnUnreachable } from './output.ts';
 import { DEFAULT_QUEUE_PER_NEIGHBOUR, DEFAULT_QUEUE_TOTAL, WaitQueue } from './queue.ts';
 import { DEFAULT_MAX_NEIGHBOURS, NeighTable } from './table.ts';
 
@@ -50,14 +50,14 @@ export interface Neigh {
   readonly arp: Arp;
   readonly announcer: Announcer;
   readonly queue: WaitQueue;
-  readonly output: NeighOutput;
+  readonly output: Neighbours;
 }
 
 /** Timers needed: `maxNeighbours` and those of the announcer. `sab` (by default one of its own) holds the table. */
 export function createNeigh(
   ctx: Context,
   link: Link,
-  addresses: AddressTable,
+  addresses: LocalAddresses,
   timers: Pick<Timers, 'range'>,
   events: NeighEvents,
   config: NeighConfig = DEFAULT_NEIGH,
@@ -67,7 +67,7 @@ export function createNeigh(
   const table = NeighTable.create(sab, byteOffset, ctx.random, config.maxNeighbours);
   const queue = new WaitQueue(ctx.pool, table, config.queuePerNeighbour, config.queueTotal);
   const nud = new Nud(ctx, table, timers, config.nud);
-  const output = new NeighOutput(ctx, link, table, queue, nud, events.onUnreachable);
+  const output = new Neighbours(ctx, link, table, queue, nud, events.onUnreachable);
   const arp = new Arp(ctx, link, addresses, nud, events.onConflict);
   nud.attach(arp, output);
   const announcer = new Announcer(ctx, arp, timers);

@@ -28,7 +28,7 @@ import { IP, MAC_HI, MAC_LO, type NeighTable, PORT, STATE, USED } from './table.
 /** Called before a frame is dropped because its next hop does not answer; `off` stands at its IP header. */
 export type OnUnreachable = (frame: FrameId, port: PortId, nextHop: Ipv4) => void;
 
-export class NeighOutput implements Waiters {
+export class Neighbours implements Waiters {
   private readonly ctx: Context;
   private readonly link: Link;
   private readonly table: NeighTable;

@@ -23,7 +23,8 @@
  * | PREV, NEXT | entries       | table         | the idle list; NEXT also links rows not in use             |
  *
  * Threads: one writer, the worker that owns the table. Any thread may read the rows (snapshot.ts). All stores a reader
- * depends on are atomic, hence sequentially consistent; they happen on a change of state, never per frame.
+ * depends on are atomic, hence sequentially consistent; they happen on a change of state, never per frame. It is the
+ * protocol of mem/seq-rows.ts, in rows that also hold words of the owner alone, so that a frame needs one cache line.
  *
  * The idle list holds STALE entries in the order in which they became stale, FAILED ones before them: its head is the
  * least useful entry there is, found without a search. An entry in any other state is wanted by somebody and stays.

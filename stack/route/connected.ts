@@ -3,17 +3,17 @@
  * A listener of the address table; cold.
  *
  * Two addresses in one subnet share the subnet's route: it goes with the last of them. Its source stays open, so that
- * AddressTable.sourceFor chooses among those that are left.
+ * LocalAddresses.sourceFor chooses among those that are left.
  */
-import { type AddressListener, type AddressTable, type LocalAddress, maskOf } from '../inetaddr/addr.ts';
-import { type Route4, type RouteTable4, SCOPE_HOST, SCOPE_LINK } from './route4.ts';
+import { type AddressListener, type LocalAddress, type LocalAddresses, maskOf } from '../inetaddr/addr.ts';
+import { type Route4, type Routes4, SCOPE_HOST, SCOPE_LINK } from './route4.ts';
 
 export class ConnectedRoutes implements AddressListener {
-  private readonly routes: RouteTable4;
-  private readonly addresses: AddressTable;
+  private readonly routes: Routes4;
+  private readonly addresses: LocalAddresses;
 
   /** Registers itself with the address table. */
-  constructor(routes: RouteTable4, addresses: AddressTable) {
+  constructor(routes: Routes4, addresses: LocalAddresses) {
     this.routes = routes;
     this.addresses = addresses;
     addresses.listen(this);

@@ -2,8 +2,9 @@
  * IPv4 routes: longest prefix, then lowest metric, then first added (RFC 1812 §5.2.4.3). `lookup` is called per packet
  * by ip output and forwarding; everything else by the control plane.
  *
- * A plain list is the truth. What `lookup` searches is compiled from it by the first packet after a change: for each
- * prefix the one route that wins, without those whose port is down, so that no question remains for the packet.
+ * A plain list is the truth. What `lookup` searches is compiled from it at every change: for each prefix the one route
+ * that wins, without those whose port is down, so that no question remains for the packet. The trie (mem/lpm.ts) yields
+ * the winner's row in the columns beside it.
  * Host routes to our own addresses (SCOPE_HOST) are in it like any other: being /32 they win, and as they lead to no
  * link they stay when the port is down.
  *
@@ -11,6 +12,7 @@
  * @hot
  */
 import { maskOf } from '../inetaddr/addr.ts';
+import { Lpm } from '../mem/lpm.ts';
 import type { Ipv4, PortId } from '../types.ts';
 import { IPV4_MAX_LEN } from '../wire/ipv4.ts';
 
@@ -29,7 +31,7 @@ export interface Route4 {
   readonly port: PortId;
   /** Lower is preferred. */
   readonly metric: number;
-  /** Source for connections that choose none; 0 = by AddressTable.sourceFor. */
+  /** Source for connections that choose none; 0 = by LocalAddresses.sourceFor. */
   readonly src: Ipv4;
   /** Largest packet in bytes; 0 = the port's MTU. */
   readonly mtu: number;
@@ -42,9 +44,12 @@ export interface PortStatus {
   mtu(port: PortId): number;
 }
 
-const NO_ROUTES: Int32Array = new Int32Array(0);
+/** Trie nodes: one, and one for each /8, /16 and /24 with longer prefixes in it; 2 KB each. */
+export const DEFAULT_ROUTE_NODES = 1024;
 
-export class RouteTable4 {
+const NO_ROUTES: Int32Array = new Int32Array(1);
+
+export class Routes4 {
   /** Answer of the last successful `lookup`. */
   outPort: PortId = 0;
   /** The gateway, or the destination where there is none. */
@@ -56,41 +61,47 @@ export class RouteTable4 {
   outScope = 0;
 
   private readonly ports: PortStatus;
-  private readonly routes: Route4[] = [];
-  private isStale = false;
-  /** The winners, longest prefix first. */
-  private prefix = NO_ROUTES;
-  private mask = NO_ROUTES;
+  private routes: readonly Route4[] = [];
+  private readonly lpm: Lpm;
+  /** The winners, by the trie's value; row 0 is unused. */
   private port = NO_ROUTES;
   private gateway = NO_ROUTES;
   private mtu = NO_ROUTES;
   private src = NO_ROUTES;
   private scope = NO_ROUTES;
 
-  constructor(ports: PortStatus) {
+  /** `nodes` bounds the memory for prefixes: `add` throws when they need more. */
+  constructor(ports: PortStatus, nodes = DEFAULT_ROUTE_NODES) {
+    const config = { nodes, readers: 0 };
     this.ports = ports;
+    this.lpm = Lpm.create(new SharedArrayBuffer(Lpm.bytes(config)), 0, config);
   }
 
-  /** Throws RangeError for a route that cannot be, Error for one that is there already. */
-  add(route: Route4): void {
-    validate(route);
-    if (this.routes.some((r) => sameRoute(r, route))) throw new Error('this route exists already');
-    this.routes.push(route);
-    this.refresh();
+  /**
+   * Adds routes, all or none. Throws RangeError for one that cannot be, Error for one that is there already or when the
+   * memory for prefixes is exhausted.
+   */
+  add(...routes: readonly Route4[]): void {
+    const next = [...this.routes];
+    for (const route of routes) {
+      validate(route);
+      if (next.some((r) => sameRoute(r, route))) throw new Error('this route exists already');
+      next.push(route);
+    }
+    this.commit(next);
   }
 
-  /** Adds a route in place of all others of the same prefix and metric, as `ip route replace` does. */
+  /** Adds a route in place of all others of the same prefix and metric, as `ip route replace` does. Throws like `add`. */
   replace(route: Route4): void {
     validate(route);
-    this.drop((r) => samePrefix(r, route) && r.metric === route.metric);
-    this.routes.push(route);
-    this.refresh();
+    this.commit([...this.routes.filter((r) => !samePrefix(r, route) || r.metric !== route.metric), route]);
   }
 
   /** Removes the route with the same prefix, gateway, port and metric. Returns false when there was none. */
-  delete(route: Pick<Route4, 'prefix' | 'len' | 'gateway' | 'port' | 'metric'>): boolean {
-    if (!this.drop((r) => sameRoute(r, route))) return false;
-    this.refresh();
+  delete(route: Identity): boolean {
+    const next = this.routes.filter((r) => !sameRoute(r, route));
+    if (next.length === this.routes.length) return false;
+    this.commit(next);
     return true;
   }
 
@@ -101,9 +112,8 @@ export class RouteTable4 {
 
   /** Finds the way to `dst` and leaves it in the `out` fields. False when there is none: they are as before. */
   lookup(dst: Ipv4): boolean {
-    if (this.isStale) this.compile();
-    const i = this.find(dst);
-    if (i < 0) return false;
+    const i = this.lpm.lookup(dst);
+    if (i === 0) return false;
     const gateway = this.gateway[i]!;
     this.outPort = this.port[i]!;
     this.outNextHop = gateway === 0 ? dst : gateway;
@@ -113,44 +123,34 @@ export class RouteTable4 {
     return true;
   }
 
-  /** To be called when a port went up or down or changed its MTU. */
+  /** To be called when a port went up or down or changed its MTU. Throws like `add`. */
   refresh(): void {
-    this.isStale = true;
+    this.commit(this.routes);
   }
 
-  private find(dst: Ipv4): number {
-    const { prefix, mask } = this;
-    for (let i = 0; i < prefix.length; i++) if (((dst ^ prefix[i]!) & mask[i]!) === 0) return i;
-    return -1;
+  private commit(routes: readonly Route4[]): void {
+    const winners = this.winnersOf(routes);
+    const result = this.lpm.build(winners.map(({ prefix, len }, i) => ({ prefix, len, value: i + 1 })));
+    if (result !== 'built') throw new Error(`no room for ${winners.length} prefixes`);
+    const column = (of: (r: Route4) => number): Int32Array => Int32Array.from([0, ...winners.map(of)]);
+    this.routes = routes;
+    this.port = column((r) => r.port);
+    this.gateway = column((r) => r.gateway);
+    this.mtu = column((r) => Math.min(r.mtu || IPV4_MAX_LEN, this.ports.mtu(r.port)));
+    this.src = column((r) => r.src);
+    this.scope = column((r) => r.scope);
   }
 
-  private compile(): void {
-    const winners = this.winners().sort((a, b) => b.len - a.len);
-    this.prefix = Int32Array.from(winners, (r) => r.prefix);
-    this.mask = Int32Array.from(winners, (r) => maskOf(r.len));
-    this.port = Int32Array.from(winners, (r) => r.port);
-    this.gateway = Int32Array.from(winners, (r) => r.gateway);
-    this.mtu = Int32Array.from(winners, (r) => Math.min(r.mtu || IPV4_MAX_LEN, this.ports.mtu(r.port)));
-    this.src = Int32Array.from(winners, (r) => r.src);
-    this.scope = Int32Array.from(winners, (r) => r.scope);
-    this.isStale = false;
-  }
-
-  private winners(): Route4[] {
+  /** The best route of each prefix among those that lead somewhere now. */
+  private winnersOf(routes: readonly Route4[]): Route4[] {
     const best = new Map<string, Route4>();
-    for (const route of this.routes) {
+    for (const route of routes) {
       if (route.scope !== SCOPE_HOST && !this.ports.isUp(route.port)) continue;
       const key = `${route.prefix}/${route.len}`;
       const other = best.get(key);
       if (other === undefined || route.metric < other.metric) best.set(key, route);
     }
     return [...best.values()];
-  }
-
-  private drop(matches: (r: Route4) => boolean): boolean {
-    const before = this.routes.length;
-    for (let i = before - 1; i >= 0; i--) if (matches(this.routes[i]!)) this.routes.splice(i, 1);
-    return this.routes.length < before;
   }
 }
 

@@ -2,9 +2,9 @@ import * as fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
-  AddressTable,
   isHostAddress,
   type LocalAddress,
+  LocalAddresses,
   maskOf,
   PRIMARY,
   VIP,
@@ -14,14 +14,14 @@ const ip = (a: number, b: number, c: number, d: number): number => (a << 24) | (
 
 const address = (addr: number, prefixLen = 24, port = 1, flags = 0): LocalAddress => ({ addr, prefixLen, port, flags });
 
-function tableOf(...addresses: LocalAddress[]): AddressTable {
-  const t = new AddressTable();
+function tableOf(...addresses: LocalAddress[]): LocalAddresses {
+  const t = new LocalAddresses();
   for (const a of addresses) t.add(a);
   return t;
 }
 
 test('an empty table knows no address', () => {
-  const t = new AddressTable();
+  const t = new LocalAddresses();
   assert.not.ok(t.isLocal(ip(10, 0, 0, 1)));
   assert.not.ok(t.isLocal(0));
   assert.is(t.sourceFor(ip(10, 0, 0, 1), 1), 0);
@@ -89,7 +89,7 @@ test('host addresses are 1/8 to 223/8 without loopback', () => {
 });
 
 test('listeners hear of a change after the table has made it', () => {
-  const t = new AddressTable();
+  const t = new LocalAddresses();
   const heard: string[] = [];
   t.listen({
     added: (a) => void heard.push(`added ${t.isLocal(a.addr)}`),
@@ -134,7 +134,7 @@ test('answers like a list searched naively', () => {
   });
   fc.assert(
     fc.property(fc.array(one, { maxLength: 40 }), fc.array(fc.nat(39)), (list, removals) => {
-      const t = new AddressTable();
+      const t = new LocalAddresses();
       const model: LocalAddress[] = [];
       for (const a of list) {
         if (model.some((m) => m.addr === a.addr && m.port === a.port)) continue;

@@ -12,7 +12,7 @@ import {
   FATE_SENT,
 } from '../../../../stack/context.ts';
 import { LINK_DOWN } from '../../../../stack/drop.ts';
-import { AddressTable } from '../../../../stack/inetaddr/addr.ts';
+import { LocalAddresses } from '../../../../stack/inetaddr/addr.ts';
 import { FramePool, HEADROOM } from '../../../../stack/mem/frame-pool.ts';
 import { createNeigh, DEFAULT_NEIGH, type Neigh, type NeighConfig } from '../../../../stack/neigh/index.ts';
 import type { Link } from '../../../../stack/neigh/link.ts';
@@ -77,7 +77,7 @@ export interface Sent {
 
 export interface Rig {
   readonly ctx: Context;
-  readonly addresses: AddressTable;
+  readonly addresses: LocalAddresses;
   readonly neigh: Neigh;
   readonly timers: FakeTimers;
   readonly sent: Sent[];
@@ -91,7 +91,7 @@ export function rig(config: Partial<NeighConfig> = {}, random = noRandom): Rig {
   const pool = FramePool.create({ slots: 512, slotBytes: 2048, bigSlots: 1, bigSlotBytes: 4096 });
   const ctx = new Context(pool, random);
   ctx.tick(1_000_000);
-  const addresses = new AddressTable();
+  const addresses = new LocalAddresses();
   const timers = new FakeTimers();
   const parts: Omit<Rig, 'neigh'> = {
     ctx,

@@ -1,9 +1,9 @@
 import * as fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { AddressTable, maskOf } from '../../../../stack/inetaddr/addr.ts';
+import { LocalAddresses, maskOf } from '../../../../stack/inetaddr/addr.ts';
 import { ConnectedRoutes } from '../../../../stack/route/connected.ts';
-import { type Route4, RouteTable4, SCOPE_GLOBAL, SCOPE_HOST, SCOPE_LINK } from '../../../../stack/route/route4.ts';
+import { type Route4, Routes4, SCOPE_GLOBAL, SCOPE_HOST, SCOPE_LINK } from '../../../../stack/route/route4.ts';
 
 const ip = (a: number, b: number, c: number, d: number): number => (a << 24) | (b << 16) | (c << 8) | d;
 
@@ -31,15 +31,15 @@ class Ports {
   }
 }
 
-function setUp(...routes: Route4[]): { table: RouteTable4; ports: Ports } {
+function setUp(...routes: Route4[]): { table: Routes4; ports: Ports } {
   const ports = new Ports();
-  const table = new RouteTable4(ports);
+  const table = new Routes4(ports, 256);
   for (const r of routes) table.add(r);
   return { table, ports };
 }
 
 /** The port a destination leaves through, 0 = no route. */
-const via = (t: RouteTable4, dst: number): number => (t.lookup(dst) ? t.outPort : 0);
+const via = (t: Routes4, dst: number): number => (t.lookup(dst) ? t.outPort : 0);
 
 test('an empty table leads nowhere', () => {
   const { table } = setUp();
@@ -157,9 +157,26 @@ test('routes that cannot be are refused', () => {
   assert.is(table.list().length, 0);
 });
 
+test('several routes are added together, or none of them', () => {
+  const { table } = setUp();
+  table.add(route(0, 0), route(ip(10, 0, 0, 0), 8, { port: 2 }));
+  assert.is(via(table, ip(10, 0, 0, 1)), 2);
+  assert.throws(() => table.add(route(ip(11, 0, 0, 0), 8), route(0, 0)), /exists/);
+  assert.is(table.list().length, 2);
+});
+
+test('more prefixes than there is room for are refused, and the table stays as it was', () => {
+  const table = new Routes4(new Ports(), 4);
+  table.add(route(ip(10, 0, 0, 1), 32, { port: 2 }));
+  assert.throws(() => table.add(route(ip(11, 0, 0, 1), 32)), /no room/);
+  assert.is(via(table, ip(10, 0, 0, 1)), 2);
+  assert.is(via(table, ip(11, 0, 0, 1)), 0);
+  assert.is(table.list().length, 1);
+});
+
 test('an address brings a route to itself and one to its subnet', () => {
   const { table } = setUp();
-  const addresses = new AddressTable();
+  const addresses = new LocalAddresses();
   new ConnectedRoutes(table, addresses);
   addresses.add({ addr: ip(10, 0, 0, 1), prefixLen: 24, port: 1, flags: 0 });
   assert.ok(table.lookup(ip(10, 0, 0, 1)));
@@ -173,7 +190,7 @@ test('an address brings a route to itself and one to its subnet', () => {
 
 test('the route to a subnet goes with the last address in it', () => {
   const { table } = setUp();
-  const addresses = new AddressTable();
+  const addresses = new LocalAddresses();
   new ConnectedRoutes(table, addresses);
   for (const [last, prefixLen, port] of [
     [1, 24, 1],
