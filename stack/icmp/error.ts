@@ -15,6 +15,7 @@
  * @hot
  */
 import type { Context } from '../context.ts';
+import { isHostAddress } from '../inetaddr/addr.ts';
 import { F_L2_BROADCAST, F_L2_MULTICAST, L4_HEADROOM } from '../mem/frame-pool.ts';
 import type { FrameId, Ipv4, PortId, Verdict } from '../types.ts';
 import { isDrop } from '../verdict.ts';
@@ -27,8 +28,8 @@ export interface ErrorAddresses {
   isLocal(a: Ipv4): boolean;
   /** The limited broadcast address, or that of a network on this port. */
   isBroadcast(a: Ipv4, port: PortId): boolean;
-  /** An address of the port to speak from, 0 = it has none. */
-  primary(port: PortId): Ipv4;
+  /** The address to speak from to `dst` through this port, 0 = there is none. */
+  sourceFor(dst: Ipv4, port: PortId): Ipv4;
 }
 
 /** What is asked of IP: `frame` holds the layer-4 bytes. */
@@ -76,7 +77,7 @@ export class IcmpError {
     const l3 = pool.l3[about]!;
     const dst = ip.src(buf, l3);
     const asked = ip.dst(buf, l3);
-    const src = this.addrs.isLocal(asked) ? asked : this.addrs.primary(pool.port[about]!);
+    const src = this.addrs.isLocal(asked) ? asked : this.addrs.sourceFor(dst, pool.port[about]!);
     if (src === 0 || !this.limit.allow(ctx.nowMs, dst)) return false;
     const f = ctx.create();
     if (f === 0) return false;
@@ -106,8 +107,7 @@ export class IcmpError {
     const dst = ip.dst(buf, l3);
     if (dst >>> 28 >= 14 || this.addrs.isBroadcast(dst, port)) return false;
     const src = ip.src(buf, l3);
-    const net = src >>> 24;
-    if (net === 0 || net === 127 || net >= 224) return false;
+    if (!isHostAddress(src)) return false;
     if (this.addrs.isBroadcast(src, port) || this.addrs.isLocal(src)) return false;
     if (ip.proto(buf, l3) !== ip.PROTO_ICMP) return true;
     const header = ip.headerLength(buf, l3);

@@ -28,7 +28,7 @@ export interface UdpOutput {
 export interface UdpAddresses {
   isLocal(a: Ipv4): boolean;
   /** The address to speak from towards `dst`, 0 = no route. */
-  sourceFor(dst: Ipv4): Ipv4;
+  sourceTowards(dst: Ipv4): Ipv4;
 }
 
 /** Ports given out when none is asked for: outside those of well-known services, within RFC 6056 §3.2. */
@@ -183,7 +183,7 @@ export class UdpSockets {
     const { ctx } = this;
     const { pool } = ctx;
     if (data.length > udp.UDP_DATA_MAX) return OVERSIZE;
-    const src = s.addr !== 0 ? s.addr : this.addrs.sourceFor(dst);
+    const src = s.addr !== 0 ? s.addr : this.addrs.sourceTowards(dst);
     if (src === 0) return IP_NO_ROUTE;
     const len = udp.UDP_LEN + data.length;
     const f = L4_HEADROOM + len <= pool.config.slotBytes ? ctx.create() : ctx.createBig();
