@@ -47,8 +47,11 @@ export const COUNTER_STEP = 2 ** 32 + 1;
 
 export type Run = { readonly reports: readonly Report[]; readonly board: Int32Array };
 
+const LIMIT_MS = 20_000;
+
 /**
- * Runs one thread per task to its end.
+ * Runs one thread per task to its end. Fails with what the threads found wrong, or when they do not end (a lost record, a reader
+ * that starves).
  *
  * @param slots words of the board after BOARD
  */
@@ -60,13 +63,23 @@ export async function stress(
   const board = new Int32Array(new SharedArrayBuffer((BOARD + slots) * 4));
   const seed = Date.now() | 0;
   console.log(`seed ${seed}`);
-  const reports = tasks.map(({ role, count, index = 0 }, i) => {
+  const workers = tasks.map(({ role, count, index = 0 }, i) => {
     const task: Task = { role, sab, board: board.buffer, count, index, seed: seed + i };
-    return result<Report>(tsWorker(new URL('./peer.ts', import.meta.url), task));
+    return tsWorker(new URL('./peer.ts', import.meta.url), task);
   });
-  Atomics.store(board, START, 1);
-  Atomics.notify(board, START);
-  const run = { reports: await Promise.all(reports), board };
-  for (const [i, report] of run.reports.entries()) assert.is(report.wrong, '', tasks[i]!.role);
-  return run;
+  const stop = (): void => {
+    for (const worker of workers) void worker.terminate();
+  };
+  const limit = setTimeout(stop, LIMIT_MS);
+  try {
+    const reports = workers.map((worker) => result<Report>(worker));
+    Atomics.store(board, START, 1);
+    Atomics.notify(board, START);
+    const run = { reports: await Promise.all(reports), board };
+    for (const [i, report] of run.reports.entries()) assert.is(report.wrong, '', tasks[i]!.role);
+    return run;
+  } finally {
+    clearTimeout(limit);
+    stop();
+  }
 }
