@@ -384,4 +384,16 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     }
     return n;
   }
+
+  /** Payload frames held by send queues; one that several descriptors share counts once. */
+  heldUnacknowledged(): number {
+    const { segments } = this;
+    const frames = new Set<number>();
+    for (const tcb of this.blocks) {
+      if (tcb === null) continue;
+      for (let s = tcb.sndHead; s !== 0; s = segments.next[s])
+        if (segments.frame[s] !== 0) frames.add(segments.frame[s]);
+    }
+    return frames.size;
+  }
 }
