@@ -134,6 +134,16 @@ test('datagrams are read in the order of arrival, empty ones too', () => {
   assert.equal([read(ctx, s), read(ctx, s), read(ctx, s), read(ctx, s)], [[0, 31, 62], [], [0], null]);
 });
 
+test('a queue that was emptied takes datagrams again', () => {
+  const { ctx, give, bound } = bench();
+  const s = bound(0, 53);
+  for (const n of [1, 2, 3]) {
+    give(datagram(1, 53, pattern(n)));
+    assert.is(read(ctx, s)?.length, n);
+  }
+  assertConserved(ctx, 0);
+});
+
 test('padding behind the datagram is not data', () => {
   const { ctx, give, bound } = bench();
   const s = bound(0, 53);
@@ -232,6 +242,15 @@ test('closing drops what waits and frees the port for others', () => {
   sockets.close(c);
   assertConserved(ctx, 0);
   bound(SERVER, 53);
+});
+
+test('whichever of three sockets on a port is closed, the others stay', () => {
+  for (const gone of [0, 1, 2]) {
+    const { sockets, bound } = bench();
+    const all = [0, 1, 2].map((i) => bound(SERVER + i, 53));
+    sockets.close(all[gone]!);
+    for (const i of [0, 1, 2]) assert.is(sockets.find(SERVER + i, 53), i === gone ? null : all[i]);
+  }
 });
 
 test('one address and port serve one socket', () => {
