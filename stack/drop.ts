@@ -68,9 +68,10 @@ export const IP_TOO_BIG = reason('ip_too_big', 'peer', 'Larger than the MTU and 
 export const FRAG_MALFORMED = reason(
   'frag_malformed',
   'peer',
-  'Fragment beyond 65535 bytes, empty, or not a multiple of eight.',
+  'Fragment beyond 65535 bytes, empty, tiny, not a multiple of eight, or of contradictory ECN.',
 );
 export const FRAG_OVERLAP = reason('frag_overlap', 'peer', 'Overlapping fragments: the whole datagram is dropped.');
+export const FRAG_DUPLICATE = reason('frag_duplicate', 'peer', 'Exact copy of a fragment that is held already.');
 export const FRAG_TIMEOUT = reason('frag_timeout', 'peer', 'The datagram was not complete in time.');
 export const FRAG_LIMIT = reason('frag_limit', 'limit', 'Reassembly memory or fragment count exhausted.');
 
