@@ -62,11 +62,14 @@ export class UdpSocket {
   nextOnPort: UdpSocket | null = null;
 
   private readonly ctx: Context;
+  private readonly sockets: UdpSockets;
   private head: FrameId = 0;
   private tail: FrameId = 0;
 
-  constructor(ctx: Context) {
+  /** Use `UdpSockets.create`. */
+  constructor(ctx: Context, sockets: UdpSockets) {
     this.ctx = ctx;
+    this.sockets = sockets;
   }
 
   /** Takes a checked datagram (l3, l4 set): STOLEN or DROP|UDP_QUEUE_FULL. */
@@ -80,6 +83,7 @@ export class UdpSocket {
     this.tail = f;
     this.queued += 1;
     this.queuedBytes += size;
+    this.sockets.held += 1;
     if (this.onReadable !== null) this.onReadable();
     return STOLEN;
   }
@@ -95,6 +99,7 @@ export class UdpSocket {
     pool.next[f] = 0;
     this.queued -= 1;
     this.queuedBytes -= pool.size(f);
+    this.sockets.held -= 1;
     const l3 = pool.l3[f]!;
     const l4 = pool.l4[f]!;
     this.fromAddr = ip.src(buf, l3);
@@ -117,6 +122,8 @@ export class UdpSocket {
 }
 
 export class UdpSockets {
+  /** Frames waiting in the queues of all sockets; written by them. */
+  held = 0;
   readonly addrs: UdpAddresses;
 
   private readonly ctx: Context;
@@ -130,15 +137,8 @@ export class UdpSockets {
     this.addrs = addrs;
   }
 
-  /** Frames waiting in the queues of all sockets. */
-  get held(): number {
-    let n = 0;
-    for (const first of this.ports) for (let s = first; s !== null; s = s.nextOnPort) n += s.queued;
-    return n;
-  }
-
   create(): UdpSocket {
-    return new UdpSocket(this.ctx);
+    return new UdpSocket(this.ctx, this);
   }
 
   /** Gives the socket an address (0 = any) and a port (0 = choose one). False when it is taken, or none is free. */
