@@ -12,10 +12,12 @@
  * owner's business. The hash is keyed (seed0, seed1 from a random source), so that nobody outside can choose keys that collide.
  *
  * The block reserves room for `maxSlots` at once (pages nobody touched cost nothing) and starts with `slots`. When three quarters are in
- * use it doubles in place: the only moment this file allocates, and a pause of some 50 ns per entry; start at `maxSlots` to never see it.
+ * use it doubles in place: the only moment this file allocates, and a pause of about 55 ns per entry; start at `maxSlots` to never see it.
  * At `maxSlots` a new key is refused. One thread owns a table; another may attach after that one has ended.
  *
- * Two passes (prefetch): `const h = table.hash(...)`, `sink ^= table.touch(h)` for every frame of the burst, then `findHashed(h, ...)`.
+ * Prefetch: hash every frame of the burst, then `touchAll` the hashes, then `findHashed` each. With a million flows a search took 190 ns
+ * alone, 190 ns when each hash was followed by its touch (the hashing keeps the loads apart), and 70 ns this way; with a thousand
+ * flows 21 to 23 ns either way (Node 20.20, bundled, 2-core virtual machine shared with other work, hash included).
  */
 import { type BlockKind, demand, isPowerOfTwo, LINE_WORDS, OWN, openBlock, toLines, writeBlock } from './block.ts';
 import { hsiphash3, hsiphashN } from './hsiphash.ts';
@@ -126,6 +128,13 @@ export class FlowTable4 {
   /** Loads from the slot where the search for `h` begins. The result means nothing, but use it, or the load is optimised away. */
   touch(h: number): number {
     return this.mem[BASE + ((h & this.mask) << SHIFT4)];
+  }
+
+  /** `touch` for `hashes[0..n)`, in a loop tight enough for the loads to overlap. Use the result. */
+  touchAll(hashes: Int32Array, n: number): number {
+    let sink = 0;
+    for (let i = 0; i < n; i++) sink ^= this.touch(hashes[i]);
+    return sink;
   }
 
   /** Value of the flow, 0 when it is not there. */
@@ -266,6 +275,13 @@ export class FlowTable6 {
   /** Loads from the slot where the search for `h` begins. The result means nothing, but use it, or the load is optimised away. */
   touch(h: number): number {
     return this.mem[BASE + ((h & this.mask) << SHIFT6)];
+  }
+
+  /** `touch` for `hashes[0..n)`, in a loop tight enough for the loads to overlap. Use the result. */
+  touchAll(hashes: Int32Array, n: number): number {
+    let sink = 0;
+    for (let i = 0; i < n; i++) sink ^= this.touch(hashes[i]);
+    return sink;
   }
 
   /** Value of the flow, 0 when it is not there. */

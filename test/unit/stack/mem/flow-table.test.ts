@@ -12,6 +12,7 @@ type Table = {
   insert(k: Key, value: number): boolean;
   remove(k: Key): number;
   touch(h: number): number;
+  touchAll(hashes: Int32Array, n: number): number;
   size(): number;
   slots(): number;
 };
@@ -25,6 +26,7 @@ const of4 = (t: FlowTable4, hashed: boolean): Table => ({
   insert: (k, v) => (hashed ? t.insertHashed(t.hash(...k), ...k, v) : t.insert(...k, v)),
   remove: (k) => (hashed ? t.removeHashed(t.hash(...k), ...k) : t.remove(...k)),
   touch: (h) => t.touch(h),
+  touchAll: (hashes, n) => t.touchAll(hashes, n),
   size: () => t.size(),
   slots: () => t.slots(),
 });
@@ -38,6 +40,7 @@ const of6 = (t: FlowTable6, hashed: boolean): Table => ({
   insert: (k, v) => (hashed ? t.insertHashed(t.hash(wide(k), 2), wide(k), 2, v) : t.insert(wide(k), 2, v)),
   remove: (k) => (hashed ? t.removeHashed(t.hash(wide(k), 2), wide(k), 2) : t.remove(wide(k), 2)),
   touch: (h) => t.touch(h),
+  touchAll: (hashes, n) => t.touchAll(hashes, n),
   size: () => t.size(),
   slots: () => t.slots(),
 });
@@ -202,9 +205,18 @@ for (const [name, make] of Object.entries(makes)) {
     assert.is(h, h | 0);
   });
 
-  test('touch reads inside the table for every hash', () => {
+  test('touch reads where the search for a hash begins, touchAll for many at once', () => {
     const { table } = make(fixed(16));
-    for (const h of [0, 1, -1, 0x7fffffff, -0x80000000]) assert.type(table.touch(h), 'number');
+    const keys: Key[] = [1, 2, 3].map((i) => keysAt(table, i, 1)[0]!);
+    for (const [i, key] of keys.entries()) table.insert(key, i + 1);
+    assert.is.not(table.touch(1), table.touch(2));
+    assert.is(table.touch(1 - 16), table.touch(1));
+    const hashes = [0, 1, 2, -1, 0x7fffffff, -0x80000000];
+    for (const h of hashes) assert.type(table.touch(h), 'number');
+    assert.is(
+      table.touchAll(Int32Array.from(hashes), 6),
+      hashes.map((h) => table.touch(h)).reduce((a, b) => a ^ b),
+    );
   });
 
   test('refuses sizes that are not powers of two', () => {
