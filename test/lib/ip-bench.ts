@@ -4,23 +4,11 @@
  */
 import * as assert from 'uvu/assert';
 import { Context, FATE_CREATED, FATE_DELIVERED, FATE_DROPPED, FATE_RECEIVED, FATE_SENT } from '../../stack/context.ts';
-import { DROP_REASONS } from '../../stack/drop.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
 import type { TimerHandler, TimerRange } from '../../stack/timer/timers.ts';
-import type { FrameId, Random, Ticks } from '../../stack/types.ts';
-
-/** mulberry32: the same numbers for the same seed. */
-export function seeded(seed: number): Random {
-  let a = seed | 0;
-  return {
-    next() {
-      a = (a + 0x6d2b79f5) | 0;
-      let t = Math.imul(a ^ (a >>> 15), 1 | a);
-      t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-      return (t ^ (t >>> 14)) | 0;
-    },
-  };
-}
+import type { FrameId, Ticks } from '../../stack/types.ts';
+import { naiveChecksum } from './naive-checksum.ts';
+import { seeded } from './random.ts';
 
 export function makeContext(slots = 512, bigSlots = 4, seed = 1): Context {
   return new Context(FramePool.create({ slots, slotBytes: 2048, bigSlots, bigSlotBytes: 69632 }), seeded(seed));
@@ -77,14 +65,6 @@ export interface PacketFields {
 
 export const CLIENT = 0x0a000001;
 export const SERVER = 0x0a000002;
-
-/** RFC 1071, word by word. */
-export function naiveChecksum(bytes: Uint8Array): number {
-  let s = 0;
-  for (let i = 0; i < bytes.length; i++) s += i % 2 === 0 ? bytes[i]! * 256 : bytes[i]!;
-  while (s > 0xffff) s = (s % 0x10000) + Math.floor(s / 0x10000);
-  return 0xffff - s;
-}
 
 /** An IPv4 packet with a right header. Total length and offset are cut to their fields' widths. */
 export function ipv4Packet(p: PacketFields): Uint8Array {
@@ -157,7 +137,3 @@ export function assertConserved(ctx: Context, held: number): void {
   const ended = fate[FATE_SENT]! + fate[FATE_DELIVERED]! + fate[FATE_DROPPED]!;
   assert.is(fate[FATE_RECEIVED]! + fate[FATE_CREATED]!, ended + held, 'conservation of frames');
 }
-
-/** The names of all reasons counted, for messages. */
-export const dropNames = (ctx: Context): string[] =>
-  DROP_REASONS.filter((_, reason) => ctx.drops[reason]! > 0).map((row) => row.name);

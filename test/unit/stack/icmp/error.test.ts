@@ -12,13 +12,13 @@ import {
   CLIENT,
   ipv4Packet,
   makeContext,
-  naiveChecksum,
   type PacketFields,
   pattern,
   receive,
   receiveL4,
   SERVER,
 } from '../../../lib/ip-bench.ts';
+import { naiveChecksum } from '../../../lib/naive-checksum.ts';
 
 const ROUTER = 0x0a0000fe;
 const SUBNET_BROADCAST = 0x0a0000ff;

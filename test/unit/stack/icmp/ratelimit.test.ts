@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RateLimit, type RateLimits } from '../../../../stack/icmp/ratelimit.ts';
-import { seeded } from '../../../lib/ip-bench.ts';
+import { seeded } from '../../../lib/random.ts';
 
 const wide = { perSecond: 100_000, burst: 100_000, hostPerSecond: 100_000, hostBurst: 100_000 };
 const limiter = (limits: Partial<RateLimits>, nowMs = 0): RateLimit =>

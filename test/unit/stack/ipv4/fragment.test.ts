@@ -14,11 +14,11 @@ import {
   HandTimers,
   ipv4Packet,
   makeContext,
-  naiveChecksum,
   pattern,
   receive,
   SERVER,
 } from '../../../lib/ip-bench.ts';
+import { naiveChecksum } from '../../../lib/naive-checksum.ts';
 
 const ctx = makeContext(256, 4);
 const { pool } = ctx;

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { IpIds } from '../../../../stack/ipv4/id.ts';
-import { seeded } from '../../../lib/ip-bench.ts';
+import { seeded } from '../../../lib/random.ts';
 
 test('all 65536 values come before one comes back', () => {
   const ids = new IpIds(seeded(1));

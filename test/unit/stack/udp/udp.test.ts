@@ -23,11 +23,11 @@ import {
   CLIENT,
   ipv4Packet,
   makeContext,
-  naiveChecksum,
   pattern,
   receiveL4,
   SERVER,
 } from '../../../lib/ip-bench.ts';
+import { naiveChecksum } from '../../../lib/naive-checksum.ts';
 
 /** The UDP datagram as bytes; checksum as given, else a right one. */
 function datagram(
