@@ -179,7 +179,10 @@ export function shutdown(tcp: Tcp, tcb: Tcb): void {
 
 /** Done with both directions: sends the FIN, and answers further data with a reset. */
 export function close(tcp: Tcp, tcb: Tcb): void {
-  if (tcb.state === st.CLOSED) return;
+  if (tcb.state === st.CLOSED) {
+    tcp.discard(tcb);
+    return;
+  }
   // RFC 9293 §3.6.1: closing with data unread loses it; the peer must hear so.
   if (tcb.rcvQueued > 0) {
     abort(tcp, tcb);
@@ -192,7 +195,10 @@ export function close(tcp: Tcp, tcb: Tcb): void {
 
 /** Gives up at once: queues are dropped, the peer gets a reset (RFC 9293 §3.10.5). */
 export function abort(tcp: Tcp, tcb: Tcb): void {
-  if (tcb.state === st.CLOSED) return;
+  if (tcb.state === st.CLOSED) {
+    tcp.discard(tcb);
+    return;
+  }
   if (tcb.state !== st.SYN_SENT) sendAbort(tcp, tcb);
   tcp.close(tcb, st.END_ABORTED, false);
 }

@@ -97,6 +97,8 @@ export class Tcb {
   finSeq = 0;
   /** Nobody will read any more: further data is answered with a reset (RFC 9293 §3.6.1). */
   readClosed = 0;
+  /** Closed in order, but the owner has not read everything: it will hear of the end when it has. */
+  closing = 0;
 
   // Options
   /** Payload bytes per segment we may send: the peer's MSS, the path's MTU, less our options. */

@@ -163,7 +163,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     tcb.rcvHead = tcb.rcvTail = 0;
     tcb.rcvQueued = 0;
     tcb.ofoHead = tcb.ofoBytes = tcb.ofoCount = 0;
-    tcb.finReceived = tcb.finPending = tcb.readClosed = 0;
+    tcb.finReceived = tcb.finPending = tcb.readClosed = tcb.closing = 0;
     tcb.mss = tcb.peerMss = 536; // RFC 9293 §3.7.1 (MUST-15)
     tcb.tsOk = tcb.sackOk = tcb.sndWscale = tcb.rcvWscale = 0;
     tcb.tsRecent = 0;
@@ -214,6 +214,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
   }
 
   private tell(tcb: Tcb): void {
+    if (tcb.closing !== 0 && tcb.rcvQueued === 0) tcb.events |= st.EV_CLOSED;
     const events = tcb.events;
     if (events === 0) return;
     tcb.events = 0;
@@ -226,6 +227,11 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     }
     if ((events & st.EV_CLOSED) !== 0) {
       const last = tcb.owner;
+      if (tcb.end === st.END_NORMAL && tcb.rcvQueued > 0 && last !== null) {
+        // The peer is done and gone, the owner is not: the end is told once everything has been read.
+        tcb.closing = 1;
+        return;
+      }
       tcb.owner = null;
       if (last !== null) last.onClosed(tcb, tcb.end);
       this.recycle(tcb);
@@ -250,6 +256,13 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     // What was received in order stays readable until the owner has heard of the end, unless it was a reset.
     if (end !== st.END_NORMAL) this.freeReceiveQueue(tcb);
     this.notify(tcb, st.EV_CLOSED);
+  }
+
+  /** The owner will not read what a closed connection left behind. */
+  discard(tcb: Tcb): void {
+    if (tcb.closing === 0) return;
+    this.freeReceiveQueue(tcb);
+    this.touch(tcb);
   }
 
   /** Both FINs are exchanged: the block goes, a row of TIME_WAIT stays. What is unread is still delivered. */
