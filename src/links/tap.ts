@@ -33,8 +33,7 @@ import type { FrameId } from '../../stack/types.ts';
 import { DROP } from '../../stack/verdict.ts';
 import type { Syscalls } from './syscall.ts';
 import { EAGAIN, EBADFD, EINTR, EIO, ENETDOWN, errnoName, NativeBytes, syscalls } from './syscall.ts';
-import type { TapHandle, TapOptions } from './tap-open.ts';
-import { openTap } from './tap-open.ts';
+import type { TapHandle } from './tap-open.ts';
 import { readHeader, VNET_HDR_LEN, writeHeader } from './virtio-net.ts';
 
 /** Byte offsets in `this.native`: two iovecs to read into, two to write from, then memory for frames to drop. */
@@ -93,12 +92,7 @@ export class TapDevice implements Device {
     this.native.set64(RX_IOV + 24, this.restRoom);
   }
 
-  /** Opens and drives it in this thread. Throws a LinkError. */
-  static open(ctx: Context, options: TapOptions): TapDevice {
-    return new TapDevice(ctx, openTap(options));
-  }
-
-  /** Drives a TAP opened elsewhere; the descriptor is ours from now on. */
+  /** Drives a TAP that `openTap` opened, here or in another thread; the descriptor is ours from now on. */
   static fromFd(ctx: Context, handle: TapHandle): TapDevice {
     return new TapDevice(ctx, handle);
   }

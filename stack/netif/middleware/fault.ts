@@ -82,8 +82,7 @@ export class Fault implements Device {
     this.incoming = new Impairment(ctx, options.rx, options.capacity, random);
     this.outgoing = new Impairment(ctx, options.tx, options.capacity, random);
     this.name = inner.name;
-    this.caps =
-      options.tx.corrupt > 0 ? { ...inner.caps, txChecksum: false, tso: false, scatter: false } : inner.caps;
+    this.caps = options.tx.corrupt > 0 ? { ...inner.caps, txChecksum: false, tso: false, scatter: false } : inner.caps;
     this.stats = inner.stats;
     this.fd = inner.fd;
   }
@@ -220,7 +219,7 @@ class Impairment {
   }
 
   private chance(probability: number): boolean {
-    return probability > 0 && (this.random.next() >>> 0) < probability * 4294967296;
+    return probability > 0 && this.random.next() >>> 0 < probability * 4294967296;
   }
 
   /** A number in 0..n-1. */
