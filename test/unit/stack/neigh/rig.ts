@@ -89,6 +89,7 @@ export interface Rig {
 
 export function rig(config: Partial<NeighConfig> = {}, random = noRandom): Rig {
   const pool = FramePool.create({ slots: 512, slotBytes: 2048, bigSlots: 1, bigSlotBytes: 4096 });
+  pool.buf.fill(0xee); // what earlier frames left behind must not show
   const ctx = new Context(pool, random);
   ctx.tick(1_000_000);
   const addresses = new LocalAddresses();
