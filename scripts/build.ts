@@ -3,17 +3,15 @@
  * The worker is bundled for speed: V8 inlines across modules only within one file.
  */
 import { readFileSync } from 'node:fs';
-import { build } from 'esbuild';
+import { type BuildOptions, build } from 'esbuild';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
 
-await build({
-  entryPoints: { bin: 'src/bin.ts', l4lb: 'src/l4lb.ts', main: 'src/main.ts', worker: 'src/workers/worker.ts' },
+const common: BuildOptions = {
   outdir: 'dist',
   bundle: true,
-  splitting: true,
   platform: 'node',
   format: 'esm',
   target: 'node20',
@@ -21,4 +19,8 @@ await build({
   sourcemap: true,
   define: { TSVS_VERSION: JSON.stringify(version) },
   logLevel: 'warning',
-});
+};
+
+await build({ ...common, entryPoints: { main: 'src/main.ts', worker: 'src/workers/worker.ts' } });
+// The entries check the version of Node before anything else is loaded, so main is not bundled into them.
+await build({ ...common, entryPoints: { bin: 'src/bin.ts', l4lb: 'src/l4lb.ts' }, external: ['./main.js'] });

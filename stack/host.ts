@@ -70,16 +70,22 @@ export class Host {
   readonly tcp: Tcp;
   readonly ethernet: EthernetInput;
 
-  /** `neighSab` may be shared memory that others read; by default the table has its own. */
+  /** `neighSab` may be shared memory that others read; `moreTimers` are for users of `timers` outside the stack. */
   constructor(
     ctx: Context,
     events: HostEvents,
     config: HostConfig = DEFAULT_HOST,
     neighSab = new SharedArrayBuffer(NeighTable.bytes(config.neigh.maxNeighbours)),
+    moreTimers = 0,
   ) {
     this.ctx = ctx;
     const timers =
-      config.tcp.maxConnections * T_COUNT + 1 + config.neigh.maxNeighbours + config.reassembly.datagrams + 256;
+      config.tcp.maxConnections * T_COUNT +
+      1 +
+      config.neigh.maxNeighbours +
+      config.reassembly.datagrams +
+      256 +
+      moreTimers;
     this.timers = new Timers(timers, ctx.nowMs);
     this.netif = new Netif(ctx);
     this.routes = new Routes4(this.netif);

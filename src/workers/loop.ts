@@ -1,0 +1,70 @@
+/**
+ * The worker loop: turn the host while there is work, spin a little, then sleep in poll(2) on the ports and the eventfd
+ * until the next timer, at most 100 ms.
+ *
+ * Sleeping and waking: the worker sets SLEEPING, then looks at COMMAND once more, then polls. Whoever wants its
+ * attention stores COMMAND, then looks at SLEEPING and writes the eventfd if it is set. Both orders are those of Atomics
+ * (sequentially consistent), so one of the two always sees the other: no wake-up is lost.
+ *
+ * @hot
+ */
+import type { Host } from '../../stack/host.ts';
+import type { Clock } from '../../stack/timer/clock.ts';
+import { COMMAND, SLEEPING } from './plan.ts';
+import type { LoopStats } from './stats.ts';
+
+/** Longest sleep in ms: a blocked worker cannot be terminated, so this bounds the time to stop a wedged process. */
+const MAX_SLEEP_MS = 100;
+/** How long to look for more before sleeping, in microseconds. */
+const SPIN_US = 50;
+/** Turns between two looks at COMMAND and two publications of the counters. */
+const HOUSEKEEPING_TURNS = 256;
+const PUBLISH_US = 50_000;
+
+export interface Waiter {
+  /** Blocks until a port or the eventfd is readable, or `ms` have passed. */
+  wait(ms: number): void;
+}
+
+export interface LoopHooks {
+  /** COMMAND has changed to `command`. Returns false to leave the loop. */
+  command(command: number): boolean;
+  /** Called about every 50 ms and before sleeping: publish counters, look after the drain. False = leave the loop. */
+  housekeeping(): boolean;
+}
+
+export function runLoop(
+  host: Host,
+  clock: Clock,
+  waiter: Waiter,
+  control: Int32Array,
+  stats: LoopStats,
+  hooks: LoopHooks,
+): void {
+  let command = 0;
+  let lastBusy = clock.nowUs();
+  let lastPublished = lastBusy;
+  for (;;) {
+    const now = clock.nowUs();
+    stats.turns++;
+    if (host.turn(now) > 0) lastBusy = now;
+    else if (now - lastBusy >= SPIN_US) {
+      if (!hooks.housekeeping()) return;
+      Atomics.store(control, SLEEPING, 1);
+      if (Atomics.load(control, COMMAND) === command) {
+        stats.sleeps++;
+        waiter.wait(host.nextDue(MAX_SLEEP_MS));
+      }
+      Atomics.store(control, SLEEPING, 0);
+      lastBusy = clock.nowUs() - SPIN_US; // one look after waking, then sleep again unless there was work
+    }
+    if (stats.turns % HOUSEKEEPING_TURNS === 0 && now - lastPublished >= PUBLISH_US) {
+      lastPublished = now;
+      if (!hooks.housekeeping()) return;
+    }
+    if (control[COMMAND] !== command) {
+      command = Atomics.load(control, COMMAND);
+      if (!hooks.command(command)) return;
+    }
+  }
+}

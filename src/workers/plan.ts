@@ -1,0 +1,80 @@
+/**
+ * Who owns which memory: everything the control thread makes for a worker and may read while it runs. All of it is
+ * shared memory with one writer, the worker; so counters, sessions and neighbours are read without a message.
+ *
+ * The control words go the other way: the control thread writes COMMAND and wakes the worker through its eventfd.
+ */
+import { DestTable } from '../../lb/dest.ts';
+import { type SessionShare, SessionTable } from '../../lb/l7/session.ts';
+import { ServiceColumns } from '../../lb/service.ts';
+import { FATE_WORDS } from '../../stack/context.ts';
+import { DROP_REASONS } from '../../stack/drop.ts';
+import { Counters } from '../../stack/mem/counters.ts';
+import { DEFAULT_POOL, FramePool, type PoolShare } from '../../stack/mem/frame-pool.ts';
+import { DEFAULT_MAX_NEIGHBOURS, NeighTable } from '../../stack/neigh/table.ts';
+import type { Config } from '../config/model.ts';
+import type { LinkHandle } from './link.ts';
+import { COUNTER_NAMES } from './stats.ts';
+
+/** Words of `control`. */
+export const SLEEPING = 0;
+export const COMMAND = 1;
+export const STATUS = 2;
+/** Sessions open, kept current by the worker for the drain. */
+export const OPEN = 3;
+const CONTROL_WORDS = 16;
+
+/** Values of COMMAND; each includes what the lower ones mean. */
+export const RUN = 0;
+export const DRAIN = 1;
+export const STOP = 2;
+
+/** Values of STATUS. */
+export const STARTING = 0;
+export const RUNNING = 1;
+export const STOPPED = 2;
+
+export const MAX_SERVICES = 256;
+export const MAX_DESTS = 4096;
+export const MAX_SESSIONS = 32768;
+
+/** Plain data and shared memory: it travels to the worker as workerData. */
+export interface WorkerShare {
+  readonly control: SharedArrayBuffer;
+  readonly pool: PoolShare;
+  readonly fate: SharedArrayBuffer;
+  readonly drops: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  readonly neighbours: SharedArrayBuffer;
+  readonly services: SharedArrayBuffer;
+  readonly dests: SharedArrayBuffer;
+  readonly sessions: SessionShare;
+}
+
+export interface WorkerData {
+  readonly index: number;
+  readonly config: Config;
+  readonly share: WorkerShare;
+  readonly link: LinkHandle;
+  readonly eventFd: number;
+  /** File that receives every frame as pcapng, or null. */
+  readonly capture: string | null;
+}
+
+export function planWorker(): WorkerShare {
+  const counters = new SharedArrayBuffer(Counters.bytes(COUNTER_NAMES));
+  Counters.create(counters, 0, COUNTER_NAMES);
+  const services = new SharedArrayBuffer(ServiceColumns.bytes(MAX_SERVICES));
+  const dests = new SharedArrayBuffer(DestTable.bytes(MAX_DESTS));
+  return {
+    control: new SharedArrayBuffer(CONTROL_WORDS * 4),
+    pool: FramePool.create(DEFAULT_POOL).share,
+    fate: new SharedArrayBuffer(FATE_WORDS * 8),
+    drops: new SharedArrayBuffer(DROP_REASONS.length * 8),
+    counters,
+    neighbours: new SharedArrayBuffer(NeighTable.bytes(DEFAULT_MAX_NEIGHBOURS)),
+    services,
+    dests,
+    sessions: SessionTable.memory(MAX_SESSIONS),
+  };
+}

@@ -1,0 +1,89 @@
+/**
+ * The counters of one worker that other threads read, beside frame fates and drops. The modules count in plain fields
+ * of their own; `publish` copies them to shared memory now and then, so the hot path pays nothing for being watched.
+ */
+import { ProxyStats, type TcpProxy } from '../../lb/l7/tcp-proxy.ts';
+import type { Host } from '../../stack/host.ts';
+import { Counters } from '../../stack/mem/counters.ts';
+import { TcpStats } from '../../stack/tcp/tcp.ts';
+
+const TCP = Object.keys(new TcpStats()) as (keyof TcpStats)[];
+const PROXY = Object.keys(new ProxyStats()) as (keyof ProxyStats)[];
+const HOST = [
+  'port.rxFrames',
+  'port.rxBytes',
+  'port.txFrames',
+  'port.txBytes',
+  'icmp.echoes',
+  'icmp.errors',
+  'tcp.open',
+  'tcp.timeWait',
+  'tcp.timeWaitRecycled',
+  'pool.inUse',
+  'pool.freeSmall',
+  'pool.freeBig',
+  'loop.turns',
+  'loop.sleeps',
+  'proxy.open',
+] as const;
+
+export const COUNTER_NAMES: readonly string[] = [
+  ...HOST,
+  ...TCP.map((name) => `tcp.${name}`),
+  ...PROXY.map((name) => `proxy.${name}`),
+];
+
+/** Counters of the loop itself. */
+export interface LoopStats {
+  turns: number;
+  sleeps: number;
+}
+
+export class StatsPublisher {
+  private readonly values: Float64Array;
+  private readonly host: Host;
+  private readonly proxy: TcpProxy;
+  private readonly loop: LoopStats;
+
+  constructor(sab: SharedArrayBuffer, host: Host, proxy: TcpProxy, loop: LoopStats) {
+    this.values = Counters.attach(sab, 0).values;
+    this.host = host;
+    this.proxy = proxy;
+    this.loop = loop;
+  }
+
+  publish(): void {
+    const { values, host, proxy, loop } = this;
+    const { pool } = host.ctx;
+    let rxFrames = 0;
+    let rxBytes = 0;
+    let txFrames = 0;
+    let txBytes = 0;
+    for (const port of host.netif.ports) {
+      if (port === null) continue;
+      const { stats } = port.device;
+      rxFrames += stats.rxFrames;
+      rxBytes += stats.rxBytes;
+      txFrames += stats.txFrames;
+      txBytes += stats.txBytes;
+    }
+    let i = 0;
+    values[i++] = rxFrames;
+    values[i++] = rxBytes;
+    values[i++] = txFrames;
+    values[i++] = txBytes;
+    values[i++] = host.icmp.echoes;
+    values[i++] = host.icmpError.sent;
+    values[i++] = host.tcp.open;
+    values[i++] = host.tcp.timeWait.size;
+    values[i++] = host.tcp.timeWait.recycled;
+    values[i++] = pool.inUse;
+    values[i++] = pool.freeSmallCount;
+    values[i++] = pool.freeBigCount;
+    values[i++] = loop.turns;
+    values[i++] = loop.sleeps;
+    values[i++] = proxy.open;
+    for (const name of TCP) values[i++] = host.tcp.stats[name];
+    for (const name of PROXY) values[i++] = proxy.stats[name];
+  }
+}

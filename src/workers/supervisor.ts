@@ -1,0 +1,66 @@
+/**
+ * The control thread's side of a worker: opens the link, makes the memory, starts the thread, wakes it with commands,
+ * and notices when it ends.
+ */
+import { EventEmitter, once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import type { Config } from '../config/model.ts';
+import { EFD_CLOEXEC, EFD_NONBLOCK, LinkError, NativeBytes, syscalls } from '../links/syscall.ts';
+import type { WorkerEvent } from './events.ts';
+import { openLink } from './link.ts';
+import { COMMAND, DRAIN, OPEN, planWorker, SLEEPING, STOP, type WorkerData, type WorkerShare } from './plan.ts';
+
+/** Emits `event` (WorkerEvent), and `exit` once with the error that ended the worker, or null. */
+export class Supervisor extends EventEmitter {
+  readonly share: WorkerShare = planWorker();
+  private readonly control = new Int32Array(this.share.control);
+  private readonly eventFd: number;
+  private readonly one: NativeBytes;
+  private readonly worker: Worker;
+  private failure: Error | null = null;
+
+  private constructor(config: Config, capture: string | null) {
+    super();
+    const sys = syscalls();
+    const link = openLink(config.links[0]!);
+    this.eventFd = sys.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (this.eventFd < 0) throw new LinkError('EVENTFD', 'cannot make an eventfd: too many open files?');
+    this.one = new NativeBytes(sys, 8);
+    this.one.i32[0] = 1;
+    const data: WorkerData = { index: 0, config, share: this.share, link, eventFd: this.eventFd, capture };
+    this.worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data });
+    this.worker.on('message', (event: WorkerEvent) => this.emit('event', event));
+    this.worker.on('error', (error) => {
+      this.failure = error;
+    });
+    this.worker.on('exit', () => this.emit('exit', this.failure));
+  }
+
+  /** Opens the link and starts the worker; resolves when it serves. Throws LinkError, or what the worker died of. */
+  static async start(config: Config, capture: string | null): Promise<Supervisor> {
+    const s = new Supervisor(config, capture);
+    await new Promise<void>((resolve, reject) => {
+      s.worker.once('message', () => resolve());
+      s.worker.once('error', reject);
+    });
+    return s;
+  }
+
+  get openSessions(): number {
+    return Atomics.load(this.control, OPEN);
+  }
+
+  private command(value: number): void {
+    Atomics.store(this.control, COMMAND, value);
+    if (Atomics.load(this.control, SLEEPING) !== 0) syscalls().write(this.eventFd, this.one.address, 8);
+  }
+
+  /** Stops accepting and lets sessions end; after `limitMs` resets the rest. Resolves when the worker has ended. */
+  async drain(limitMs: number): Promise<void> {
+    const ended = once(this, 'exit');
+    this.command(DRAIN);
+    const timer = setTimeout(() => this.command(STOP), limitMs);
+    await ended;
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * The worker thread: one data plane from its memory plan to its last frame. Blocks in its loop; talks to the control
+ * thread through shared memory, and by messages for rare events only.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { Context } from '../../stack/context.ts';
+import { FramePool } from '../../stack/mem/frame-pool.ts';
+import { openCapture } from './capture.ts';
+import { realClock } from './clock.ts';
+import type { WorkerEvent } from './events.ts';
+import { driveLink } from './link.ts';
+import { runLoop } from './loop.ts';
+import { buildPipeline } from './pipeline.ts';
+import { DRAIN, OPEN, RUNNING, STATUS, STOP, STOPPED, type WorkerData } from './plan.ts';
+import { PollWaiter } from './poll.ts';
+import { CryptoRandom } from './random.ts';
+import { type LoopStats, StatsPublisher } from './stats.ts';
+
+const data = workerData as WorkerData;
+const control = new Int32Array(data.share.control);
+const tell = (event: WorkerEvent): void => parentPort!.postMessage(event);
+
+const pool = FramePool.attach(data.share.pool, true);
+const ctx = new Context(
+  pool,
+  new CryptoRandom(),
+  new Float64Array(data.share.fate),
+  new Float64Array(data.share.drops),
+);
+ctx.tick(realClock.nowUs());
+const bare = driveLink(ctx, data.link);
+const capture = data.capture === null ? null : openCapture(ctx, bare, data.capture);
+const device = capture === null ? bare : capture.device;
+
+const pipeline = buildPipeline(ctx, data.config, device, data.config.links[0]!.mac, data.share, {
+  onConflict: (port, ip, macHi, macLo) => tell({ type: 'conflict', port, ip, macHi, macLo }),
+  connectFailed: (service, dest, end, retry) => tell({ type: 'connectFailed', service, dest, end, retry }),
+  noServer: (service) => tell({ type: 'noServer', service }),
+});
+const { host, proxy } = pipeline;
+const waiter = new PollWaiter([device.fd, data.eventFd], data.eventFd);
+const loop: LoopStats = { turns: 0, sleeps: 0 };
+const publisher = new StatsPublisher(data.share.counters, host, proxy, loop);
+let draining = false;
+
+publisher.publish();
+Atomics.store(control, STATUS, RUNNING);
+tell({ type: 'running' });
+
+runLoop(host, realClock, waiter, control, loop, {
+  command(command) {
+    if (command >= DRAIN && !draining) {
+      draining = true;
+      proxy.stopListening();
+    }
+    if (command >= STOP) {
+      proxy.abortAll();
+      host.turn(realClock.nowUs());
+      return false;
+    }
+    return true;
+  },
+  housekeeping() {
+    publisher.publish();
+    Atomics.store(control, OPEN, proxy.open);
+    if (!device.up) {
+      tell({ type: 'linkGone', name: device.name });
+      return false;
+    }
+    return !(draining && proxy.open === 0);
+  },
+});
+
+host.netif.close();
+capture?.close();
+publisher.publish();
+Atomics.store(control, STATUS, STOPPED);
+tell({ type: 'stopped' });
