@@ -4,7 +4,7 @@
  *
  * A plain list is the truth. What `lookup` searches is compiled from it at every change: for each prefix the one route
  * that wins, without those whose port is down, so that no question remains for the packet. The trie (mem/lpm.ts) yields
- * the winner's row in the columns beside it.
+ * the winner's row in the table beside it.
  * Host routes to our own addresses (SCOPE_HOST) are in it like any other: being /32 they win, and as they lead to no
  * link they stay when the port is down.
  *
@@ -47,7 +47,13 @@ export interface PortStatus {
 /** Trie nodes: one, and one for each /8, /16 and /24 with longer prefixes in it; 2 KB each. */
 export const DEFAULT_ROUTE_NODES = 1024;
 
-const NO_ROUTES: Int32Array = new Int32Array(1);
+/** Words of a winner's row. */
+const ROW = 8;
+const PORT = 0;
+const GATEWAY = 1;
+const MTU = 2;
+const SRC = 3;
+const SCOPE = 4;
 
 export class Routes4 {
   /** Answer of the last successful `lookup`. */
@@ -63,12 +69,8 @@ export class Routes4 {
   private readonly ports: PortStatus;
   private routes: readonly Route4[] = [];
   private readonly lpm: Lpm;
-  /** The winners, by the trie's value; row 0 is unused. */
-  private port = NO_ROUTES;
-  private gateway = NO_ROUTES;
-  private mtu = NO_ROUTES;
-  private src = NO_ROUTES;
-  private scope = NO_ROUTES;
+  /** One row per winner; the trie's value is where it starts. Row 0 is unused. */
+  private rows: Int32Array = new Int32Array(ROW);
 
   /** `nodes` bounds the memory for prefixes: `add` throws when they need more. */
   constructor(ports: PortStatus, nodes = DEFAULT_ROUTE_NODES) {
@@ -112,14 +114,15 @@ export class Routes4 {
 
   /** Finds the way to `dst` and leaves it in the `out` fields. False when there is none: they are as before. */
   lookup(dst: Ipv4): boolean {
-    const i = this.lpm.lookup(dst);
-    if (i === 0) return false;
-    const gateway = this.gateway[i]!;
-    this.outPort = this.port[i]!;
+    const at = this.lpm.lookup(dst);
+    if (at === 0) return false;
+    const { rows } = this;
+    const gateway = rows[at + GATEWAY]!;
+    this.outPort = rows[at + PORT]!;
     this.outNextHop = gateway === 0 ? dst : gateway;
-    this.outMtu = this.mtu[i]!;
-    this.outSrc = this.src[i]!;
-    this.outScope = this.scope[i]!;
+    this.outMtu = rows[at + MTU]!;
+    this.outSrc = rows[at + SRC]!;
+    this.outScope = rows[at + SCOPE]!;
     return true;
   }
 
@@ -130,15 +133,15 @@ export class Routes4 {
 
   private commit(routes: readonly Route4[]): void {
     const winners = this.winnersOf(routes);
-    const result = this.lpm.build(winners.map(({ prefix, len }, i) => ({ prefix, len, value: i + 1 })));
-    if (result !== 'built') throw new Error(`no room for ${winners.length} prefixes`);
-    const column = (of: (r: Route4) => number): Int32Array => Int32Array.from([0, ...winners.map(of)]);
+    const rows = new Int32Array((winners.length + 1) * ROW);
+    const entries = winners.map(({ prefix, len, port, gateway, mtu, src, scope }, i) => {
+      const value = (i + 1) * ROW;
+      rows.set([port, gateway, Math.min(mtu || IPV4_MAX_LEN, this.ports.mtu(port)), src, scope], value);
+      return { prefix, len, value };
+    });
+    if (this.lpm.build(entries) !== 'built') throw new Error(`no room for ${winners.length} prefixes`);
+    this.rows = rows;
     this.routes = routes;
-    this.port = column((r) => r.port);
-    this.gateway = column((r) => r.gateway);
-    this.mtu = column((r) => Math.min(r.mtu || IPV4_MAX_LEN, this.ports.mtu(r.port)));
-    this.src = column((r) => r.src);
-    this.scope = column((r) => r.scope);
   }
 
   /** The best route of each prefix among those that lead somewhere now. */

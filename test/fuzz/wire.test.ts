@@ -12,7 +12,7 @@ import * as ethernet from '../../stack/wire/ethernet.ts';
 import * as icmp from '../../stack/wire/icmp4.ts';
 import * as ip from '../../stack/wire/ipv4.ts';
 import { naiveSum } from '../lib/naive-checksum.ts';
-import { ip as addr, advance, assertConserved, entry, hearBytes, rig, send } from '../unit/stack/neigh/rig.ts';
+import { ip as addr, advance, assertConserved, entry, hearBytes, rig, send } from '../lib/neigh-rig.ts';
 
 // A failure prints its seed; given here as `seed` it repeats it.
 const runs = { numRuns: 3000 };

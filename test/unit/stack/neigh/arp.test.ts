@@ -22,7 +22,7 @@ import {
   state,
   takeArps,
   US,
-} from './rig.ts';
+} from '../../../lib/neigh-rig.ts';
 
 test('a request for our address is answered to the asker alone', () => {
   const r = rig();

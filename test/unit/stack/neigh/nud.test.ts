@@ -24,7 +24,7 @@ import {
   takeArps,
   takePackets,
   US,
-} from './rig.ts';
+} from '../../../lib/neigh-rig.ts';
 
 const request = (r: Rig, mac: Mac = PEER_MAC): number => hear(r, { op: arp.REQUEST, mac });
 

@@ -18,7 +18,7 @@ import {
   state,
   takeArps,
   takePackets,
-} from './rig.ts';
+} from '../../../lib/neigh-rig.ts';
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
 

@@ -3,25 +3,18 @@
  * written by hand. One host: port 1 with 10.0.0.1/24 and port 2 with 10.0.2.1/24.
  */
 import * as assert from 'uvu/assert';
-import {
-  Context,
-  FATE_CREATED,
-  FATE_DELIVERED,
-  FATE_DROPPED,
-  FATE_RECEIVED,
-  FATE_SENT,
-} from '../../../../stack/context.ts';
-import { LINK_DOWN } from '../../../../stack/drop.ts';
-import { LocalAddresses } from '../../../../stack/inetaddr/addr.ts';
-import { FramePool, HEADROOM } from '../../../../stack/mem/frame-pool.ts';
-import { createNeigh, DEFAULT_NEIGH, type Neigh, type NeighConfig } from '../../../../stack/neigh/index.ts';
-import type { Link } from '../../../../stack/neigh/link.ts';
-import { listNeighbours, type NeighInfo } from '../../../../stack/neigh/snapshot.ts';
-import { STATE_NAMES } from '../../../../stack/neigh/state.ts';
-import type { TimerHandler, TimerRange } from '../../../../stack/timer/timers.ts';
-import type { FrameId, Ipv4, PortId, Random, Verdict } from '../../../../stack/types.ts';
-import { DROP, STOLEN } from '../../../../stack/verdict.ts';
-import * as arp from '../../../../stack/wire/arp.ts';
+import { Context, FATE_CREATED, FATE_DELIVERED, FATE_DROPPED, FATE_RECEIVED, FATE_SENT } from '../../stack/context.ts';
+import { LINK_DOWN } from '../../stack/drop.ts';
+import { LocalAddresses } from '../../stack/inetaddr/addr.ts';
+import { FramePool, HEADROOM } from '../../stack/mem/frame-pool.ts';
+import { createNeigh, DEFAULT_NEIGH, type Neigh, type NeighConfig } from '../../stack/neigh/index.ts';
+import type { Link } from '../../stack/neigh/link.ts';
+import { listNeighbours, type NeighInfo } from '../../stack/neigh/snapshot.ts';
+import { STATE_NAMES } from '../../stack/neigh/state.ts';
+import type { TimerHandler, TimerRange } from '../../stack/timer/timers.ts';
+import type { FrameId, Ipv4, PortId, Random, Verdict } from '../../stack/types.ts';
+import { DROP, STOLEN } from '../../stack/verdict.ts';
+import * as arp from '../../stack/wire/arp.ts';
 
 /** `ip(10, 0, 0, 1)` as int32. */
 export const ip = (a: number, b: number, c: number, d: number): Ipv4 => (a << 24) | (b << 16) | (c << 8) | d;
