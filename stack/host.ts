@@ -22,6 +22,7 @@ import { Ip4Input } from './ipv4/input.ts';
 import { OptionWalker } from './ipv4/options.ts';
 import { Ip4Sender } from './ipv4/output.ts';
 import { DEFAULT_REASSEMBLY, Reassembler, type ReassemblyLimits } from './ipv4/reassemble.ts';
+import { ANNOUNCE_SLOTS } from './neigh/announce.ts';
 import { createNeigh, DEFAULT_NEIGH, type Neigh, type NeighConfig } from './neigh/index.ts';
 import { NeighTable } from './neigh/table.ts';
 import type { Device } from './netif/device.ts';
@@ -84,7 +85,7 @@ export class Host {
       1 +
       config.neigh.maxNeighbours +
       config.reassembly.datagrams +
-      256 +
+      ANNOUNCE_SLOTS +
       moreTimers;
     this.timers = new Timers(timers, ctx.nowMs);
     this.netif = new Netif(ctx);

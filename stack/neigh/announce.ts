@@ -3,7 +3,7 @@
  * (RFC 5227 §2.3), and in a faster burst when it is taken over from another machine, as VRRP does (RFC 9568 §6.4.1).
  * Cold; called by the control plane, or as a listener of the address table.
  *
- * Up to SLOTS announcements run at once; a further one is sent a single time.
+ * Up to ANNOUNCE_SLOTS announcements run at once; a further one is sent a single time.
  */
 import type { Context } from '../context.ts';
 import type { AddressListener, LocalAddress } from '../inetaddr/addr.ts';
@@ -18,7 +18,7 @@ export const ANNOUNCE_INTERVAL_MS = 2_000;
 export const TAKEOVER_NUM = 5;
 export const TAKEOVER_INTERVAL_MS = 200;
 
-const SLOTS = 256;
+export const ANNOUNCE_SLOTS = 256;
 
 interface Announcement {
   readonly port: PortId;
@@ -32,12 +32,12 @@ export class Announcer implements AddressListener, TimerHandler {
   private readonly arp: Arp;
   private readonly timers: TimerRange;
   /** Index = timer id; slot 0 is unused. */
-  private readonly running: (Announcement | null)[] = new Array<null>(SLOTS + 1).fill(null);
+  private readonly running: (Announcement | null)[] = new Array<null>(ANNOUNCE_SLOTS + 1).fill(null);
 
   constructor(ctx: Context, arp: Arp, timers: Pick<Timers, 'range'>) {
     this.ctx = ctx;
     this.arp = arp;
-    this.timers = timers.range(SLOTS, this);
+    this.timers = timers.range(ANNOUNCE_SLOTS, this);
   }
 
   /** ANNOUNCE_NUM announcements, the first at once. */

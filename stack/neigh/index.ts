@@ -53,7 +53,7 @@ export interface Neigh {
   readonly output: Neighbours;
 }
 
-/** Timers needed: `maxNeighbours` and those of the announcer. `sab` (by default one of its own) holds the table. */
+/** Reserves `maxNeighbours` + ANNOUNCE_SLOTS timers. `sab` (by default one of its own) holds the table. */
 export function createNeigh(
   ctx: Context,
   link: Link,
