@@ -33,7 +33,7 @@ export interface PoolConfig {
   readonly bigSlotBytes: number;
 }
 
-export const DEFAULT_POOL: PoolConfig = { slots: 32768, slotBytes: 2048, bigSlots: 256, bigSlotBytes: 69632 };
+export const DEFAULT_POOL: PoolConfig = { slots: 32768, slotBytes: 2048, bigSlots: 1024, bigSlotBytes: 69632 };
 
 /** Where received bytes start within a slot: 128 for headers to push, 2 for alignment. */
 export const HEADROOM = 130;

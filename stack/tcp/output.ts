@@ -254,7 +254,9 @@ function freeSpace(tcp: Tcp, tcb: Tcb): number {
   const free = tcb.rcvBuf - tcb.rcvQueued;
   const { pool } = tcp.ctx;
   // When frames run short every window closes in to a few segments, so that nobody starves.
-  const scarce = pool.freeSmallCount < pool.config.slots >> 3;
+  const scarce =
+    pool.freeSmallCount < pool.config.slots >> 3 ||
+    (pool.config.bigSlots > 0 && pool.freeBigCount < pool.config.bigSlots >> 3);
   const most = scarce ? 4 * tcb.mss : free;
   return free < 0 ? 0 : free < most ? free : most;
 }
