@@ -235,6 +235,11 @@ export class ServiceTable {
     return this.list(id).scheduler.name;
   }
 
+  /** What the scheduler decides by for this flow, in words; may be empty. */
+  explain(id: number, flow: FlowKey): string {
+    return this.list(id).scheduler.explain?.(flow) ?? '';
+  }
+
   /** Ids of the service's servers, in order. */
   destIds(id: number): number[] {
     return [...this.list(id).ids];

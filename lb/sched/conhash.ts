@@ -77,6 +77,19 @@ class ConsistentHash implements Scheduler {
     return this.owners[distance(key2, this.keys[at2]!) < distance(key1, this.keys[at1]!) ? at2 : at1]!;
   }
 
+  /** Why `pick` chooses as it does. */
+  explain(flow: FlowKey): string {
+    const n = this.keys.length;
+    if (n === 0) return 'the ring is empty';
+    const key = this.bySource ? sourceKey(flow) : tupleKey(flow);
+    const option = this.bySource ? 'source' : '5tuple';
+    const seek = (k: number): string => {
+      const at = this.eligibleFrom(this.successor(k), flow);
+      return at < 0 ? 'no server' : `${hex(k)} (next virtual node ${hex(this.keys[at]!)})`;
+    };
+    return `${option} keys ${seek(key)} and ${seek(fmix(key ^ SECOND_KEY))} on a ring of ${n}: the nearer node wins`;
+  }
+
   /** Position of the first virtual node from `at` on whose server may take this flow; -1 = none. */
   private eligibleFrom(at: number, flow: FlowKey): number {
     const owners = this.owners;
@@ -112,6 +125,8 @@ class ConsistentHash implements Scheduler {
     return false;
   }
 }
+
+const hex = (key: number): string => `0x${(key >>> 0).toString(16).padStart(8, '0')}`;
 
 /** How far `node` is behind `key` round the ring, shifted so that int32 order is the order of distances. */
 function distance(key: number, node: number): number {

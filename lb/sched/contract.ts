@@ -79,6 +79,8 @@ export interface Scheduler {
   update(): void;
   /** The server for a new connection, or 0. @hot */
   pick(flow: FlowKey): number;
+  /** In words, for people: what `pick` decides by for this flow. Changes nothing. Cold; absent where the name says it all. */
+  explain?(flow: FlowKey): string;
 }
 
 /** Options by name, as the operator wrote them. */

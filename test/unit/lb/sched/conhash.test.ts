@@ -242,4 +242,25 @@ test('an unknown option value is refused with those there are', () => {
   assert.equal(map(100), before);
 });
 
+test('the explanation names both keys and the nodes behind them, and changes no choice', () => {
+  for (const key of KEYS) {
+    const { services, id } = rig(key, servers(2));
+    const flow = new FlowKey();
+    flow.set(addrOf(7), addrOf(0), 1024, 80, 6, 0);
+    const before = services.schedule(id, flow);
+    const text = services.explain(id, flow);
+    assert.match(text, new RegExp(`^${key} keys `));
+    assert.match(text, /on a ring of 320: /);
+    const [key1, node1, key2, node2] = [...text.matchAll(/0x[0-9a-f]{8}/g)].map(([hex]) => Number(hex));
+    const way = (from: number, to: number): number => (to - from + 2 ** 32) % 2 ** 32;
+    assert.ok(way(key1!, node1!) < 2 ** 30 && way(key2!, node2!) < 2 ** 30, text);
+    assert.is(services.schedule(id, flow), before);
+  }
+});
+
+test('an empty ring explains itself', () => {
+  const { services, id } = rig('5tuple', []);
+  assert.is(services.explain(id, new FlowKey()), 'the ring is empty');
+});
+
 test.run();
