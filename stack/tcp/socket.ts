@@ -76,7 +76,17 @@ export function read(tcp: Tcp, tcb: Tcb, dst: Uint8Array, at: number, max: numbe
   return done;
 }
 
-/** Queues a payload frame's bytes, taking over its reference; false when no descriptor is free. */
+/**
+ * Queues `len` bytes at `off` of a payload frame without copying, taking over one reference to it. The bytes must not
+ * change until they are acknowledged. False when no descriptor is free: the reference stays the caller's.
+ */
+export function send(tcp: Tcp, tcb: Tcb, f: FrameId, off: number, len: number): boolean {
+  if (!enqueue(tcp, tcb, f, off, len)) return false;
+  tcp.touch(tcb);
+  return true;
+}
+
+/** Puts a descriptor at the end of the send queue. */
 function enqueue(tcp: Tcp, tcb: Tcb, f: FrameId, off: number, len: number): boolean {
   const { segments } = tcp;
   const s = segments.alloc(tcb.sndEnd, f, off, len);

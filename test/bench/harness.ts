@@ -1,0 +1,58 @@
+/**
+ * Measuring in one process: time per operation as the best and median of several runs after a warm-up, and heap bytes
+ * per operation as a slope between two lengths, which cancels what a run costs once.
+ */
+import { PerformanceObserver, performance } from 'node:perf_hooks';
+
+export interface Timing {
+  readonly best: number;
+  readonly median: number;
+  readonly runs: number;
+}
+
+/** Nanoseconds per operation of `body(n)`, which performs n operations. */
+export function time(body: (n: number) => void, n: number, runs = 7): Timing {
+  body(Math.max(n >> 2, 1));
+  const ns: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    const start = performance.now();
+    body(n);
+    ns.push(((performance.now() - start) * 1e6) / n);
+  }
+  ns.sort((a, b) => a - b);
+  return { best: ns[0]!, median: ns[ns.length >> 1]!, runs };
+}
+
+let collections = 0;
+new PerformanceObserver((list) => {
+  collections += list.getEntries().length;
+}).observe({ entryTypes: ['gc'] });
+
+const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
+
+/**
+ * Heap bytes allocated per million operations. Needs --expose-gc and a young generation large enough that nothing is
+ * collected while measuring (--max-semi-space-size); a run during which the collector worked is taken again.
+ */
+export async function allocated(body: (n: number) => void, n: number): Promise<number> {
+  const gc = (globalThis as { gc?: () => void }).gc;
+  if (gc === undefined) throw new Error('run with --expose-gc');
+  const one = async (count: number): Promise<number> => {
+    for (let attempt = 0; attempt < 5; attempt++) {
+      gc();
+      await settle();
+      const before = collections;
+      const used = process.memoryUsage().heapUsed;
+      body(count);
+      const bytes = process.memoryUsage().heapUsed - used;
+      await settle();
+      if (collections === before) return bytes;
+    }
+    throw new Error('the collector ran in every attempt: raise --max-semi-space-size');
+  };
+  body(n);
+  const slopes: number[] = [];
+  for (let i = 0; i < 5; i++) slopes.push((((await one(3 * n)) - (await one(n))) / (2 * n)) * 1e6);
+  slopes.sort((a, b) => a - b);
+  return slopes[2]!;
+}
