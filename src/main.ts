@@ -1,38 +1,128 @@
 /** The command line: what is typed, and which function it calls. Each command is a file of src/cli. */
-import { Command, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
+import { check } from './cli/check.ts';
+import { drops } from './cli/drops.ts';
+import { EXIT, Failure } from './cli/failure.ts';
+import { neigh } from './cli/neigh.ts';
 import { run } from './cli/run.ts';
+import { sessions } from './cli/sessions.ts';
+import { stats } from './cli/stats.ts';
+import { defaultSocket } from './control/socket.ts';
+import { LOG_FORMATS } from './log/logger.ts';
 import { version } from './version.ts';
 
+const EXIT_CODES = `
+Exit codes:
+  0  done
+  1  the command line is wrong
+  2  the configuration is wrong
+  3  the system refuses: link, privilege, control socket, capture file
+  4  the worker died or hangs
+  5  no tsvs is running there
+`;
+
+const TSVS_EXAMPLES = `
+Examples:
+  tsvs check --config config/lb.conf
+  sudo tsvs run --config config/lb.conf --link tap:tap0
+  tsvs stats
+  tsvs sessions --json
+`;
+
+const L4LB_EXAMPLES = `
+Examples:
+  sudo l4lb -c /etc/f-stack.conf --lb-config config/lb.conf
+`;
+
 export async function tsvs(argv: readonly string[]): Promise<void> {
-  const program = new Command('tsvs')
-    .description('A packet-level load balancer with its own TCP/IP stack.')
-    .version(version);
-  program
-    .command('run')
-    .description('serve what the configuration says, until SIGTERM')
-    .requiredOption('--config <file>', 'configuration file, such as config/lb.conf')
-    .option('--link <kind:device>', 'link to use instead of the configured one, such as tap:tap0')
-    .option('--control <path>', 'unix socket for tsvs stats, sessions, drops and neigh')
-    .option('--capture <file>', 'record every frame to a pcapng file')
-    .addOption(new Option('--log <format>', 'log format').choices(['pretty', 'json']).default('pretty'))
-    .action(run);
-  await program.parseAsync(argv as string[]);
+  const program = newProgram('tsvs', 'A packet-level load balancer with its own TCP/IP stack.', TSVS_EXAMPLES);
+  const start = program.command('run').description('serve what the configuration says, until SIGTERM');
+  demand(start, '--config <file>', CONFIG);
+  runOptions(start).action(run);
+  const judge = program
+    .command('check')
+    .description('say whether a configuration is good: every mistake, or a summary');
+  demand(judge, '--config <file>', CONFIG).action(check);
+  const views = { stats, sessions, drops, neigh };
+  for (const [name, action] of Object.entries(views)) {
+    program
+      .command(name)
+      .description(DESCRIPTIONS[name as keyof typeof views])
+      .option('--control <path>', `control socket of the running tsvs (default: ${defaultSocket()})`)
+      .option('--json', 'print the reply as JSON')
+      .action(action);
+  }
+  await parse(program, argv);
 }
 
+const CONFIG = 'configuration file, such as config/lb.conf';
+
+const DESCRIPTIONS = {
+  stats: 'show services, servers, frames and counters of the running tsvs',
+  sessions: 'show its open sessions',
+  drops: 'show why it dropped frames',
+  neigh: 'show the neighbours on its links',
+};
+
 export async function l4lb(argv: readonly string[]): Promise<void> {
-  const program = new Command('l4lb')
-    .description('tsvs with the arguments of the F-Stack load balancer.')
-    .version(version);
-  program
-    .requiredOption(
-      '-c, --fstack <file>',
-      "F-Stack's configuration, of which [portN] addr, netmask and gateway are read",
-    )
-    .requiredOption('--lb-config <file>', 'configuration file, such as config/lb.conf')
+  const program = newProgram('l4lb', 'tsvs with the arguments of the F-Stack load balancer.', L4LB_EXAMPLES);
+  demand(program, '-c, --fstack <file>', "F-Stack's configuration: addr, netmask and gateway of [portN] are read");
+  demand(program, '--lb-config <file>', CONFIG);
+  runOptions(program).action((options) => run({ ...options, config: options.lbConfig }));
+  await parse(program, argv);
+}
+
+function newProgram(name: string, description: string, examples: string): Command {
+  return new Command(name)
+    .description(description)
+    .version(version)
+    .addHelpText('after', `${examples}${EXIT_CODES}`)
+    .configureOutput({
+      // One line, with the suggestion that stands on a line of its own by default.
+      outputError: (text, write) =>
+        write(
+          `${name}: ${text
+            .replace(/^error: /, '')
+            .trim()
+            .replaceAll('\n', ' ')}\n`,
+        ),
+    })
+    .exitOverride();
+}
+
+/** An option that must be there. Unlike commander's own check, this one lets a mistyped option be complained about first. */
+function demand(command: Command, flags: string, description: string): Command {
+  const option = new Option(flags, description);
+  return command.addOption(option).hook('preAction', () => {
+    if (command.opts()[option.attributeName()] === undefined) command.error(`error: option '${flags}' is missing`);
+  });
+}
+
+function runOptions(command: Command): Command {
+  return command
     .option('--link <kind:device>', 'link to use instead of the configured one, such as tap:tap0')
-    .option('--control <path>', 'unix socket for tsvs stats, sessions, drops and neigh')
+    .option('--control <path>', `control socket (default: control_socket of the configuration, or ${defaultSocket()})`)
     .option('--capture <file>', 'record every frame to a pcapng file')
-    .addOption(new Option('--log <format>', 'log format').choices(['pretty', 'json']).default('pretty'))
-    .action((options) => run({ ...options, config: options.lbConfig }));
-  await program.parseAsync(argv as string[]);
+    .addOption(new Option('--log <format>', 'log format').choices(LOG_FORMATS).default('pretty'));
+}
+
+/** Runs what was typed; every end but a normal one sets the exit code and has printed why. */
+async function parse(program: Command, argv: readonly string[]): Promise<void> {
+  // The reader of a pipe may have seen enough.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(EXIT.OK);
+    throw error;
+  });
+  try {
+    await program.parseAsync(argv as string[]);
+  } catch (error) {
+    process.exitCode = report(program.name(), error);
+  }
+}
+
+function report(name: string, error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode;
+  if (!(error instanceof Failure)) throw error;
+  console.error(error.exitCode === EXIT.CONFIG ? error.message : `${name}: ${error.message}`);
+  return error.exitCode;
 }

@@ -1,18 +1,26 @@
 /** `--link kind:device` in place of the configured link. */
 import { type Config, LINK_KINDS, type LinkKind } from '../config/model.ts';
-import { LinkError } from '../links/syscall.ts';
+import { nearest } from '../config/nearest.ts';
+import { EXIT, Failure } from './failure.ts';
 
-/** Throws LinkError when the word is no link. */
+/** Throws Failure when the word is no link. */
 export function withLink(config: Config, word: string): Config {
   const colon = word.indexOf(':');
-  const kind = word.slice(0, colon) as LinkKind;
+  const kind = word.slice(0, colon);
   const device = word.slice(colon + 1);
-  if (colon < 1 || !LINK_KINDS.includes(kind) || device === '') {
-    throw new LinkError(
-      'LINK',
-      `--link ${word}: expected KIND:DEVICE, such as tap:tap0 (kinds: ${LINK_KINDS.join(', ')})`,
+  if (colon < 1 || device === '') throw usage(word, 'expected KIND:DEVICE, such as tap:tap0');
+  if (!isKind(kind)) {
+    const near = nearest(kind, LINK_KINDS);
+    throw usage(
+      word,
+      `no link is of kind '${kind}'${near ? `; did you mean '${near}'?` : ''} (there are ${LINK_KINDS.join(', ')})`,
     );
   }
-  const first = config.links[0]!;
-  return { ...config, links: [{ ...first, kind, device }] };
+  return { ...config, links: [{ ...config.links[0]!, name: device, kind, device }] };
+}
+
+const isKind = (word: string): word is LinkKind => (LINK_KINDS as readonly string[]).includes(word);
+
+function usage(word: string, why: string): Failure {
+  return new Failure(EXIT.USAGE, `--link ${word}: ${why}`);
 }

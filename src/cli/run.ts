@@ -1,59 +1,172 @@
-/** `tsvs run`: load, start, log, drain on SIGTERM. */
-import { pino } from 'pino';
-import pretty from 'pino-pretty';
-import { formatIpv4 } from '../config/address.ts';
-import { formatError } from '../config/error.ts';
-import { loadFile } from '../config/load.ts';
+/**
+ * `tsvs run`: loads, starts, logs, and drains on SIGTERM or SIGINT.
+ *
+ * | from     | event                                   | to       | effect                                             |
+ * | -------- | --------------------------------------- | -------- | -------------------------------------------------- |
+ * | starting | configuration, socket or link is bad    | ended    | one message, exit 2 or 3; nothing was started      |
+ * | starting | the worker serves                       | running  | `ready`                                            |
+ * | running  | the worker ends                         | ended    | exit 4, or 3 when its link has gone                |
+ * | running  | SIGTERM, SIGINT                         | draining | accepts no more; sessions may end within the limit |
+ * | draining | a second signal, or the limit           | draining | what is left is reset                              |
+ * | draining | the worker ends                         | ended    | final counters, exit 0 (4 when it died of an error) |
+ * | draining | the worker does not end GRACE_MS later  | ended    | exit 4                                             |
+ */
+import { closeSync, existsSync, openSync, unlinkSync } from 'node:fs';
+import { performance } from 'node:perf_hooks';
+import type { Logger } from 'pino';
+import { formatEndpoint } from '../config/address.ts';
+import type { Config } from '../config/model.ts';
+import { ControlServer } from '../control/server.ts';
+import { Snapshot } from '../control/snapshot.ts';
+import { ControlSocketError, defaultSocket } from '../control/socket.ts';
 import { LinkError } from '../links/syscall.ts';
+import { createLogger, type LogFormat } from '../log/logger.ts';
+import { describe } from '../log/words.ts';
+import { version } from '../version.ts';
+import type { Drain } from '../workers/drain.ts';
 import type { WorkerEvent } from '../workers/events.ts';
 import { Supervisor } from '../workers/supervisor.ts';
+import { loadConfig } from './configuration.ts';
+import { EXIT, Failure } from './failure.ts';
 import { withLink } from './link-option.ts';
+import { finalCounters } from './summary.ts';
+import { formatAge, plural } from './units.ts';
 
 export interface RunOptions {
   readonly config: string;
+  /** F-Stack's config.ini, for l4lb. */
   readonly fstack?: string;
   readonly link?: string;
   readonly control?: string;
   readonly capture?: string;
-  readonly log: 'pretty' | 'json';
+  readonly log: LogFormat;
 }
 
+/** Returns when tsvs serves; the process then ends by itself, with an exit code. Throws Failure. */
 export async function run(options: RunOptions): Promise<void> {
-  const loaded = loadFile(options.config, options.fstack);
-  if (!('model' in loaded)) {
-    for (const error of loaded.errors) console.error(formatError(error));
-    process.exit(2);
-  }
-  const config = options.link === undefined ? loaded.model : withLink(loaded.model, options.link);
-  const level = { level: config.global.logLevel };
-  const log = options.log === 'json' ? pino(level) : pino(level, pretty({ sync: true, ignore: 'pid,hostname' }));
-  for (const warning of loaded.warnings) log.warn(warning);
-  let supervisor: Supervisor;
-  try {
-    supervisor = await Supervisor.start(config, options.capture ?? null);
-  } catch (error) {
-    log.fatal(error instanceof LinkError ? error.message : (error as Error));
-    process.exit(3);
-  }
-  supervisor.on('event', (event: WorkerEvent) => log.info(event));
-  for (const s of config.services) {
-    log.info({ service: s.name, vip: `${formatIpv4(s.vip)}:${s.port}`, servers: s.dests.length }, 'listening');
-  }
-  log.info({ link: `${config.links[0]!.kind}:${config.links[0]!.device}` }, 'ready');
-  let draining = false;
-  const stop = async (signal: string): Promise<void> => {
-    if (draining) return;
-    draining = true;
-    log.info({ signal, sessions: supervisor.openSessions, limitMs: config.global.drainTimeoutMs }, 'draining');
-    await supervisor.drain(config.global.drainTimeoutMs);
-    log.info('stopped');
-    process.exit(0);
-  };
-  process.on('SIGTERM', () => void stop('SIGTERM'));
-  process.on('SIGINT', () => void stop('SIGINT'));
-  supervisor.on('exit', (error: Error | null) => {
-    if (draining) return;
-    log.fatal({ err: error }, 'the worker has ended');
-    process.exit(4);
+  const { config: file, warnings } = loadConfig(options.config, options.fstack);
+  const config = options.link === undefined ? file : withLink(file, options.link);
+  const log = createLogger(options.log, config.global.logLevel);
+  for (const warning of warnings) log.warn(warning);
+  if (options.capture !== undefined) checkCapture(options.capture);
+
+  const control = await openControl(options.control ?? config.global.controlSocket ?? defaultSocket());
+  const supervisor = await startWorker(config, options.capture ?? null).catch((error: unknown) => {
+    control.close();
+    throw error;
   });
+  const info = { version, pid: process.pid, uptimeMs: () => Math.round(performance.now()) };
+  const snapshot = new Snapshot(config, supervisor.share, info);
+  control.serve(snapshot);
+  new Running(config, log, supervisor, control, snapshot).begin();
+}
+
+/** The configuration's link, opened, and a worker that serves. Throws Failure. */
+async function startWorker(config: Config, capture: string | null): Promise<Supervisor> {
+  try {
+    return await Supervisor.start(config, capture);
+  } catch (error) {
+    if (error instanceof LinkError) throw new Failure(EXIT.SYSTEM, error.message);
+    throw new Failure(EXIT.WORKER, `the worker died while starting: ${(error as Error).stack}`);
+  }
+}
+
+async function openControl(path: string): Promise<ControlServer> {
+  try {
+    return await ControlServer.open(path);
+  } catch (error) {
+    throw error instanceof ControlSocketError ? new Failure(EXIT.SYSTEM, error.message) : error;
+  }
+}
+
+/** Throws Failure when the file cannot be written; leaves it as it was. */
+function checkCapture(file: string): void {
+  const existed = existsSync(file);
+  try {
+    closeSync(openSync(file, 'a'));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Failure(
+      EXIT.SYSTEM,
+      `--capture ${file}: cannot be written (${code}): name a file in a directory you may write to`,
+    );
+  }
+  if (!existed) unlinkSync(file);
+}
+
+/** From `ready` to the exit of the process. */
+class Running {
+  private readonly config: Config;
+  private readonly log: Logger;
+  private readonly supervisor: Supervisor;
+  private readonly control: ControlServer;
+  private readonly snapshot: Snapshot;
+  private drain: Drain | null = null;
+  private linkGone = false;
+
+  constructor(config: Config, log: Logger, supervisor: Supervisor, control: ControlServer, snapshot: Snapshot) {
+    this.config = config;
+    this.log = log;
+    this.supervisor = supervisor;
+    this.control = control;
+    this.snapshot = snapshot;
+  }
+
+  begin(): void {
+    const { config, log, supervisor } = this;
+    supervisor.on('event', (event: WorkerEvent) => this.report(event));
+    supervisor.on('exit', (error: Error | null) => this.workerEnded(error));
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.onSignal(signal));
+    for (const s of config.services) {
+      const address = formatEndpoint(s.vip, s.port);
+      const fields = { service: s.name, vip: address, scheduler: s.scheduler, servers: s.dests.length };
+      log.info(fields, `${s.name} serves ${address}: ${s.scheduler} over ${plural(s.dests.length, 'server')}`);
+    }
+    const [link] = config.links;
+    log.info({ link: `${link!.kind}:${link!.device}`, control: this.control.path }, 'ready');
+  }
+
+  private report(event: WorkerEvent): void {
+    if (event.type === 'linkGone') this.linkGone = true;
+    const line = describe(event, this.snapshot);
+    if (line !== null) this.log[line.level](line.fields, line.message);
+  }
+
+  private onSignal(signal: string): void {
+    if (this.drain !== null) {
+      this.log.warn({ signal }, `${signal} again: resetting what is left`);
+      this.drain.reset();
+      return;
+    }
+    const limitMs = this.config.global.drainTimeoutMs;
+    const sessions = this.supervisor.openSessions;
+    const wait = sessions > 0 ? `, waiting up to ${formatAge(limitMs)}; a second signal resets them` : '';
+    this.log.info({ signal, sessions, limitMs }, `${signal}: draining, ${plural(sessions, 'session')} open${wait}`);
+    this.drain = this.supervisor.drain(limitMs);
+    void this.drain.outcome.then((outcome) => {
+      if (outcome === 'ended') return;
+      this.log.fatal('the worker hangs: it did not react to being told to stop');
+      this.exit(EXIT.WORKER);
+    });
+  }
+
+  private workerEnded(error: Error | null): void {
+    if (error !== null) {
+      this.log.fatal({ err: error }, `the worker died: ${error.stack ?? error.message}`);
+      this.exit(EXIT.WORKER);
+    }
+    const { fields, message } = finalCounters(this.snapshot);
+    this.log.info(fields, `stopped: ${message}`);
+    if (this.linkGone) this.exit(EXIT.SYSTEM);
+    if (this.drain === null) {
+      this.log.fatal('the worker ended without being told to');
+      this.exit(EXIT.WORKER);
+    }
+    this.exit(EXIT.OK);
+  }
+
+  private exit(code: number): never {
+    this.control.close();
+    process.exit(code);
+  }
 }

@@ -20,6 +20,11 @@ export function formatIpv4(address: Ipv4): string {
   return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
 }
 
+/** `192.168.100.10:80` */
+export function formatEndpoint(address: Ipv4, port: number): string {
+  return `${formatIpv4(address)}:${port}`;
+}
+
 /** The int32 netmask of a prefix length 0..32. */
 export function netmaskOf(prefixLen: number): Ipv4 {
   return prefixLen === 0 ? 0 : (-1 << (32 - prefixLen)) | 0;
@@ -62,6 +67,12 @@ export function reservedRole(address: Ipv4, prefixLen: number): '' | 'network' |
 /** Six pairs of hexadecimal digits joined by colons, any case; null if it is none. */
 export function parseMac(text: string): Mac | null {
   return /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text) ? text.toLowerCase() : null;
+}
+
+/** A MAC address from its first two bytes and its last four, as the tables of the stack keep it. */
+export function formatMacWords(high: number, low: number): Mac {
+  const hex = `${(high & 0xffff).toString(16).padStart(4, '0')}${(low >>> 0).toString(16).padStart(8, '0')}`;
+  return hex.replace(/..(?=.)/g, '$&:');
 }
 
 /** The six bytes of a MAC address, first on the wire first. */

@@ -1,14 +1,17 @@
-/** What a worker tells the control thread by message: rare things, one object each. */
-export type WorkerEvent =
-  | { readonly type: 'running' }
-  | { readonly type: 'stopped' }
-  | { readonly type: 'linkGone'; readonly name: string }
+/**
+ * What a worker tells the control thread by message: rare things, one object each. Things that may repeat (a server that
+ * refuses every connection) are told at most once per second and kind and server, with a count, so that neither the
+ * messages nor the log lines made of them become a load.
+ */
+
+export type RepeatedEvent =
   | {
       readonly type: 'conflict';
       readonly port: number;
       readonly ip: number;
       readonly macHi: number;
       readonly macLo: number;
+      readonly count: number;
     }
   | {
       readonly type: 'connectFailed';
@@ -17,5 +20,72 @@ export type WorkerEvent =
       /** END_* of tcp/state.ts. */
       readonly end: number;
       readonly retry: boolean;
+      readonly count: number;
     }
-  | { readonly type: 'noServer'; readonly service: number };
+  | { readonly type: 'noServer'; readonly service: number; readonly count: number };
+
+export type WorkerEvent =
+  | { readonly type: 'running' }
+  | { readonly type: 'stopped' }
+  | { readonly type: 'linkGone'; readonly name: string }
+  | RepeatedEvent;
+
+// Keys: what counts as a repetition of what.
+const KIND = 2 ** 32;
+export const conflictKey = (ip: number): number => ip >>> 0;
+export const failureKey = (dest: number, retry: boolean): number => (retry ? 1 : 2) * KIND + dest;
+export const noServerKey = (service: number): number => 3 * KIND + service;
+
+const WINDOW_MS = 1000;
+
+interface Window {
+  /** Tick of the last message. */
+  toldMs: number;
+  /** Since then, not yet told. */
+  last: RepeatedEvent | null;
+  count: number;
+}
+
+/** Passes on the first of a kind at once and those that follow within a second as one, counted. Times are ms ticks. */
+export class EventLimiter {
+  private readonly tell: (event: RepeatedEvent) => void;
+  private readonly windows = new Map<number, Window>();
+
+  constructor(tell: (event: RepeatedEvent) => void) {
+    this.tell = tell;
+  }
+
+  note(key: number, event: RepeatedEvent, nowMs: number): void {
+    const window = this.windows.get(key);
+    if (window === undefined) {
+      this.windows.set(key, { toldMs: nowMs, last: null, count: 0 });
+      this.tell(event);
+      return;
+    }
+    window.last = event;
+    window.count += event.count;
+  }
+
+  /** Tells what has waited for a second and forgets what has not come again. Called some times per second. */
+  flush(nowMs: number): void {
+    if (this.windows.size === 0) return;
+    for (const [key, window] of this.windows) {
+      if (((nowMs - window.toldMs) | 0) < WINDOW_MS) continue;
+      if (window.last === null) this.windows.delete(key);
+      else this.say(window, nowMs);
+    }
+  }
+
+  /** Tells everything that waits. */
+  flushAll(): void {
+    for (const window of this.windows.values()) this.say(window, window.toldMs);
+    this.windows.clear();
+  }
+
+  private say(window: Window, nowMs: number): void {
+    if (window.last !== null) this.tell({ ...window.last, count: window.count });
+    window.toldMs = nowMs;
+    window.last = null;
+    window.count = 0;
+  }
+}

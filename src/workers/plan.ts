@@ -22,6 +22,8 @@ export const COMMAND = 1;
 export const STATUS = 2;
 /** Sessions open, kept current by the worker for the drain. */
 export const OPEN = 3;
+/** The worker's clock in ms ticks, as of its last housekeeping: readers tell ages of rows by it. */
+export const CLOCK_MS = 4;
 const CONTROL_WORDS = 16;
 
 /** Values of COMMAND; each includes what the lower ones mean. */

@@ -2,17 +2,20 @@
  * The control thread's side of a worker: opens the link, makes the memory, starts the thread, wakes it with commands,
  * and notices when it ends.
  */
-import { EventEmitter, once } from 'node:events';
+import { EventEmitter } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Config } from '../config/model.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, LinkError, NativeBytes, syscalls } from '../links/syscall.ts';
+import { Drain, type Drainable } from './drain.ts';
 import type { WorkerEvent } from './events.ts';
 import { openLink } from './link.ts';
-import { COMMAND, DRAIN, OPEN, planWorker, SLEEPING, STOP, type WorkerData, type WorkerShare } from './plan.ts';
+import { COMMAND, OPEN, planWorker, SLEEPING, type WorkerData, type WorkerShare } from './plan.ts';
 
 /** Emits `event` (WorkerEvent), and `exit` once with the error that ended the worker, or null. */
-export class Supervisor extends EventEmitter {
+export class Supervisor extends EventEmitter implements Drainable {
   readonly share: WorkerShare = planWorker();
+  /** Resolves when the thread has ended, whatever the reason. */
+  readonly ended: Promise<void>;
   private readonly control = new Int32Array(this.share.control);
   private readonly eventFd: number;
   private readonly one: NativeBytes;
@@ -33,15 +36,20 @@ export class Supervisor extends EventEmitter {
     this.worker.on('error', (error) => {
       this.failure = error;
     });
-    this.worker.on('exit', () => this.emit('exit', this.failure));
+    this.ended = new Promise((resolve) => {
+      this.worker.on('exit', () => {
+        this.emit('exit', this.failure);
+        resolve();
+      });
+    });
   }
 
   /** Opens the link and starts the worker; resolves when it serves. Throws LinkError, or what the worker died of. */
   static async start(config: Config, capture: string | null): Promise<Supervisor> {
     const s = new Supervisor(config, capture);
     await new Promise<void>((resolve, reject) => {
-      s.worker.once('message', () => resolve());
-      s.worker.once('error', reject);
+      s.once('event', () => resolve());
+      s.once('exit', (error) => reject(error ?? new Error('the worker ended before it served')));
     });
     return s;
   }
@@ -50,17 +58,13 @@ export class Supervisor extends EventEmitter {
     return Atomics.load(this.control, OPEN);
   }
 
-  private command(value: number): void {
-    Atomics.store(this.control, COMMAND, value);
+  request(command: number): void {
+    Atomics.store(this.control, COMMAND, command);
     if (Atomics.load(this.control, SLEEPING) !== 0) syscalls().write(this.eventFd, this.one.address, 8);
   }
 
-  /** Stops accepting and lets sessions end; after `limitMs` resets the rest. Resolves when the worker has ended. */
-  async drain(limitMs: number): Promise<void> {
-    const ended = once(this, 'exit');
-    this.command(DRAIN);
-    const timer = setTimeout(() => this.command(STOP), limitMs);
-    await ended;
-    clearTimeout(timer);
+  /** Stops accepting and lets sessions end; after `limitMs` resets the rest. */
+  drain(limitMs: number): Drain {
+    return new Drain(this, limitMs);
   }
 }

@@ -7,11 +7,11 @@ import { Context } from '../../stack/context.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
 import { openCapture } from './capture.ts';
 import { realClock } from './clock.ts';
-import type { WorkerEvent } from './events.ts';
+import { conflictKey, EventLimiter, failureKey, noServerKey, type WorkerEvent } from './events.ts';
 import { driveLink } from './link.ts';
 import { runLoop } from './loop.ts';
 import { buildPipeline } from './pipeline.ts';
-import { DRAIN, OPEN, RUNNING, STATUS, STOP, STOPPED, type WorkerData } from './plan.ts';
+import { CLOCK_MS, DRAIN, OPEN, RUNNING, STATUS, STOP, STOPPED, type WorkerData } from './plan.ts';
 import { PollWaiter } from './poll.ts';
 import { CryptoRandom } from './random.ts';
 import { type LoopStats, StatsPublisher } from './stats.ts';
@@ -19,6 +19,8 @@ import { type LoopStats, StatsPublisher } from './stats.ts';
 const data = workerData as WorkerData;
 const control = new Int32Array(data.share.control);
 const tell = (event: WorkerEvent): void => parentPort!.postMessage(event);
+
+const limiter = new EventLimiter(tell);
 
 const pool = FramePool.attach(data.share.pool, true);
 const ctx = new Context(
@@ -33,9 +35,16 @@ const capture = data.capture === null ? null : openCapture(ctx, bare, data.captu
 const device = capture === null ? bare : capture.device;
 
 const pipeline = buildPipeline(ctx, data.config, device, data.config.links[0]!.mac, data.share, {
-  onConflict: (port, ip, macHi, macLo) => tell({ type: 'conflict', port, ip, macHi, macLo }),
-  connectFailed: (service, dest, end, retry) => tell({ type: 'connectFailed', service, dest, end, retry }),
-  noServer: (service) => tell({ type: 'noServer', service }),
+  onConflict(port, ip, macHi, macLo) {
+    limiter.note(conflictKey(ip), { type: 'conflict', port, ip, macHi, macLo, count: 1 }, ctx.nowMs);
+  },
+  connectFailed(service, dest, end, retry) {
+    const event = { type: 'connectFailed', service, dest, end, retry, count: 1 } as const;
+    limiter.note(failureKey(dest, retry), event, ctx.nowMs);
+  },
+  noServer(service) {
+    limiter.note(noServerKey(service), { type: 'noServer', service, count: 1 }, ctx.nowMs);
+  },
 });
 const { host, proxy } = pipeline;
 const waiter = new PollWaiter([device.fd, data.eventFd], data.eventFd);
@@ -44,6 +53,7 @@ const publisher = new StatsPublisher(data.share.counters, host, proxy, loop);
 let draining = false;
 
 publisher.publish();
+Atomics.store(control, CLOCK_MS, ctx.nowMs);
 Atomics.store(control, STATUS, RUNNING);
 tell({ type: 'running' });
 
@@ -63,6 +73,8 @@ runLoop(host, realClock, waiter, control, loop, {
   housekeeping() {
     publisher.publish();
     Atomics.store(control, OPEN, proxy.open);
+    Atomics.store(control, CLOCK_MS, ctx.nowMs);
+    limiter.flush(ctx.nowMs);
     if (!device.up) {
       tell({ type: 'linkGone', name: device.name });
       return false;
@@ -74,5 +86,7 @@ runLoop(host, realClock, waiter, control, loop, {
 host.netif.close();
 capture?.close();
 publisher.publish();
+limiter.flushAll();
+Atomics.store(control, OPEN, proxy.open);
 Atomics.store(control, STATUS, STOPPED);
 tell({ type: 'stopped' });

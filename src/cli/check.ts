@@ -1,0 +1,45 @@
+/** `tsvs check`: whether a configuration is good, and what it amounts to. Starts nothing. */
+import { formatEndpoint } from '../config/address.ts';
+import type { Config, DestConfig, ServiceConfig } from '../config/model.ts';
+import { loadConfig } from './configuration.ts';
+import { formatTable, left, right } from './table.ts';
+import { plural } from './units.ts';
+
+export interface CheckOptions {
+  readonly config: string;
+}
+
+export async function check(options: CheckOptions): Promise<void> {
+  const { config, warnings } = loadConfig(options.config);
+  for (const warning of warnings) console.error(`warning: ${warning}`);
+  console.log(formatSummary(options.config, config));
+}
+
+export function formatSummary(file: string, config: Config): string {
+  const links = config.links.map((link) => `${link.kind}:${link.device}`).join(', ');
+  const head = `${file} is good: ${plural(config.services.length, 'service')} on ${links}`;
+  const columns = [
+    left('service'),
+    left('address'),
+    left('scheduler'),
+    left('server'),
+    left('address'),
+    right('weight'),
+  ];
+  return `${head}\n\n${formatTable(columns, config.services.flatMap(rowsOf))}`;
+}
+
+/** A row per server; what is the service's own is said once. */
+function rowsOf(service: ServiceConfig): string[][] {
+  const own = [service.name, formatEndpoint(service.vip, service.port), schedulerOf(service)];
+  return service.dests.map((dest, i) => [...(i === 0 ? own : ['', '', '']), ...serverCells(dest)]);
+}
+
+const schedulerOf = ({ scheduler, hashKey }: ServiceConfig): string =>
+  scheduler === 'conhash' ? `conhash by ${hashKey}` : scheduler;
+
+const serverCells = (dest: DestConfig): string[] => [
+  dest.name,
+  formatEndpoint(dest.ip, dest.port),
+  String(dest.weight),
+];

@@ -1,0 +1,60 @@
+/** `tsvs stats`: frames by fate, services with their servers, counters. */
+import { PATHS, type ServiceStats, type StatsReply, type Traffic } from '../control/api.ts';
+import { type ShowOptions, show } from './show.ts';
+import { formatTable, left, right } from './table.ts';
+import { formatAge, formatBytes, formatCount, plural } from './units.ts';
+
+export const stats = (options: ShowOptions): Promise<void> => show(options, PATHS.stats, formatStats);
+
+export function formatStats(reply: StatsReply): string {
+  const { version, pid, state, uptimeMs, sessions } = reply;
+  const head = `tsvs ${version}, process ${pid}, ${state}, up ${formatAge(uptimeMs)}, ${plural(sessions, 'open session')}`;
+  return [head, formatServices(reply.services), formatFrames(reply), formatCounters(reply)].join('\n\n');
+}
+
+const SERVICE_COLUMNS = [
+  left('service'),
+  left('address'),
+  left('scheduler'),
+  left('state'),
+  right('weight'),
+  right('conns'),
+  right('active'),
+  right('opening'),
+  right('to servers'),
+  right('to clients'),
+  right('failures'),
+];
+
+/** A row per service, with its servers below it. */
+function formatServices(services: readonly ServiceStats[]): string {
+  const numbers = (t: Traffic): string[] => [
+    formatCount(t.conns),
+    formatCount(t.active),
+    formatCount(t.opening),
+    formatBytes(t.toServers),
+    formatBytes(t.toClients),
+    formatCount(t.connectFailures),
+  ];
+  const rows = services.flatMap((service) => [
+    [service.name, service.address, service.scheduler, '', '', ...numbers(service)],
+    ...service.servers.map((s) => [`  ${s.name}`, s.address, '', s.state, String(s.weight), ...numbers(s)]),
+  ]);
+  return formatTable(SERVICE_COLUMNS, rows);
+}
+
+function formatFrames({ frames }: StatsReply): string {
+  const { received, created, sent, delivered, dropped, held } = frames;
+  return formatTable(
+    [left('frames'), ...['received', 'created', 'sent', 'delivered', 'dropped', 'held'].map(right)],
+    [['', ...[received, created, sent, delivered, dropped, held].map(formatCount)]],
+  );
+}
+
+function formatCounters({ counters }: StatsReply): string {
+  const rows = Object.entries(counters).filter(([, value]) => value !== 0);
+  return formatTable(
+    [left('counter'), right('value')],
+    rows.map(([name, value]) => [name, formatCount(value)]),
+  );
+}

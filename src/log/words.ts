@@ -1,0 +1,72 @@
+/**
+ * What a worker tells, in words: level, sentence and fields of a log line. A count above 1 stands for as many happenings
+ * since the last line of that kind (workers/events.ts).
+ */
+import { END_REFUSED, END_RESET, END_TIMEOUT, END_UNREACHABLE } from '../../stack/tcp/state.ts';
+import { formatIpv4, formatMacWords } from '../config/address.ts';
+import type { WorkerEvent } from '../workers/events.ts';
+
+export interface LogLine {
+  readonly level: 'info' | 'warn' | 'error';
+  readonly fields: Readonly<Record<string, string | number | boolean>>;
+  readonly message: string;
+}
+
+/** Names by the numbers that events carry. */
+export interface Names {
+  serviceName(id: number): string;
+  /** address:port */
+  serverAddress(dest: number): string;
+}
+
+const FAILURES: Readonly<Record<number, string>> = {
+  [END_REFUSED]: 'refused',
+  [END_RESET]: 'reset the connection',
+  [END_TIMEOUT]: 'did not answer',
+  [END_UNREACHABLE]: 'is unreachable',
+};
+
+/** The line for an event; null for events that are not worth one. */
+export function describe(event: WorkerEvent, names: Names): LogLine | null {
+  switch (event.type) {
+    case 'running':
+    case 'stopped':
+      return null;
+    case 'linkGone':
+      return {
+        level: 'error',
+        fields: { link: event.name },
+        message: `link ${event.name} is gone: was the interface deleted?`,
+      };
+    case 'conflict': {
+      const address = formatIpv4(event.ip);
+      const mac = formatMacWords(event.macHi, event.macLo);
+      return {
+        level: 'warn',
+        fields: { address, mac, count: event.count },
+        message: `another host claims ${address}: ${mac}${times(event.count)}`,
+      };
+    }
+    case 'connectFailed': {
+      const service = names.serviceName(event.service);
+      const server = names.serverAddress(event.dest);
+      const what = FAILURES[event.end] ?? 'failed';
+      const next = event.retry ? 'trying another' : 'no retry left, the client was reset';
+      return {
+        level: 'warn',
+        fields: { service, server, reason: what, retry: event.retry, count: event.count },
+        message: `server ${server} of ${service} ${what}${times(event.count)}; ${next}`,
+      };
+    }
+    case 'noServer': {
+      const service = names.serviceName(event.service);
+      return {
+        level: 'warn',
+        fields: { service, count: event.count },
+        message: `${service} has no server that takes connections${times(event.count)}; the client was reset`,
+      };
+    }
+  }
+}
+
+const times = (count: number): string => (count > 1 ? ` (${count} times)` : '');
