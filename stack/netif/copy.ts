@@ -7,13 +7,9 @@ import type { Context } from '../context.ts';
 import type { FramePool } from '../mem/frame-pool.ts';
 import { HEADROOM } from '../mem/frame-pool.ts';
 import type { FrameId } from '../types.ts';
-import { finish, sum } from '../wire/checksum.ts';
 
 /** From here on a temporary view and the engine's memmove beat a loop. */
 const LOOP_MAX = 256;
-
-/** Offset of the checksum field in a UDP header, where zero means "none" (RFC 768). */
-const UDP_CHECKSUM = 6;
 
 /** Copies `from[start, start+len)` to `to[at..]`; the two may be the same memory. */
 export function copyBytes(from: Uint8Array, start: number, len: number, to: Uint8Array, at: number): void {
@@ -39,10 +35,42 @@ export function allocFor(pool: FramePool, bytes: number): FrameId {
   return bytes <= pool.config.bigSlotBytes - HEADROOM ? pool.allocBig() : 0;
 }
 
+/**
+ * Copies `len` bytes from one pool to another (or the same), word by word where both ends are aligned alike. A typed
+ * array's `set` would be faster for large pieces, but takes a view made for the occasion: garbage for every frame.
+ */
+function copyAcross(from: FramePool, start: number, len: number, to: FramePool, at: number): void {
+  if (from === to) {
+    to.buf.copyWithin(at, start, start + len);
+    return;
+  }
+  const src = from.buf;
+  const dst = to.buf;
+  const end = start + len;
+  if (((start ^ at) & 3) === 0) {
+    for (; (start & 3) !== 0 && start < end; ) dst[at++] = src[start++]!;
+    const shift = (at - start) >> 2;
+    const a = from.i32;
+    const b = to.i32;
+    let w = start >> 2;
+    const last = end >> 2;
+    for (; w < last; w++) b[w + shift] = a[w]!;
+    if (w << 2 > start) {
+      at += (w << 2) - start;
+      start = w << 2;
+    }
+  }
+  while (start < end) dst[at++] = src[start++]!;
+}
+
 /** Makes the fresh frame `g` of pool `to` a linear copy of `f`, with its flags, checksum and segmentation metadata. */
 export function copyFrame(from: FramePool, f: FrameId, to: FramePool, g: FrameId): void {
   const shift = to.off[g]! - from.off[f]!;
-  to.len[g] = gather(from, f, to.buf, to.off[g]!);
+  const len = from.len[f]!;
+  const fragLen = from.fragLen[f]!;
+  copyAcross(from, from.off[f]!, len, to, to.off[g]!);
+  if (fragLen !== 0) copyAcross(from, from.fragOff[f]!, fragLen, to, to.off[g]! + len);
+  to.len[g] = len + fragLen;
   to.flags[g] = from.flags[f]!;
   to.port[g] = from.port[f]!;
   to.hash[g] = from.hash[f]!;
@@ -61,14 +89,4 @@ export function duplicate(ctx: Context, f: FrameId): FrameId {
   const g = small ? ctx.create() : ctx.createBig();
   if (g !== 0) copyFrame(pool, f, pool, g);
   return g;
-}
-
-/** Finishes the layer-4 checksum of a linear frame with F_CSUM_PARTIAL. The caller clears the flag. */
-export function completeChecksum(pool: FramePool, f: FrameId): void {
-  const start = pool.csumStart[f]!;
-  const field = start + pool.csumOff[f]!;
-  let value = finish(sum(pool.buf, pool.i32, start, pool.off[f]! + pool.len[f]! - start, 0));
-  if (value === 0 && pool.csumOff[f] === UDP_CHECKSUM) value = 0xffff;
-  pool.buf[field] = value >> 8;
-  pool.buf[field + 1] = value;
 }

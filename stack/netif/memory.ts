@@ -15,9 +15,10 @@ import { F_CSUM_PARTIAL, GSO_NONE } from '../mem/frame-pool.ts';
 import type { FrameId } from '../types.ts';
 import { DROP } from '../verdict.ts';
 import { ETH_LEN } from '../wire/ethernet.ts';
-import { allocFor, completeChecksum, copyFrame } from './copy.ts';
+import { allocFor, copyFrame } from './copy.ts';
 import type { Capabilities, Device, DeviceStats } from './device.ts';
 import { FRAME_OVERHEAD, newStats } from './device.ts';
+import { finishChecksum } from './gso.ts';
 
 export interface WireOptions {
   /** Names of the two ends, printed as `memory:NAME`. */
@@ -158,7 +159,7 @@ class WireEnd implements Device {
     }
     copyFrame(sender.pool, f, pool, g);
     const partial = (pool.flags[g]! & F_CSUM_PARTIAL) !== 0;
-    if (partial && this.finishChecksums) completeChecksum(pool, g);
+    if (partial && this.finishChecksums) finishChecksum(pool, g);
     // What the sender knew of the frame stays behind; only what a link can tell arrives.
     pool.flags[g] = partial && !this.finishChecksums ? F_CSUM_PARTIAL : 0;
     pool.port[g] = 0;

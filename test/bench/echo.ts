@@ -25,22 +25,27 @@ class Treadmill implements Device {
   readonly up = true;
   sent = 0;
   private readonly ctx: Context;
-  private readonly frame: Uint8Array;
+  private readonly template: number;
+  private readonly length: number;
 
+  /** `frame` is kept in a slot of the pool, from which each received frame is copied. */
   constructor(ctx: Context, frame: Uint8Array) {
     this.ctx = ctx;
-    this.frame = frame;
+    const f = ctx.pool.alloc();
+    this.template = ctx.pool.off[f]!;
+    this.length = frame.length;
+    ctx.pool.buf.set(frame, this.template);
   }
 
   rx(out: Int32Array, max: number): number {
     const { pool } = this.ctx;
     const { buf } = pool;
-    const { frame } = this;
+    const { template, length } = this;
     for (let i = 0; i < max; i++) {
       const f = pool.alloc();
       const off = pool.base(f) + HEADROOM;
-      for (let b = 0; b < frame.length; b++) buf[off + b] = frame[b]!;
-      pool.len[f] = frame.length;
+      buf.copyWithin(off, template, template + length);
+      pool.len[f] = length;
       out[i] = f;
     }
     return max;

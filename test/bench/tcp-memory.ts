@@ -1,17 +1,33 @@
 /**
  * Bulk TCP between two of our stacks over a memory wire, both and the wire's copy in one thread: what a core can do.
  */
-import { L4_HEADROOM } from '../../stack/mem/frame-pool.ts';
-import { OFFLOAD_WIRE, PLAIN_WIRE, type WireOptions } from '../../stack/netif/memory.ts';
+import { Context } from '../../stack/context.ts';
+import { Host } from '../../stack/host.ts';
+import { FramePool, L4_HEADROOM } from '../../stack/mem/frame-pool.ts';
+import { memoryWire, OFFLOAD_WIRE, PLAIN_WIRE, type WireOptions } from '../../stack/netif/memory.ts';
 import * as sock from '../../stack/tcp/socket.ts';
 import type { SocketOwner, Tcb } from '../../stack/tcp/tcb.ts';
-import { ip, pair } from '../lib/sim.ts';
+import { seeded } from '../lib/random.ts';
+import { ip, SMALL_HOST } from '../lib/sim.ts';
+
+/** Two hosts on one wire and, as the two sides of a relay are, in one pool: the wire's copy is then one memmove. */
+function hosts(wire: WireOptions): [Host, Host] {
+  const pool = FramePool.create({ slots: 16384, slotBytes: 2048, bigSlots: 128, bigSlotBytes: 69632 });
+  const a = new Context(pool, seeded(1));
+  const b = new Context(pool, seeded(2));
+  const [left, right] = memoryWire(a, b, wire);
+  const one = new Host(a, { onConflict: none }, SMALL_HOST);
+  const two = new Host(b, { onConflict: none }, SMALL_HOST);
+  one.addresses.add({ addr: ip('10.0.0.1'), prefixLen: 24, port: one.addPort(left, 0x0200, 1).id, flags: 1 });
+  two.addresses.add({ addr: ip('10.0.0.2'), prefixLen: 24, port: two.addPort(right, 0x0200, 2).id, flags: 1 });
+  return [one, two];
+}
 
 const none = (): void => {};
 
 /** Returns a body that transfers n segments of payload (1448 bytes each), and checks that they arrived. */
 export function bulk(wire: WireOptions): (segments: number) => void {
-  const [a, b] = pair(11, wire);
+  const [a, b] = hosts(wire);
   let now = 1_000_000;
   let received = 0;
   let sender: Tcb | null = null;
@@ -25,7 +41,7 @@ export function bulk(wire: WireOptions): (segments: number) => void {
   const fill = (tcb: Tcb): void => {
     while (wanted > 0 && sock.writable(tcb) > 0) {
       a.ctx.retain(frame);
-      if (!sock.send(a.host.tcp, tcb, frame, off, payload)) throw new Error('no segment descriptor');
+      if (!sock.send(a.tcp, tcb, frame, off, payload)) throw new Error('no segment descriptor');
       wanted -= payload;
     }
     if (wanted > 0) tcb.wantWrite = 1;
@@ -43,18 +59,18 @@ export function bulk(wire: WireOptions): (segments: number) => void {
     onEstablished: none,
     onReadable: (t) => {
       received += t.rcvQueued;
-      sock.consume(b.host.tcp, t, t.rcvQueued);
+      sock.consume(b.tcp, t, t.rcvQueued);
     },
     onWritable: none,
     onFin: none,
     onClosed: none,
   };
-  b.host.tcp.listeners.add(ip('10.0.0.2'), 80, 16, server, 0);
-  a.host.tcp.connect(ip('10.0.0.1'), 0, ip('10.0.0.2'), 80, client, 0);
+  b.tcp.listeners.add(ip('10.0.0.2'), 80, 16, server, 0);
+  a.tcp.connect(ip('10.0.0.1'), 0, ip('10.0.0.2'), 80, client, 0);
   const turn = (): void => {
     now += 20;
-    a.host.turn(now);
-    b.host.turn(now);
+    a.turn(now);
+    b.turn(now);
   };
   for (let i = 0; i < 1000 && sender === null; i++) turn();
   if (sender === null) throw new Error('not connected');

@@ -19,8 +19,9 @@ import type { FrameId, Micros, Random } from '../../types.ts';
 import { DELIVERED, DROP } from '../../verdict.ts';
 import { ETH_LEN } from '../../wire/ethernet.ts';
 import { IPV4_LEN } from '../../wire/ipv4.ts';
-import { completeChecksum, duplicate } from '../copy.ts';
+import { duplicate } from '../copy.ts';
 import type { Capabilities, Device, DeviceStats } from '../device.ts';
+import { finishChecksum } from '../gso.ts';
 import { DueHeap } from './due-heap.ts';
 
 export interface FaultRules {
@@ -211,7 +212,7 @@ class Impairment {
       from = ETH_LEN;
       to = Math.min(to, ETH_LEN + IPV4_LEN);
     } else if ((pool.flags[g]! & F_CSUM_PARTIAL) !== 0) {
-      completeChecksum(pool, g);
+      finishChecksum(pool, g);
     }
     pool.flags[g]! &= ~(F_CSUM_PARTIAL | F_CSUM_VALID) | (pool.gsoType[g] !== GSO_NONE ? F_CSUM_PARTIAL : 0);
     if (to > from) pool.buf[pool.off[g]! + from + this.below(to - from)]! ^= 1 + this.below(255);
