@@ -21,6 +21,7 @@ import {
   TCP_RESET_BLIND,
   TCP_RESET_IN,
   TCP_SYN_BLIND,
+  TCP_WINDOW_FULL,
 } from '../drop.ts';
 import type { IcmpErrorSink } from '../icmp/icmp4.ts';
 import type { ProtocolHandler } from '../ipv4/input.ts';
@@ -33,11 +34,12 @@ import { UNREACH_FRAG_NEEDED, UNREACH_PORT, UNREACH_PROTOCOL, UNREACHABLE } from
 import * as ip from '../wire/ipv4.ts';
 import * as wire from '../wire/tcp.ts';
 import { ACK, FIN, RST, SYN } from '../wire/tcp.ts';
+import type { ArrivedSegment } from './arrived.ts';
 import { acceptSyn, listenInput } from './listen.ts';
 import { challenge, sendAbort } from './output.ts';
 import { receive } from './receive.ts';
-import { acknowledge, enterLoss } from './recovery.ts';
-import { sampleRtt } from './rtt.ts';
+import { acknowledge, deemLost } from './recovery.ts';
+import { RTO_AFTER_SYN_LOSS_MS, sampleRtt } from './rtt.ts';
 import * as st from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
@@ -96,6 +98,7 @@ export class TcpInput implements ProtocolHandler, IcmpErrorSink {
     const hash = pool.hash[f] !== 0 ? pool.hash[f] : tcp.flows.hash(src, dst, ports);
     let value = tcp.flows.findHashed(hash, src, dst, ports);
     if (value >= TW_BASE) {
+      tcp.replacing(value);
       const verdict = tcp.timeWait.input(value, seg);
       if (verdict !== PASS) return verdict;
       value = 0;
@@ -123,7 +126,8 @@ export class TcpInput implements ProtocolHandler, IcmpErrorSink {
       const mss = mtu - 40 - (tcb.tsOk !== 0 ? 12 : 0);
       if (mss >= tcb.mss) return;
       tcb.mss = mss;
-      if (tcb.state >= st.ESTABLISHED) enterLoss(tcp, tcb);
+      // What was too big is gone; that says nothing of congestion (RFC 1191 §6.5).
+      if (tcb.state >= st.ESTABLISHED) deemLost(tcp, tcb);
       tcp.touch(tcb);
     } else if (tcb.state === st.SYN_SENT) {
       tcp.stats.attemptFails++;
@@ -137,6 +141,10 @@ export class TcpInput implements ProtocolHandler, IcmpErrorSink {
 function arrives(tcp: Tcp, tcb: Tcb): Verdict {
   const { seg, ctx } = tcp;
   if (tcb.state === st.SYN_SENT) return synSent(tcp, tcb);
+  if (tcb.state === st.SYN_RECEIVED && isCrossedSynAck(tcb, seg)) {
+    seg.seq = tcb.rcvNxt;
+    seg.flags ^= SYN;
+  }
   const { flags, options } = seg;
   const length = seg.len + ((flags & SYN) !== 0 ? 1 : 0) + ((flags & FIN) !== 0 ? 1 : 0);
 
@@ -152,7 +160,8 @@ function arrives(tcp: Tcp, tcb: Tcb): Verdict {
     }
   }
   // First: is any of it in the window?
-  if (!acceptable(tcb, seg.seq, length)) {
+  const fits = acceptable(tcb, seg.seq, length);
+  if (!fits && !isProbe(tcb, seg)) {
     if ((flags & RST) === 0) {
       // A repeated SYN means that our SYN-ACK was lost.
       if (tcb.state === st.SYN_RECEIVED && (flags & SYN) !== 0 && seg.seq === tcb.irs) tcb.ackNow = 1;
@@ -189,6 +198,11 @@ function arrives(tcp: Tcp, tcb: Tcb): Verdict {
   }
   // Seventh and eighth: text and FIN.
   if (length === 0) return DELIVERED;
+  if (!fits) {
+    tcb.ackNow = 1;
+    tcp.touch(tcb);
+    return DROP | TCP_WINDOW_FULL;
+  }
   if (tcb.finReceived !== 0) {
     tcb.ackNow = 1;
     tcp.touch(tcb);
@@ -208,10 +222,27 @@ function arrives(tcp: Tcp, tcb: Tcb): Verdict {
 function acceptable(tcb: Tcb, seq: number, length: number): boolean {
   const window = (tcb.rcvAdv - tcb.rcvNxt) | 0;
   const offset = (seq - tcb.rcvNxt) | 0;
-  if (length === 0) return window === 0 ? offset === 0 : offset >= 0 && offset < window;
-  if (window === 0) return false;
+  // The right edge itself belongs to it: a peer that has filled our window acknowledges from there.
+  if (length === 0) return offset === 0 || (offset > 0 && offset <= window);
+  if (window <= 0) return false;
   const last = (offset + length - 1) | 0;
   return (offset >= 0 && offset < window) || (last >= 0 && last < window);
+}
+
+/**
+ * While our window is shut: a probe, or an acknowledgment from beyond one that we refused. Its ACK and RST count, its
+ * text does not (RFC 9293 §3.10.7.4: "special allowance").
+ */
+function isProbe(tcb: Tcb, seg: ArrivedSegment): boolean {
+  const offset = (seg.seq - tcb.rcvNxt) | 0;
+  return tcb.rcvAdv === tcb.rcvNxt && (offset === 0 || offset === 1) && (seg.flags & SYN) === 0;
+}
+
+/** Both sides' SYNs crossed, and this repeats the peer's with the acknowledgment of ours (RFC 9293 §3.5, figure 8). */
+function isCrossedSynAck(tcb: Tcb, seg: ArrivedSegment): boolean {
+  return (
+    (seg.flags & (SYN | ACK | RST)) === (SYN | ACK) && ((seg.seq + 1) | 0) === tcb.rcvNxt && seg.ack === tcb.sndNxt
+  );
 }
 
 /** Acknowledges at once what could not be accepted, so that the peer sees where we are; rate limited when it is bare. */
@@ -235,8 +266,6 @@ function acknowledgment(tcp: Tcp, tcb: Tcb): Verdict {
     tcb.sndWnd = seg.window << tcb.sndWscale;
     tcb.sndUna = (tcb.iss + 1) | 0;
     tcp.listeners.halfOpenDone(tcb.listener);
-    if (tcb.synRetries === 0) sampleRtt(tcb, ((tcp.ctx.nowMs - tcb.lastSendMs) | 0) * 1000);
-    tcb.rtoMs = Math.max(tcb.rtoMs, 200);
   }
   // RFC 5961 §5.2: neither the future nor the distant past.
   if (((ack - tcb.sndNxt) | 0) > 0 || ((ack - tcb.sndUna + tcb.maxSndWnd) | 0) < 0) {
@@ -246,8 +275,14 @@ function acknowledgment(tcp: Tcp, tcb: Tcb): Verdict {
   const acked = (ack - tcb.sndUna) | 0;
   if (acked < 0) return PASS; // an old one: its text may still be new
   const window = seg.window << tcb.sndWscale;
+  // RFC 5681 §2; but what answers a zero-window probe says nothing of loss.
   const duplicate =
-    acked === 0 && seg.len === 0 && tcb.sndNxt !== tcb.sndUna && window === tcb.sndWnd && (seg.flags & FIN) === 0;
+    acked === 0 &&
+    seg.len === 0 &&
+    tcb.sndNxt !== tcb.sndUna &&
+    window === tcb.sndWnd &&
+    window !== 0 &&
+    (seg.flags & FIN) === 0;
   if (acked > 0 || duplicate || seg.options.sackBlocks > 0) {
     acknowledge(tcp, tcb, ack, duplicate);
     if (acked > 0) {
@@ -278,7 +313,7 @@ function updateWindow(tcp: Tcp, tcb: Tcb, window: number): void {
     // Probes that were refused are to be sent again now, not after the backed-off time-out.
     tcb.backoff = 0;
     tcb.probes = 0;
-    if (tcb.sndNxt !== tcb.sndUna) enterLoss(tcp, tcb);
+    if (tcb.sndNxt !== tcb.sndUna) deemLost(tcp, tcb);
     armRexmit(tcp, tcb, tcb.rtoMs);
   }
   tcp.touch(tcb);
@@ -326,11 +361,11 @@ function synSent(tcp: Tcp, tcb: Tcb): Verdict {
     tcp.touch(tcb);
     return DELIVERED;
   }
-  if (tcb.synRetries === 0) sampleRtt(tcb, ((tcp.ctx.nowMs - tcb.lastSendMs) | 0) * 1000);
   established(tcp, tcb);
   tcb.sndUna = seg.ack;
-  if (seg.len > 0) return receive(tcp, tcb);
-  return DELIVERED;
+  if (seg.len === 0 && (flags & FIN) === 0) return DELIVERED;
+  seg.seq = tcb.rcvNxt; // the SYN took the first number
+  return receive(tcp, tcb);
 }
 
 function established(tcp: Tcp, tcb: Tcb): void {
@@ -338,7 +373,9 @@ function established(tcp: Tcp, tcb: Tcb): void {
   tcb.backoff = 0;
   cancelRexmit(tcp, tcb);
   tcp.config.congestion.init(tcb);
-  // RFC 6298 §5.7: after a lost SYN start with one segment less trust.
+  if (tcb.synRetries === 0) sampleRtt(tcb, ((tcp.ctx.nowMs - tcb.lastSendMs) | 0) * 1000);
+  else tcb.rtoMs = RTO_AFTER_SYN_LOSS_MS;
+  // RFC 6928 §2: a SYN lost twice is a sign of congestion.
   if (tcb.synRetries > 1) tcb.cwnd = tcb.mss;
   tcp.notify(tcb, st.EV_ESTABLISHED);
 }

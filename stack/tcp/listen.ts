@@ -89,10 +89,7 @@ export function listenInput(tcp: Tcp, listener: Listener, seg: ArrivedSegment): 
   tcb.tag = listener.tag;
   tcb.listener = listener.id;
   tcb.state = st.SYN_RECEIVED;
-  tcb.iss = tcp.secrets.isn(tcp.ctx.now, tcb.laddr, tcb.lport, tcb.raddr, tcb.rport);
-  tcb.tsOffset = tcp.secrets.timestampOffset(tcb.laddr, tcb.raddr);
-  tcb.sndUna = tcb.iss;
-  tcb.sndNxt = tcb.sndEnd = (tcb.iss + 1) | 0;
+  tcp.chooseNumbers(tcb);
   tcb.mss = mtu - 40;
   tcp.listeners.prepareReceive(tcb);
   acceptSyn(tcp, tcb, seg);
@@ -113,7 +110,10 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, seg: ArrivedSegment): void {
   tcb.tsRecentMs = tcp.ctx.nowMs;
   tcb.sackOk = o.sackPermitted ? 1 : 0;
   if (o.wscale >= 0) tcb.sndWscale = o.wscale;
-  else tcb.rcvWscale = 0; // both sides or none (RFC 7323 §2.2)
+  else {
+    tcb.rcvWscale = 0; // both sides or none (RFC 7323 §2.2)
+    tcb.rcvBuf = Math.min(tcb.rcvBuf, 65535); // no window will ever offer more
+  }
   // The window in a SYN is never scaled.
   tcb.sndWnd = tcb.maxSndWnd = seg.window;
   tcb.sndWl1 = seg.seq;

@@ -45,24 +45,36 @@ export function output(tcp: Tcp, tcb: Tcb): void {
       }
       return;
   }
+  if (tcb.ackNow !== 0 && tcb.ofoHead !== 0) reportHoles(tcp, tcb);
   if (tcb.sndHead !== 0) sendData(tcp, tcb);
   acknowledgeIfDue(tcp, tcb);
 }
 
+/**
+ * Duplicate acknowledgments are segments without data (RFC 5681 §2), so they do not ride on ours. With SACK one tells
+ * of all that came out of order in this burst; without, the peer must be able to count them.
+ */
+function reportHoles(tcp: Tcp, tcb: Tcb): void {
+  let n = tcb.sackOk !== 0 ? 1 : tcb.dupAcksOwed;
+  do sendAck(tcp, tcb);
+  while (--n > 0);
+}
+
 function sendData(tcp: Tcp, tcb: Tcb): void {
   const { segments } = tcp;
+  if (tcb.sndNxt === tcb.sndUna) restartAfterIdle(tcp, tcb);
   for (;;) {
     const flying = pipe(tcb);
     let room = tcb.cwnd - flying;
     let s: SegmentId = 0;
-    if (tcb.lostOut > tcb.retransOut || tcb.lostOut === 0) s = nextLost(tcp, tcb);
+    if (tcb.lostOut > tcb.retransOut) s = nextLost(tcp, tcb);
     const retransmit = s !== 0;
     if (!retransmit) s = tcb.sndNext;
     if (s === 0) break;
     const len = segments.len[s];
     // At least one segment may always be under way.
     if (room < tcb.mss && room < len) {
-      if (flying >= tcb.mss) break;
+      if (flying >= tcb.mss && !(retransmit && tcb.forceRetrans !== 0)) break;
       room = tcb.mss;
     }
     let n = len < room ? len : room;
@@ -74,12 +86,23 @@ function sendData(tcp: Tcp, tcb: Tcb): void {
     if (n > gso) n = gso;
     if (n < len && n > tcb.mss) n -= n % tcb.mss;
     if (n === 0 && len > 0) break;
-    if (!(retransmit ? resend(tcp, tcb, s, n) : sendNew(tcp, tcb, s, n))) break;
+    if (!(retransmit ? resend(tcp, tcb, s, n) : sendNew(tcp, tcb, s, n))) {
+      tcp.starve(tcb);
+      break;
+    }
   }
   if (tcb.sndNxt !== tcb.sndUna || tcb.sndNext !== 0) {
     // RFC 6298 §5.1; with nothing in flight it is the persist timer.
     if (!isRexmitArmed(tcp, tcb)) armRexmit(tcp, tcb, tcb.rtoMs);
   }
+}
+
+/** RFC 5681 §4.1: after an idle time-out what is known of the path is stale; begin with the initial window at most. */
+function restartAfterIdle(tcp: Tcp, tcb: Tcb): void {
+  if (((tcp.ctx.nowMs - tcb.lastSendMs) | 0) <= tcb.rtoMs) return;
+  const before = tcb.cwnd;
+  tcp.config.congestion.init(tcb);
+  if (before < tcb.cwnd) tcb.cwnd = before;
 }
 
 /** How many of `n` bytes of new data the peer's window and silly window avoidance allow; -1 = nothing for now. */
@@ -101,7 +124,6 @@ function usable(tcb: Tcb, n: number): number {
 
 /** The first descriptor deemed lost and not yet sent again. */
 function nextLost(tcp: Tcp, tcb: Tcb): SegmentId {
-  if (tcb.caState === 0) return 0;
   const { flags, next } = tcp.segments;
   let s = tcb.lostHint !== 0 ? tcb.lostHint : tcb.sndHead;
   while (s !== 0 && s !== tcb.sndNext) {
@@ -122,8 +144,9 @@ function resend(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
   tcp.stats.retransSegs++;
   segments.flags[s] |= S_RETRANS | S_EVER_RETRANS;
   segments.sentAt[s] = tcp.ctx.now | 0;
-  tcb.retransOut += segments.len[s];
-  // A lone FIN has no bytes to count: one attempt per time-out.
+  tcb.retransOut += segments.size(s);
+  tcb.forceRetrans = 0;
+  tcb.lastSendMs = tcp.ctx.nowMs;
   return true;
 }
 
@@ -134,9 +157,10 @@ function sendNew(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
   if (n < len[s] && !cutAt(tcp, tcb, s, n)) return false;
   let last = s;
   let total = n;
+  const window = (tcb.sndUna + tcb.sndWnd - tcb.sndNxt) | 0;
   if (n < tcb.mss && next[s] !== 0) {
     // Gather: as many following pieces as fill one segment, within cwnd and window.
-    const limit = Math.min(tcb.mss, GATHER_ROOM, tcb.cwnd - pipe(tcb), (tcb.sndUna + tcb.sndWnd - tcb.sndNxt) | 0);
+    const limit = Math.min(tcb.mss, GATHER_ROOM, tcb.cwnd - pipe(tcb), window);
     while (next[last] !== 0 && total < limit) {
       const following = next[last];
       const piece = Math.min(len[following], limit - total);
@@ -145,6 +169,9 @@ function sendNew(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
       last = following;
     }
   }
+  // A FIN takes a number, too: when the data fills the window it has to wait.
+  if ((flags[last] & S_FIN) !== 0 && len[last] > 0 && total >= window && !cutAt(tcp, tcb, last, len[last]))
+    return false;
   const fin = (flags[last] & S_FIN) !== 0;
   if (!transmit(tcp, tcb, s, last, tcb.sndNxt, total, fin)) return false;
   const now = tcp.ctx.now | 0;
@@ -184,7 +211,7 @@ function transmit(
   if (fin) bits |= FIN;
   if (bytes > 0 && (fin || segments.next[last] === 0)) bits |= PSH; // RFC 9293 §3.9.1.2: the last of what is queued
   const header = headerFor(tcp, tcb, f, seq, bits, bytes, false);
-  if (bytes > COPY_BELOW && first === last) {
+  if ((bytes > COPY_BELOW || bytes > tcb.mss) && first === last) {
     const frame = segments.frame[first];
     ctx.retain(frame);
     pool.frag[f] = frame;
@@ -245,6 +272,7 @@ function send(tcp: Tcp, tcb: Tcb, f: FrameId): void {
 function acknowledged(tcp: Tcp, tcb: Tcb): void {
   tcb.ackNow = 0;
   tcb.ackPending = 0;
+  tcb.dupAcksOwed = 0;
   tcb.ackSent = tcb.rcvNxt;
   cancelDelayedAck(tcp, tcb);
 }
@@ -267,9 +295,10 @@ function advertise(tcp: Tcp, tcb: Tcb): number {
   const current = (tcb.rcvAdv - tcb.rcvNxt) | 0;
   // RFC 9293 §3.8.6.2.2: open the window by a segment or half the buffer, or not at all; never take back.
   const opens = free - current >= Math.min(tcb.mss, tcb.rcvBuf >> 1);
-  const offer = opens ? free : current > 0 ? current : 0;
   const shift = tcb.rcvWscale;
-  let field = opens ? offer >> shift : (offer + (1 << shift) - 1) >> shift;
+  const unit = 1 << shift;
+  // An offer kept is rounded up, lest its right edge move left; with a full buffer the last odd bytes go unsaid.
+  let field = opens ? free >> shift : free <= 0 && current < unit ? 0 : (current + unit - 1) >> shift;
   if (field > 65535) field = 65535;
   const edge = (tcb.rcvNxt + (field << shift)) | 0;
   if (((edge - tcb.rcvAdv) | 0) > 0) tcb.rcvAdv = edge;
@@ -278,7 +307,7 @@ function advertise(tcp: Tcp, tcb: Tcb): number {
 
 /** Sends an acknowledgment if one is due that no data segment carried, or arranges for it. */
 function acknowledgeIfDue(tcp: Tcp, tcb: Tcb): void {
-  if (tcb.ackNow !== 0 || tcb.ackPending >= 2 * tcb.mss || windowOpened(tcp, tcb)) sendAck(tcp, tcb);
+  if (tcb.ackNow !== 0 || tcb.ackPending >= 2 * tcb.rcvMss || windowOpened(tcp, tcb)) sendAck(tcp, tcb);
   else if (tcb.rcvNxt !== tcb.ackSent) {
     if (tcb.quickAcks > 0 && tcb.sndHead === 0) {
       tcb.quickAcks--;
@@ -291,13 +320,23 @@ function acknowledgeIfDue(tcp: Tcp, tcb: Tcb): void {
 function windowOpened(tcp: Tcp, tcb: Tcb): boolean {
   const current = (tcb.rcvAdv - tcb.rcvNxt) | 0;
   if (current >= tcb.rcvBuf >> 1 || tcb.finReceived !== 0) return false;
+  if (tcb.rcvNxt === ((tcb.irs + 1) | 0)) return false; // the SYN could say no more; the peer has yet to send anything
   return freeSpace(tcp, tcb) - current >= tcb.rcvBuf >> 2;
+}
+
+/** The number of a segment without data: SND.NXT, but never beyond the peer's window, where it would be ignored. */
+function bareSeq(tcb: Tcb): number {
+  const edge = (tcb.sndUna + tcb.sndWnd) | 0;
+  return ((tcb.sndNxt - edge) | 0) > 0 ? edge : tcb.sndNxt;
 }
 
 export function sendAck(tcp: Tcp, tcb: Tcb): void {
   const f = tcp.ctx.create();
-  if (f === 0) return;
-  headerFor(tcp, tcb, f, tcb.sndNxt, ACK, 0, tcb.ofoHead !== 0 && tcb.sackOk !== 0);
+  if (f === 0) {
+    tcp.starve(tcb);
+    return;
+  }
+  headerFor(tcp, tcb, f, bareSeq(tcb), ACK, 0, tcb.ofoHead !== 0 && tcb.sackOk !== 0);
   send(tcp, tcb, f);
 }
 
@@ -310,7 +349,10 @@ export function challenge(tcp: Tcp, tcb: Tcb): void {
   tcp.touch(tcb);
 }
 
-/** Zero-window probe: one byte beyond the window, or the oldest byte again (RFC 9293 §3.8.6.1). */
+/**
+ * Zero-window probe: one byte beyond the window, or the oldest byte again (RFC 9293 §3.8.6.1). Where silly window
+ * avoidance held data back from a small window it is what fits (§3.8.6.2.1, the override time-out).
+ */
 export function sendProbe(tcp: Tcp, tcb: Tcb): void {
   const { segments } = tcp;
   tcp.stats.zeroWindowProbes++;
@@ -322,8 +364,9 @@ export function sendProbe(tcp: Tcp, tcb: Tcb): void {
     return;
   }
   const s = tcb.sndNext;
-  if (segments.len[s] > 1 && !cutAt(tcp, tcb, s, 1)) return;
-  sendNew(tcp, tcb, s, segments.len[s]);
+  const window = (tcb.sndUna + tcb.sndWnd - tcb.sndNxt) | 0;
+  const n = window > 1 ? Math.min(window, tcb.mss) : 1;
+  sendNew(tcp, tcb, s, Math.min(n, segments.len[s]));
 }
 
 export function sendSyn(tcp: Tcp, tcb: Tcb): void {
@@ -354,7 +397,7 @@ function sendOpening(tcp: Tcp, tcb: Tcb, bits: number, ack: number, wscale: numb
 
 /** Resets a connection of ours: the peer takes it because its number is exactly the next (RFC 5961 §3). */
 export function sendAbort(tcp: Tcp, tcb: Tcb): void {
-  bare(tcp, tcb.laddr, tcb.lport, tcb.raddr, tcb.rport, tcb.sndNxt, tcb.rcvNxt, RST | ACK, 0);
+  bare(tcp, tcb.laddr, tcb.lport, tcb.raddr, tcb.rport, bareSeq(tcb), tcb.rcvNxt, RST | ACK, 0);
 }
 
 /** Answers a segment no connection wants (RFC 9293 §3.10.7.1); a reset is never answered. */

@@ -7,7 +7,7 @@
  * Ownership: `receive` returns STOLEN when a queue keeps the frame, otherwise the verdict for it.
  * @hot
  */
-import { TCP_OFO_FULL, TCP_OLD_DUPLICATE, TCP_WINDOW_FULL } from '../drop.ts';
+import { POOL_EMPTY, TCP_AFTER_CLOSE, TCP_OFO_FULL, TCP_OLD_DUPLICATE, TCP_WINDOW_FULL } from '../drop.ts';
 import type { FrameId, Verdict } from '../types.ts';
 import { DELIVERED, DROP, STOLEN } from '../verdict.ts';
 import { FIN } from '../wire/tcp.ts';
@@ -27,6 +27,10 @@ export function receive(tcp: Tcp, tcb: Tcb): Verdict {
   const f = seg.frame;
   let { seq, off, len } = seg;
   let fin = (seg.flags & FIN) !== 0;
+  const segmentBytes = pool.gsoSize[f] !== 0 ? pool.gsoSize[f] : len;
+  if (segmentBytes > tcb.rcvMss) tcb.rcvMss = segmentBytes;
+  // Frames are kept back for sending: nothing would ever be acknowledged or relayed again without one.
+  if (len > 0 && pool.freeSmallCount < pool.config.slots >> 5) return DROP | POOL_EMPTY;
   const before = (tcb.rcvNxt - seq) | 0;
   if (before > 0) {
     // What we have already: cut it off. A FIN before RCV.NXT was taken before.
@@ -49,7 +53,18 @@ export function receive(tcp: Tcp, tcb: Tcb): Verdict {
       return DROP | TCP_WINDOW_FULL;
     }
   }
-  if (fin) {
+  if (tcb.finPending !== 0) {
+    // Nothing follows a FIN (RFC 9293 §3.10.7.4, eighth); the first one said where the data ends.
+    const excess = (seq + len - tcb.finSeq) | 0;
+    if (excess > 0) {
+      len -= excess;
+      pool.paySum[f] = -1;
+    }
+    if (len < 0) {
+      tcb.ackNow = 1;
+      return DROP | TCP_AFTER_CLOSE;
+    }
+  } else if (fin) {
     tcb.finPending = 1;
     tcb.finSeq = (seq + len) | 0;
   }
@@ -130,7 +145,10 @@ function outOfOrder(tcp: Tcp, tcb: Tcb, f: FrameId): Verdict {
   const { pool } = tcp.ctx;
   const { seq, len, next } = pool;
   tcb.ackNow = 1; // RFC 5681 §4.2: a duplicate acknowledgment at once
-  if (tcb.ofoCount >= MAX_OFO_FRAMES) return DROP | TCP_OFO_FULL;
+  tcb.dupAcksOwed++;
+  // What fills the hole must still find a frame.
+  const scarce = pool.freeSmallCount < pool.config.slots >> 3;
+  if (tcb.ofoCount >= MAX_OFO_FRAMES || scarce) return DROP | TCP_OFO_FULL;
   let prev = 0;
   let at = tcb.ofoHead;
   while (at !== 0 && ((seq[at] - seq[f]) | 0) <= 0) {
@@ -177,6 +195,7 @@ function takeFin(tcp: Tcp, tcb: Tcb): void {
   tcb.finReceived = 1;
   tcb.rcvNxt = (tcb.rcvNxt + 1) | 0;
   tcb.ackNow = 1;
+  tcp.freeOutOfOrder(tcb); // only what a peer sent beyond its own FIN
   switch (tcb.state) {
     case st.ESTABLISHED:
       tcb.state = st.CLOSE_WAIT;

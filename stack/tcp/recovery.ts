@@ -8,8 +8,8 @@
  * | RECOVERY | three duplicates, or SACKed bytes beyond a hole    | SND.UNA reaches `recover`, or RTO  |
  * | LOSS     | the retransmission timer fired                     | SND.UNA reaches `recover`          |
  *
- * Bytes in the network, pipe (RFC 6675 §4): sent and not acknowledged, less SACKed, less lost, plus sent again. Without
- * SACK each duplicate acknowledgment stands for one segment that left.
+ * Numbers in the network, pipe (RFC 6675 §4): sent and not acknowledged, less SACKed, less lost, plus sent again. A FIN
+ * counts as one, as everywhere in sequence space. What is deemed lost is sent again in every phase. Without SACK each duplicate acknowledgment stands for one segment that left.
  * @hot
  */
 import { baseRto, sampleRtt } from './rtt.ts';
@@ -43,17 +43,19 @@ export function acknowledge(tcp: Tcp, tcb: Tcb, ack: number, duplicate: boolean)
 
   switch (tcb.caState) {
     case CA_OPEN:
-      if (acked > 0) tcp.config.congestion.onAck(tcb, acked);
-      if (isLossDetected(tcb)) enterRecovery(tcp, tcb);
+      if (acked > 0) {
+        tcp.config.congestion.onAck(tcb, acked);
+        // Keeps `recover` within reach of the comparison.
+        if (((ack - tcb.recover) | 0) > 0) tcb.recover = (ack - 1) | 0;
+      }
       break;
     case CA_RECOVERY:
       if (((ack - tcb.recover) | 0) >= 0) leaveRecovery(tcb);
       else if (acked > 0) {
-        if (tcb.sackOk === 0) {
-          // RFC 6582 §3.2 step 3: a partial acknowledgment means that the next hole is lost too.
-          tcb.dupAcks = Math.max(tcb.dupAcks - Math.ceil(acked / tcb.mss), 0);
-          markHeadLost(tcp, tcb);
-        } else markLost(tcp, tcb);
+        // RFC 6582 §3.2 step 3: a partial acknowledgment means that the next hole is lost too.
+        if (tcb.sackOk === 0) tcb.dupAcks = Math.max(tcb.dupAcks - Math.ceil(acked / tcb.mss), 0);
+        markHeadLost(tcp, tcb);
+        markLost(tcp, tcb);
       } else if (news) markLost(tcp, tcb);
       break;
     case CA_LOSS:
@@ -64,12 +66,15 @@ export function acknowledge(tcp: Tcp, tcb: Tcb, ack: number, duplicate: boolean)
       if (acked > 0) tcp.config.congestion.onAck(tcb, acked);
       break;
   }
+  // Also right after leaving: what was sent during recovery may have been lost.
+  if (tcb.caState === CA_OPEN && isLossDetected(tcb)) enterRecovery(tcp, tcb);
 }
 
 function isLossDetected(tcb: Tcb): boolean {
-  if (tcb.dupAcks >= DUP_THRESHOLD) return true;
   // RFC 6675 §4 IsLost: more than two segments' worth SACKed beyond the first hole.
-  return tcb.sackedOut > (DUP_THRESHOLD - 1) * tcb.mss && tcb.sackOk !== 0;
+  if (tcb.sackOk !== 0) return tcb.dupAcks >= DUP_THRESHOLD || tcb.sackedOut > (DUP_THRESHOLD - 1) * tcb.mss;
+  // RFC 6582 §3.2 step 2: until SND.UNA passes `recover`, duplicates may come from what recovery sent in vain.
+  return tcb.dupAcks >= DUP_THRESHOLD && ((tcb.sndUna - tcb.recover) | 0) > 0;
 }
 
 function enterRecovery(tcp: Tcp, tcb: Tcb): void {
@@ -80,12 +85,13 @@ function enterRecovery(tcp: Tcp, tcb: Tcb): void {
   tcb.cwnd = tcb.ssthresh;
   tcb.cwndAcked = 0;
   markHeadLost(tcp, tcb);
-  if (tcb.sackOk !== 0) markLost(tcp, tcb);
+  markLost(tcp, tcb);
 }
 
 function leaveRecovery(tcb: Tcb): void {
   tcb.caState = CA_OPEN;
   tcb.dupAcks = 0;
+  tcb.forceRetrans = 0;
   // RFC 6582 §3.2 step 3 (1): no burst when little is in flight.
   const flight = (tcb.sndNxt - tcb.sndUna) | 0;
   tcb.cwnd = Math.min(tcb.ssthresh, Math.max(flight, tcb.mss) + tcb.mss);
@@ -93,16 +99,19 @@ function leaveRecovery(tcb: Tcb): void {
 
 /** The retransmission timer fired: everything not SACKed is deemed lost, and slow start begins anew. */
 export function enterLoss(tcp: Tcp, tcb: Tcb): void {
-  const { segments } = tcp;
-  const { flags, len, next } = segments;
-  if (tcb.caState !== CA_LOSS) {
-    tcb.ssthresh = tcp.config.congestion.ssthresh(tcb);
-    tcb.recover = tcb.sndNxt;
-  }
+  if (tcb.caState !== CA_LOSS) tcb.ssthresh = tcp.config.congestion.ssthresh(tcb);
   tcb.caState = CA_LOSS;
+  tcb.recover = tcb.sndNxt;
   tcb.cwnd = tcb.mss;
   tcb.cwndAcked = 0;
   tcb.dupAcks = 0;
+  deemLost(tcp, tcb);
+}
+
+/** Everything sent and not SACKed is to be sent again, without a word on congestion. */
+export function deemLost(tcp: Tcp, tcb: Tcb): void {
+  const { segments } = tcp;
+  const { flags, next } = segments;
   // The peer may forget what it SACKed (RFC 2018 §8): a SACKed head says that it did.
   const reneged = (flags[tcb.sndHead] & S_SACKED) !== 0;
   tcb.lostOut = 0;
@@ -113,9 +122,10 @@ export function enterLoss(tcp: Tcp, tcb: Tcb): void {
     flags[s] &= ~S_RETRANS;
     if ((flags[s] & S_SACKED) !== 0) continue;
     flags[s] |= S_LOST;
-    tcb.lostOut += len[s];
+    tcb.lostOut += segments.size(s);
   }
   tcb.lostHint = tcb.sndHead;
+  tcb.forceRetrans = 0;
 }
 
 function markHeadLost(tcp: Tcp, tcb: Tcb): void {
@@ -128,23 +138,25 @@ function markHeadLost(tcp: Tcp, tcb: Tcb): void {
   }
   lose(tcp, tcb, s);
   tcb.lostHint = s;
+  tcb.forceRetrans = 1;
 }
 
-/** RFC 6675 §4: lost is what has three segments' worth of SACKed data beyond it. */
+/** RFC 6675 §4, IsLost: lost is what has more than two segments' worth of SACKed data beyond it. */
 function markLost(tcp: Tcp, tcb: Tcb): void {
   const { segments } = tcp;
-  const limit = (tcb.highSacked - DUP_THRESHOLD * tcb.mss) | 0;
-  for (let s = tcb.sndHead; s !== tcb.sndNext; s = segments.next[s]) {
-    if (((segments.end(s) - limit) | 0) > 0) break;
-    if ((segments.flags[s] & (S_SACKED | S_LOST)) === 0) lose(tcp, tcb, s);
+  const enough = (DUP_THRESHOLD - 1) * tcb.mss;
+  let beyond = tcb.sackedOut;
+  for (let s = tcb.sndHead; s !== tcb.sndNext && beyond > enough; s = segments.next[s]) {
+    if ((segments.flags[s] & S_SACKED) !== 0) beyond -= segments.size(s);
+    else if ((segments.flags[s] & S_LOST) === 0) lose(tcp, tcb, s);
   }
   tcb.lostHint = tcb.sndHead;
 }
 
 function lose(tcp: Tcp, tcb: Tcb, s: number): void {
-  const { flags, len } = tcp.segments;
-  flags[s] |= S_LOST;
-  tcb.lostOut += len[s];
+  const { segments } = tcp;
+  segments.flags[s] |= S_LOST;
+  tcb.lostOut += segments.size(s);
 }
 
 /** Records the arrived SACK blocks on the scoreboard; true when they said something new. */
@@ -171,7 +183,6 @@ function markSacked(tcp: Tcp, tcb: Tcb): boolean {
       sack(tcp, tcb, s);
       news = true;
     }
-    if (((right - tcb.highSacked) | 0) > 0 || tcb.sackedOut === 0) tcb.highSacked = right;
   }
   return news;
 }
@@ -184,19 +195,19 @@ function cut(tcp: Tcp, tcb: Tcb, s: number, n: number): boolean {
 }
 
 function sack(tcp: Tcp, tcb: Tcb, s: number): void {
-  const { flags, len } = tcp.segments;
-  const f = flags[s];
-  if ((f & S_LOST) !== 0) tcb.lostOut -= len[s];
-  if ((f & S_RETRANS) !== 0) tcb.retransOut -= len[s];
-  flags[s] = (f & ~(S_LOST | S_RETRANS)) | S_SACKED;
-  tcb.sackedOut += len[s];
+  const { segments } = tcp;
+  const f = segments.flags[s];
+  const size = segments.size(s);
+  uncount(tcb, f, size);
+  segments.flags[s] = (f & ~(S_LOST | S_RETRANS)) | S_SACKED;
+  tcb.sackedOut += size;
 }
 
-/** Takes bytes out of the counters their flags put them in. */
-function uncount(tcb: Tcb, flags: number, bytes: number): void {
-  if ((flags & S_SACKED) !== 0) tcb.sackedOut -= bytes;
-  if ((flags & S_LOST) !== 0) tcb.lostOut -= bytes;
-  if ((flags & S_RETRANS) !== 0) tcb.retransOut -= bytes;
+/** Takes numbers out of the counters their flags put them in. */
+function uncount(tcb: Tcb, flags: number, size: number): void {
+  if ((flags & S_SACKED) !== 0) tcb.sackedOut -= size;
+  if ((flags & S_LOST) !== 0) tcb.lostOut -= size;
+  if ((flags & S_RETRANS) !== 0) tcb.retransOut -= size;
 }
 
 /** Frees what `ack` covers and moves SND.UNA there; takes an RTT sample where one is sound. */
@@ -204,6 +215,7 @@ function clean(tcp: Tcp, tcb: Tcb, ack: number): void {
   const { segments } = tcp;
   const { flags, len, next, seq } = segments;
   let sample = -1;
+  let ambiguous = false;
   let s = tcb.sndHead;
   while (s !== 0 && s !== tcb.sndNext) {
     const f = flags[s];
@@ -216,9 +228,11 @@ function clean(tcp: Tcp, tcb: Tcb, ack: number): void {
       }
       break;
     }
-    // The newest descriptor that was sent once and not SACKed before says how long the path takes now.
-    if ((f & (S_EVER_RETRANS | S_SACKED | S_SENT)) === S_SENT) sample = ((tcp.ctx.now | 0) - segments.sentAt[s]) | 0;
-    uncount(tcb, f, len[s]);
+    // The newest descriptor that was sent once and not SACKed before says how long the path takes now; but not when it
+    // waited behind one that was sent again.
+    if ((f & S_EVER_RETRANS) !== 0) ambiguous = true;
+    else if ((f & (S_SACKED | S_SENT)) === S_SENT) sample = ((tcp.ctx.now | 0) - segments.sentAt[s]) | 0;
+    uncount(tcb, f, segments.size(s));
     tcb.sndQueued -= len[s];
     if (tcb.lostHint === s) tcb.lostHint = 0;
     const after = next[s];
@@ -229,7 +243,7 @@ function clean(tcp: Tcp, tcb: Tcb, ack: number): void {
   if (s === 0) tcb.sndTail = 0;
   tcb.sndUna = ack;
   tcb.probes = 0;
-  if (sample >= 0) sampleRtt(tcb, sample);
+  if (sample >= 0 && !ambiguous) sampleRtt(tcb, sample);
   else {
     // New data got through: the path works, so the backed-off time-out has served (as kernels do; RFC 6298 §5.7 waits for a sample).
     tcb.backoff = 0;

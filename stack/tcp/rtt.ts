@@ -6,6 +6,7 @@
 import type { Tcb } from './tcb.ts';
 
 export const RTO_INITIAL_MS = 1000; // §2.1
+export const RTO_AFTER_SYN_LOSS_MS = 3000; // §5.7
 export const RTO_MIN_MS = 200;
 export const RTO_MAX_MS = 60_000; // §2.5
 

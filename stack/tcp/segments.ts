@@ -81,6 +81,11 @@ export class SegmentTable {
     return (this.seq[s]! + this.len[s]! + (this.flags[s]! & S_FIN)) | 0;
   }
 
+  /** Sequence numbers it takes: its bytes, and one for the FIN. */
+  size(s: SegmentId): number {
+    return this.len[s]! + (this.flags[s]! & S_FIN);
+  }
+
   /** Cuts a descriptor after `n` bytes; returns the rest, linked behind it, or 0 when no descriptor is free. */
   split(s: SegmentId, n: number): SegmentId {
     const rest = this.alloc((this.seq[s]! + n) | 0, this.frame[s]!, this.off[s]! + n, this.len[s]! - n);

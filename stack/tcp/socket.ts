@@ -116,6 +116,7 @@ export function move(tcp: Tcp, from: Tcb, to: Tcb): number {
     const len = pool.len[f];
     if (!enqueue(tcp, to, f, pool.off[f], len)) {
       to.wantWrite = 1;
+      tcp.starve(to);
       break;
     }
     popFrame(tcp, from);
@@ -137,9 +138,12 @@ export function write(tcp: Tcp, tcb: Tcb, src: Uint8Array, at: number, len: numb
   const { ctx } = tcp;
   const { pool } = ctx;
   const room = Math.min(len, writable(tcb));
+  const reserve = pool.config.slots >> 4;
   let done = 0;
   while (done < room) {
     const left = room - done;
+    // Queued data is worth nothing without frames for its headers.
+    if (pool.freeSmallCount <= reserve) break;
     let f = left > pool.config.slotBytes ? ctx.createBig() : 0;
     if (f === 0) f = ctx.create();
     if (f === 0) break;
@@ -154,6 +158,7 @@ export function write(tcp: Tcp, tcb: Tcb, src: Uint8Array, at: number, len: numb
     done += n;
   }
   if (done < len) tcb.wantWrite = 1;
+  if (done < room) tcp.starve(tcb);
   if (done > 0) tcp.touch(tcb);
   return done;
 }
@@ -170,7 +175,8 @@ export function shutdown(tcp: Tcp, tcb: Tcb): void {
       tcb.state = st.LAST_ACK;
       break;
     case st.SYN_SENT:
-      tcp.close(tcb, st.END_ABORTED, false);
+    case st.SYN_RECEIVED:
+      abort(tcp, tcb);
       return;
     default:
       return;

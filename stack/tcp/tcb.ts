@@ -39,6 +39,8 @@ export class Tcb {
   events = 0;
   /** In the list of blocks to be looked at when the burst ends. */
   dirty = 0;
+  /** In the list of blocks that could not go on for want of a frame or descriptor. */
+  starved = 0;
   /** END_*, once closed. */
   end = 0;
 
@@ -116,8 +118,12 @@ export class Tcb {
 
   // Acknowledging
   ackNow = 0;
-  /** Full-sized segments received since the last acknowledgment. */
+  /** Bytes received in order since the last acknowledgment. */
   ackPending = 0;
+  /** Largest segment the peer has sent: two of them are acknowledged without delay (RFC 5681 §4.2). */
+  rcvMss = 0;
+  /** Segments that came out of order since the last acknowledgment, each worth one to a peer without SACK. */
+  dupAcksOwed = 0;
   /** Acknowledge at once for the first segments of a connection. */
   quickAcks = 0;
   /** When the last challenge ACK went out (RFC 5961 §7). */
@@ -132,12 +138,12 @@ export class Tcb {
   dupAcks = 0;
   /** SND.NXT when recovery began. */
   recover = 0;
-  /** Bytes sent and since sacked, deemed lost, sent again: the terms of pipe (RFC 6675 §4). */
+  /** Sequence numbers sent and since sacked, deemed lost, sent again: the terms of pipe (RFC 6675 §4). */
   sackedOut = 0;
   lostOut = 0;
   retransOut = 0;
-  /** Right edge of the highest SACK block. */
-  highSacked = 0;
+  /** The next retransmission goes out whatever the window says (RFC 6675 §5 step 4.3, RFC 6582 §3.2 step 3). */
+  forceRetrans = 0;
   /** Where the search for the next lost descriptor begins; 0 = at the head. */
   lostHint: SegmentId = 0;
 

@@ -93,6 +93,8 @@ export class Tcp implements TimerHandler, TimeWaitReply {
   private readonly free: Tcb[] = [];
   private dirty: Tcb[] = [];
   private nDirty = 0;
+  private readonly starved: Tcb[] = [];
+  private nStarved = 0;
   private nOpen = 0;
 
   constructor(ctx: Context, ip: Ip4Output, timers: Timers, config: TcpConfig = DEFAULT_TCP) {
@@ -168,14 +170,15 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     tcb.tsOk = tcb.sackOk = tcb.sndWscale = tcb.rcvWscale = 0;
     tcb.tsRecent = 0;
     tcb.noDelay = 1;
-    tcb.ackNow = tcb.ackPending = 0;
+    tcb.ackNow = tcb.ackPending = tcb.dupAcksOwed = 0;
+    tcb.rcvMss = 536;
     tcb.quickAcks = 8;
     tcb.challengeMs = (this.ctx.nowMs - 10_000) | 0;
     tcb.caState = 0;
     tcb.cwnd = 0;
     tcb.ssthresh = 0x7fffffff;
     tcb.cwndAcked = tcb.dupAcks = 0;
-    tcb.sackedOut = tcb.lostOut = tcb.retransOut = tcb.lostHint = 0;
+    tcb.sackedOut = tcb.lostOut = tcb.retransOut = tcb.lostHint = tcb.forceRetrans = 0;
     tcb.srtt = tcb.rttvar = 0;
     tcb.rtoMs = RTO_INITIAL_MS;
     tcb.backoff = tcb.probes = tcb.synRetries = 0;
@@ -194,8 +197,30 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     this.touch(tcb);
   }
 
+  /** A block that found no frame or descriptor: it tries again with the next burst. */
+  starve(tcb: Tcb): void {
+    if (tcb.starved !== 0) return;
+    tcb.starved = 1;
+    this.starved[this.nStarved++] = tcb;
+  }
+
+  private feedStarved(): void {
+    const n = this.nStarved;
+    this.nStarved = 0;
+    for (let i = 0; i < n; i++) {
+      const tcb = this.starved[i];
+      tcb.starved = 0;
+      if (tcb.state === st.CLOSED) continue;
+      if (tcb.wantWrite !== 0 && tcb.sndQueued < tcb.sndBuf) {
+        tcb.wantWrite = 0;
+        this.notify(tcb, st.EV_WRITABLE);
+      } else this.touch(tcb);
+    }
+  }
+
   /** End of a burst: owners are told, then each touched connection sends what is due. Ends when nothing is dirty. */
   flush(): void {
+    if (this.nStarved > 0) this.feedStarved();
     while (this.nDirty > 0) {
       // Owners first, for all of them: what one connection received may be what another has to send.
       const n = this.nDirty;
@@ -233,6 +258,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
         return;
       }
       tcb.owner = null;
+      tcb.closing = 0;
       if (last !== null) last.onClosed(tcb, tcb.end);
       this.recycle(tcb);
     }
@@ -293,7 +319,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     tcb.sndQueued = 0;
   }
 
-  private freeOutOfOrder(tcb: Tcb): void {
+  freeOutOfOrder(tcb: Tcb): void {
     this.freeFrames(tcb.ofoHead);
     tcb.ofoHead = tcb.ofoBytes = tcb.ofoCount = 0;
   }
@@ -328,14 +354,33 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     tcb.owner = owner;
     tcb.tag = tag;
     tcb.state = st.SYN_SENT;
-    tcb.iss = this.secrets.isn(this.ctx.now, laddr, port, raddr, rport);
-    tcb.tsOffset = this.secrets.timestampOffset(laddr, raddr);
-    tcb.sndUna = tcb.iss;
-    tcb.sndNxt = tcb.sndEnd = (tcb.iss + 1) | 0;
+    this.chooseNumbers(tcb);
     tcb.mss = mtu - 40;
     this.listeners.prepareReceive(tcb);
     this.touch(tcb);
     return tcb;
+  }
+
+  /** Where the connection in TIME_WAIT ended that the next one replaces; valid while `replaces` is not 0. */
+  private oldSndNxt = 0;
+  private replaces = 0;
+
+  /** The next connection to open takes the four-tuple of a TIME_WAIT row. */
+  replacing(row: number): void {
+    this.oldSndNxt = this.timeWait.sndNxt(row);
+    this.replaces = 1;
+  }
+
+  /** Initial sequence number and timestamp offset of a connection about to open. */
+  chooseNumbers(tcb: Tcb): void {
+    tcb.iss = this.secrets.isn(this.ctx.now, tcb.laddr, tcb.lport, tcb.raddr, tcb.rport);
+    // RFC 9293 §3.6.1 (MAY-2): beyond every number of the connection before, which may have outrun the clock.
+    const floor = (this.oldSndNxt + 65536) | 0;
+    if (this.replaces !== 0 && ((tcb.iss - floor) | 0) < 0) tcb.iss = floor;
+    this.replaces = 0;
+    tcb.tsOffset = this.secrets.timestampOffset(tcb.laddr, tcb.raddr);
+    tcb.sndUna = tcb.recover = tcb.iss;
+    tcb.sndNxt = tcb.sndEnd = (tcb.iss + 1) | 0;
   }
 
   private lastPort = 0;
@@ -357,6 +402,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     const value = this.flows.find(raddr, laddr, (rport << 16) | port);
     if (value === 0) return port;
     if (value < TW_BASE || !this.timeWait.reusable(value)) return 0;
+    this.replacing(value);
     this.timeWait.remove(value);
     return port;
   }

@@ -82,7 +82,13 @@ function rexmit(tcp: Tcp, tcb: Tcb): void {
   }
   const flight = (tcb.sndNxt - tcb.sndUna) | 0;
   if (flight === 0 && tcb.sndNext === 0) return;
-  if (tcb.sndWnd === 0 || flight === 0) {
+  if (flight === 0 && tcb.sndWnd !== 0) {
+    // Held back from a small window, or for want of a frame.
+    sendProbe(tcp, tcb);
+    armRexmit(tcp, tcb, tcb.rtoMs);
+    return;
+  }
+  if (tcb.sndWnd === 0) {
     // A closed window is no loss: as long as the peer answers, probing goes on for ever (RFC 9293 §3.8.6.1).
     const silentMs = (tcp.ctx.nowMs - tcb.lastRecvMs) | 0;
     if (tcb.probes++ > MAX_BACKOFF && silentMs > 100_000) {

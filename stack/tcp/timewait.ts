@@ -1,5 +1,5 @@
 /**
- * TIME_WAIT (RFC 9293 §3.6.1): what must be remembered of a closed connection for 2 MSL, as a row of eleven words
+ * TIME_WAIT (RFC 9293 §3.6.1): what must be remembered of a closed connection for 2 MSL, as a row of twelve words
  * instead of a control block. Rows queue in the order of their entry, so expiry needs one timer; when the table is full
  * the oldest row makes room, which is counted (`recycled`).
  *
@@ -12,7 +12,7 @@ import type { Context } from '../context.ts';
 import { TCP_OLD_DUPLICATE, TCP_OUT_OF_WINDOW, TCP_RESET_BLIND } from '../drop.ts';
 import type { FlowTable4 } from '../mem/flow-table.ts';
 import type { TimerRange } from '../timer/timers.ts';
-import type { Ipv4, Verdict } from '../types.ts';
+import type { Ipv4, Ticks, Verdict } from '../types.ts';
 import { DROP, PASS } from '../verdict.ts';
 import { ACK, FIN, RST, SYN } from '../wire/tcp.ts';
 import type { ArrivedSegment } from './arrived.ts';
@@ -20,7 +20,7 @@ import type { Tcb } from './tcb.ts';
 
 export const TW_BASE = 0x40000000;
 
-const WORDS = 11;
+const WORDS = 12;
 const LADDR = 0;
 const RADDR = 1;
 const PORTS = 2; // remote << 16 | local, as in the flow key
@@ -32,6 +32,8 @@ const TS_OFFSET = 7;
 const ENTERED = 8;
 const LIVE = 9;
 const RCV_WND = 10;
+/** The place in the queue is that of a row that entered then. */
+const QUEUED = 11;
 
 /** Answers on behalf of a connection in TIME_WAIT. */
 export interface TimeWaitReply {
@@ -101,7 +103,7 @@ export class TimeWait {
     rows[r + TS_OK] = tcb.tsOk;
     rows[r + TS_RECENT] = tcb.tsRecent;
     rows[r + TS_OFFSET] = tcb.tsOffset;
-    rows[r + ENTERED] = this.ctx.nowMs;
+    rows[r + ENTERED] = rows[r + QUEUED] = this.ctx.nowMs;
     rows[r + LIVE] = 1;
     rows[r + RCV_WND] = Math.max(tcb.rcvAdv - tcb.rcvNxt, 0) >> tcb.rcvWscale;
     this.live++;
@@ -120,15 +122,17 @@ export class TimeWait {
     const rcvNxt = rows[r + RCV_NXT];
     if ((seg.flags & RST) !== 0) return DROP | TCP_RESET_BLIND;
     if ((seg.flags & (SYN | ACK)) === SYN) {
-      const newer =
-        rows[r + TS_OK] !== 0 && seg.options.hasTimestamp
-          ? ((seg.options.tsVal - rows[r + TS_RECENT]) | 0) > 0
-          : ((seg.seq - rcvNxt) | 0) > 0;
-      if (newer) {
+      // RFC 6191 §2: by timestamp, and by number where that does not decide.
+      const later =
+        rows[r + TS_OK] !== 0 && seg.options.hasTimestamp ? (seg.options.tsVal - rows[r + TS_RECENT]) | 0 : 0;
+      if (later > 0 || (later === 0 && ((seg.seq - rcvNxt) | 0) > 0)) {
         this.remove(value);
         return PASS;
       }
     }
+    // An acknowledgment in order asks for nothing; two ends in TIME_WAIT would answer each other for ever.
+    const takesNumbers = seg.len > 0 || (seg.flags & (SYN | FIN)) !== 0;
+    if (!takesNumbers && seg.seq === rcvNxt) return DROP | TCP_OLD_DUPLICATE;
     this.reply.timeWaitAck(
       rows[r + LADDR],
       rows[r + PORTS] & 0xffff,
@@ -141,8 +145,8 @@ export class TimeWait {
       rows[r + TS_OFFSET],
       rows[r + TS_RECENT],
     );
-    // A retransmitted FIN restarts the wait.
     if ((seg.flags & FIN) !== 0) {
+      // A retransmitted FIN restarts the wait; the row moves to the end of the queue once it is its turn to leave.
       rows[r + ENTERED] = this.ctx.nowMs;
       return DROP | TCP_OLD_DUPLICATE;
     }
@@ -185,12 +189,32 @@ export class TimeWait {
       const r = this.head * WORDS;
       if (rows[r + LIVE] !== 0) {
         const left = (rows[r + ENTERED] + this.durationMs - ctx.nowMs) | 0;
-        if (left > 0) {
-          this.timer!.arm(1, (ctx.nowMs + left) | 0);
+        const queuedFor = (ctx.nowMs - rows[r + QUEUED]) | 0;
+        if (queuedFor < this.durationMs) {
+          this.timer!.arm(1, (rows[r + QUEUED] + this.durationMs) | 0);
           return;
+        }
+        if (left > 0) {
+          this.requeueOldest(left);
+          continue;
         }
       }
       this.dropOldest();
     }
+  }
+
+  /** The oldest row stays for `left` ms more: it becomes the youngest, so that those behind it leave in time. */
+  private requeueOldest(left: Ticks): void {
+    const { rows, capacity } = this;
+    const from = this.head * WORDS;
+    const slot = (this.head + this.count) % capacity;
+    const to = slot * WORDS;
+    for (let i = 0; i < WORDS; i++) rows[to + i] = rows[from + i];
+    // Queued as if it had entered when its wait began.
+    rows[to + QUEUED] = (this.ctx.nowMs + left - this.durationMs) | 0;
+    if (slot !== this.head) rows[from + LIVE] = 0;
+    this.head = (this.head + 1) % capacity;
+    this.flows.remove(rows[to + RADDR], rows[to + LADDR], rows[to + PORTS]);
+    this.flows.insert(rows[to + RADDR], rows[to + LADDR], rows[to + PORTS], TW_BASE + slot);
   }
 }

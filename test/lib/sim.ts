@@ -4,7 +4,7 @@
  */
 import { Context, FATE_CREATED, FATE_DELIVERED, FATE_DROPPED, FATE_RECEIVED, FATE_SENT } from '../../stack/context.ts';
 import { DEFAULT_HOST, Host, type HostConfig } from '../../stack/host.ts';
-import { FramePool } from '../../stack/mem/frame-pool.ts';
+import { FramePool, type PoolConfig } from '../../stack/mem/frame-pool.ts';
 import type { Device } from '../../stack/netif/device.ts';
 import { memoryWire, PLAIN_WIRE, type WireOptions } from '../../stack/netif/memory.ts';
 import type { Ipv4 } from '../../stack/types.ts';
@@ -24,8 +24,10 @@ export interface SimHost {
   readonly ctx: Context;
 }
 
-export function makeHost(seed: number, config: HostConfig = SMALL_HOST): SimHost {
-  const pool = FramePool.create({ slots: 8192, slotBytes: 2048, bigSlots: 64, bigSlotBytes: 69632 });
+export const SMALL_POOL: PoolConfig = { slots: 8192, slotBytes: 2048, bigSlots: 64, bigSlotBytes: 69632 };
+
+export function makeHost(seed: number, config: HostConfig = SMALL_HOST, slots: PoolConfig = SMALL_POOL): SimHost {
+  const pool = FramePool.create(slots);
   const ctx = new Context(pool, seeded(seed));
   return { ctx, host: new Host(ctx, { onConflict: () => {} }, config) };
 }
@@ -36,9 +38,10 @@ export function pair(
   options: WireOptions = PLAIN_WIRE,
   wrap: (device: Device, ctx: Context, side: number) => Device = (d) => d,
   config: HostConfig = SMALL_HOST,
+  slots: PoolConfig = SMALL_POOL,
 ): [SimHost, SimHost] {
-  const a = makeHost(seed, config);
-  const b = makeHost(seed + 1, config);
+  const a = makeHost(seed, config, slots);
+  const b = makeHost(seed + 1, config, slots);
   const [da, db] = memoryWire(a.ctx, b.ctx, options);
   const pa = a.host.addPort(wrap(da, a.ctx, 0), 0x0200, 1);
   const pb = b.host.addPort(wrap(db, b.ctx, 1), 0x0200, 2);
@@ -46,7 +49,6 @@ export function pair(
   b.host.addresses.add({ addr: ip('10.0.0.2'), prefixLen: 24, port: pb.id, flags: 1 });
   return [a, b];
 }
-
 
 /** The fake clock and the hosts it drives. */
 export class Sim {
