@@ -98,14 +98,15 @@ export class TcpInput implements ProtocolHandler, IcmpErrorSink {
     const hash = pool.hash[f] !== 0 ? pool.hash[f] : tcp.flows.hash(src, dst, ports);
     let value = tcp.flows.findHashed(hash, src, dst, ports);
     if (value >= TW_BASE) {
-      tcp.replacing(value);
       const verdict = tcp.timeWait.input(value, seg);
       if (verdict !== PASS) return verdict;
+      tcp.replacing(value);
       value = 0;
     }
     if (value !== 0) return arrives(tcp, tcp.blocks[value]!);
     const listener = tcp.listeners.find(dst, seg.dport);
     if (listener !== null) return listenInput(tcp, listener, seg);
+    tcp.replacing(0);
     tcp.reset(seg);
     return DROP | ((seg.flags & RST) !== 0 ? TCP_RESET_IN : TCP_NO_SOCKET);
   }

@@ -365,10 +365,10 @@ export class Tcp implements TimerHandler, TimeWaitReply {
   private oldSndNxt = 0;
   private replaces = 0;
 
-  /** The next connection to open takes the four-tuple of a TIME_WAIT row. */
+  /** The next connection to open takes the four-tuple of a TIME_WAIT row, given by its flow value; 0 = it does not. */
   replacing(row: number): void {
-    this.oldSndNxt = this.timeWait.sndNxt(row);
-    this.replaces = 1;
+    this.replaces = row;
+    if (row !== 0) this.oldSndNxt = this.timeWait.sndNxt(row);
   }
 
   /** Initial sequence number and timestamp offset of a connection about to open. */
