@@ -164,9 +164,15 @@ export class Host {
     return received;
   }
 
-  /** Milliseconds until the next timer, at most `limitMs`. */
+  /** Milliseconds until a timer is due or a device has something to do, at most `limitMs`. */
   nextDue(limitMs: number): number {
-    return this.timers.nextDue(this.ctx.nowMs, limitMs);
+    let due = this.timers.nextDue(this.ctx.nowMs, limitMs);
+    const { ports } = this.netif;
+    for (let i = 1; i < ports.length; i++) {
+      const wait = ports[i]?.device.nextDueMs ?? -1;
+      if (wait >= 0 && wait < due) due = wait;
+    }
+    return due;
   }
 
   /** Who holds frames, for the conservation law: the sum equals `pool.inUse` when this host alone uses the pool. */

@@ -25,9 +25,11 @@ import { describe } from '../log/words.ts';
 import { version } from '../version.ts';
 import type { Drain } from '../workers/drain.ts';
 import type { WorkerEvent } from '../workers/events.ts';
+import type { FaultPlan } from '../workers/plan.ts';
 import { Supervisor } from '../workers/supervisor.ts';
 import { loadConfig } from './configuration.ts';
 import { EXIT, Failure } from './failure.ts';
+import { describeFaults, readFaults } from './fault-option.ts';
 import { withLink } from './link-option.ts';
 import { finalCounters } from './summary.ts';
 import { formatAge, plural } from './units.ts';
@@ -39,6 +41,7 @@ export interface RunOptions {
   readonly link?: string;
   readonly control?: string;
   readonly capture?: string;
+  readonly fault?: string;
   readonly log: LogFormat;
 }
 
@@ -46,12 +49,15 @@ export interface RunOptions {
 export async function run(options: RunOptions): Promise<void> {
   const { config: file, warnings } = loadConfig(options.config, options.fstack);
   const config = options.link === undefined ? file : withLink(file, options.link);
+  const fault = options.fault === undefined ? null : readFaults(options.fault);
   const log = createLogger(options.log, config.global.logLevel);
   for (const warning of warnings) log.warn(warning);
+  if (fault !== null)
+    log.warn({ fault: describeFaults(fault) }, `the link has faults on purpose: ${describeFaults(fault)}`);
   if (options.capture !== undefined) checkCapture(options.capture);
 
   const control = await openControl(options.control ?? config.global.controlSocket ?? defaultSocket());
-  const supervisor = await startWorker(config, options.capture ?? null).catch((error: unknown) => {
+  const supervisor = await startWorker(config, options.capture ?? null, fault).catch((error: unknown) => {
     control.close();
     throw error;
   });
@@ -62,9 +68,9 @@ export async function run(options: RunOptions): Promise<void> {
 }
 
 /** The configuration's link, opened, and a worker that serves. Throws Failure. */
-async function startWorker(config: Config, capture: string | null): Promise<Supervisor> {
+async function startWorker(config: Config, capture: string | null, fault: FaultPlan | null): Promise<Supervisor> {
   try {
-    return await Supervisor.start(config, capture);
+    return await Supervisor.start(config, capture, fault);
   } catch (error) {
     if (error instanceof LinkError) throw new Failure(EXIT.SYSTEM, error.message);
     throw new Failure(EXIT.WORKER, `the worker died while starting: ${(error as Error).stack}`);

@@ -12,6 +12,7 @@ import { DROP_REASONS } from '../../stack/drop.ts';
 import { Counters } from '../../stack/mem/counters.ts';
 import { DEFAULT_POOL, FramePool, type PoolShare } from '../../stack/mem/frame-pool.ts';
 import { DEFAULT_MAX_NEIGHBOURS, NeighTable } from '../../stack/neigh/table.ts';
+import type { FaultRules } from '../../stack/netif/middleware/fault.ts';
 import type { Config } from '../config/model.ts';
 import type { LinkHandle } from './link.ts';
 import { COUNTER_NAMES } from './stats.ts';
@@ -53,6 +54,13 @@ export interface WorkerShare {
   readonly sessions: SessionShare;
 }
 
+/** Faults of a link on purpose, the same in both directions. */
+export interface FaultPlan {
+  readonly rules: FaultRules;
+  /** 0..2^31-1 */
+  readonly seed: number;
+}
+
 export interface WorkerData {
   readonly index: number;
   readonly config: Config;
@@ -61,6 +69,8 @@ export interface WorkerData {
   readonly eventFd: number;
   /** File that receives every frame as pcapng, or null. */
   readonly capture: string | null;
+  /** What goes wrong on the link, or null. */
+  readonly fault: FaultPlan | null;
 }
 
 export function planWorker(): WorkerShare {

@@ -9,7 +9,7 @@ import { EFD_CLOEXEC, EFD_NONBLOCK, LinkError, NativeBytes, syscalls } from '../
 import { Drain, type Drainable } from './drain.ts';
 import type { WorkerEvent } from './events.ts';
 import { openLink } from './link.ts';
-import { COMMAND, OPEN, planWorker, SLEEPING, type WorkerData, type WorkerShare } from './plan.ts';
+import { COMMAND, type FaultPlan, OPEN, planWorker, SLEEPING, type WorkerData, type WorkerShare } from './plan.ts';
 
 /** Emits `event` (WorkerEvent), and `exit` once with the error that ended the worker, or null. */
 export class Supervisor extends EventEmitter implements Drainable {
@@ -22,7 +22,7 @@ export class Supervisor extends EventEmitter implements Drainable {
   private readonly worker: Worker;
   private failure: Error | null = null;
 
-  private constructor(config: Config, capture: string | null) {
+  private constructor(config: Config, capture: string | null, fault: FaultPlan | null) {
     super();
     const sys = syscalls();
     const link = openLink(config.links[0]!);
@@ -30,7 +30,7 @@ export class Supervisor extends EventEmitter implements Drainable {
     if (this.eventFd < 0) throw new LinkError('EVENTFD', 'cannot make an eventfd: too many open files?');
     this.one = new NativeBytes(sys, 8);
     this.one.i32[0] = 1;
-    const data: WorkerData = { index: 0, config, share: this.share, link, eventFd: this.eventFd, capture };
+    const data: WorkerData = { index: 0, config, share: this.share, link, eventFd: this.eventFd, capture, fault };
     this.worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data });
     this.worker.on('message', (event: WorkerEvent) => this.emit('event', event));
     this.worker.on('error', (error) => {
@@ -45,8 +45,8 @@ export class Supervisor extends EventEmitter implements Drainable {
   }
 
   /** Opens the link and starts the worker; resolves when it serves. Throws LinkError, or what the worker died of. */
-  static async start(config: Config, capture: string | null): Promise<Supervisor> {
-    const s = new Supervisor(config, capture);
+  static async start(config: Config, capture: string | null, fault: FaultPlan | null = null): Promise<Supervisor> {
+    const s = new Supervisor(config, capture, fault);
     await new Promise<void>((resolve, reject) => {
       s.once('event', () => resolve());
       s.once('exit', (error) => reject(error ?? new Error('the worker ended before it served')));

@@ -8,7 +8,7 @@ import { FramePool } from '../../stack/mem/frame-pool.ts';
 import { openCapture } from './capture.ts';
 import { realClock } from './clock.ts';
 import { conflictKey, EventLimiter, failureKey, noServerKey, type WorkerEvent } from './events.ts';
-import { driveLink } from './link.ts';
+import { driveLink, injectFaults } from './link.ts';
 import { runLoop } from './loop.ts';
 import { buildPipeline } from './pipeline.ts';
 import { CLOCK_MS, DRAIN, OPEN, RUNNING, STATUS, STOP, STOPPED, type WorkerData } from './plan.ts';
@@ -32,7 +32,8 @@ const ctx = new Context(
 ctx.tick(realClock.nowUs());
 const bare = driveLink(ctx, data.link);
 const capture = data.capture === null ? null : openCapture(ctx, bare, data.capture);
-const device = capture === null ? bare : capture.device;
+// Outermost: a capture shows what is on the wire, and netif sees the faults.
+const device = injectFaults(ctx, capture === null ? bare : capture.device, data.fault);
 
 const pipeline = buildPipeline(ctx, data.config, device, data.config.links[0]!.mac, data.share, {
   onConflict(port, ip, macHi, macLo) {
