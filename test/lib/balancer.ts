@@ -1,0 +1,158 @@
+/**
+ * A simulated network with a balancer in it: a client, tsvs' complete data plane and some servers, each on a wire of its
+ * own to one switch, under one fake clock. Addresses: client 10.0.0.1, VIP 10.0.0.10, servers 10.0.0.21 upwards.
+ */
+import { DestTable } from '../../lb/dest.ts';
+import { SessionTable } from '../../lb/l7/session.ts';
+import { ServiceColumns } from '../../lb/service.ts';
+import type { Config, ServiceConfig } from '../../src/config/model.ts';
+import { buildPipeline, type Pipeline } from '../../src/workers/pipeline.ts';
+import { MAX_DESTS, MAX_SERVICES } from '../../src/workers/plan.ts';
+import { Context } from '../../stack/context.ts';
+import { FramePool } from '../../stack/mem/frame-pool.ts';
+import { NeighTable } from '../../stack/neigh/table.ts';
+import type { Device } from '../../stack/netif/device.ts';
+import { memoryWire, PLAIN_WIRE, type WireOptions } from '../../stack/netif/memory.ts';
+import { Switch } from '../../stack/netif/switch.ts';
+import type { SocketOwner, Tcb } from '../../stack/tcp/tcb.ts';
+import { seeded } from './random.ts';
+import { ip, makeHost, type SimHost, SMALL_HOST } from './sim.ts';
+
+export const CLIENT = ip('10.0.0.1');
+export const VIP = ip('10.0.0.10');
+export const server = (i: number): number => ip(`10.0.0.${21 + i}`);
+
+export interface BalancerOptions {
+  readonly servers?: number;
+  readonly seed?: number;
+  readonly wire?: WireOptions;
+  /** Middleware around the balancer's end of its wire. */
+  readonly wrap?: (device: Device, ctx: Context) => Device;
+  readonly service?: Partial<ServiceConfig>;
+  readonly localAddresses?: readonly number[];
+  readonly maxSessions?: number;
+}
+
+/** What the proxy reported. */
+export interface Reports {
+  readonly failures: { dest: number; end: number; retry: boolean }[];
+  noServer: number;
+}
+
+export class BalancedNetwork {
+  readonly client: SimHost;
+  readonly servers: SimHost[] = [];
+  readonly balancer: Pipeline;
+  readonly ctx: Context;
+  readonly reports: Reports = { failures: [], noServer: 0 };
+  /** Microseconds. */
+  now = 1_000_000;
+  private readonly switch: Switch;
+
+  constructor(options: BalancerOptions = {}) {
+    const seed = options.seed ?? 1;
+    const wire = options.wire ?? PLAIN_WIRE;
+    const count = options.servers ?? 2;
+    const slots = { slots: 4096, slotBytes: 2048, bigSlots: 64, bigSlotBytes: 69632 };
+    const fabric = new Context(FramePool.create(slots), seeded(seed + 100));
+    this.switch = new Switch(fabric);
+    const join = (ctx: Context): Device => {
+      const [mine, theirs] = memoryWire(ctx, fabric, wire);
+      this.switch.addPort(theirs);
+      return mine;
+    };
+    const host = (n: number, addr: number): SimHost => {
+      const h = makeHost(seed + n);
+      h.ctx.tick(this.now);
+      const port = h.host.addPort(join(h.ctx), 0x0200, n);
+      h.host.addresses.add({ addr, prefixLen: 24, port: port.id, flags: 1 });
+      return h;
+    };
+    this.client = host(1, CLIENT);
+    for (let i = 0; i < count; i++) this.servers.push(host(2 + i, server(i)));
+
+    this.ctx = new Context(FramePool.create({ ...slots, slots: 8192 }), seeded(seed + 50));
+    this.ctx.tick(this.now);
+    const bare = join(this.ctx);
+    const device = options.wrap === undefined ? bare : options.wrap(bare, this.ctx);
+    this.balancer = buildPipeline(
+      this.ctx,
+      configuration(count, options),
+      device,
+      '02:00:00:00:00:0a',
+      {
+        neighbours: new SharedArrayBuffer(NeighTable.bytes(SMALL_HOST.neigh.maxNeighbours)),
+        services: new SharedArrayBuffer(ServiceColumns.bytes(MAX_SERVICES)),
+        dests: new SharedArrayBuffer(DestTable.bytes(MAX_DESTS)),
+        sessions: SessionTable.memory(options.maxSessions ?? 512),
+      },
+      {
+        onConflict: () => {},
+        connectFailed: (_service, dest, end, retry) => this.reports.failures.push({ dest, end, retry }),
+        noServer: () => {
+          this.reports.noServer++;
+        },
+      },
+      SMALL_HOST,
+    );
+  }
+
+  /** Everything runs until nothing moves; then a millisecond passes. */
+  step(): void {
+    for (let quiet = 0, rounds = 0; quiet < 2 && rounds < 10_000; rounds++) {
+      let n = this.client.host.turn(this.now) + this.balancer.host.turn(this.now);
+      for (const s of this.servers) n += s.host.turn(this.now);
+      n += this.switch.forward();
+      quiet = n === 0 ? quiet + 1 : 0;
+      this.now += 5;
+    }
+    this.now += 1000;
+  }
+
+  /** Runs until `done` or for `ms` of simulated time; returns whether it was done. */
+  run(ms: number, done: () => boolean = () => false): boolean {
+    const end = this.now + ms * 1000;
+    while (this.now < end) {
+      this.step();
+      if (done()) return true;
+    }
+    return done();
+  }
+
+  /** Opens a connection from the client to the VIP. */
+  connect(owner: SocketOwner, port = 80): Tcb {
+    const tcb = this.client.host.tcp.connect(CLIENT, 0, VIP, port, owner, 0);
+    if (tcb === null) throw new Error('connect: no route or port');
+    return tcb;
+  }
+}
+
+function configuration(servers: number, options: BalancerOptions): Config {
+  const service: ServiceConfig = {
+    name: 'vip',
+    af: 4,
+    proto: 'tcp',
+    vip: VIP,
+    port: 80,
+    mode: 'proxy',
+    scheduler: 'rr',
+    hashKey: '5tuple',
+    timeouts: { connectMs: 3000, clientMs: 0, serverMs: 0, finMs: 0 },
+    retries: 3,
+    dests: Array.from({ length: servers }, (_, i) => ({
+      name: `server${i + 1}`,
+      af: 4,
+      ip: server(i),
+      port: 80,
+      weight: 1,
+      mac: null,
+    })),
+    ...options.service,
+  };
+  return {
+    global: { mode: 'proxy', logLevel: 'info', controlSocket: null, workers: 1, drainTimeoutMs: 1000 },
+    links: [{ name: 'lan', kind: 'memory', device: 'lan', offload: 'off', mac: '02:00:00:00:00:0a', mtu: 1500 }],
+    network: { gateway: null, prefixLen: 24, localAddresses: options.localAddresses ?? [] },
+    services: [service],
+  };
+}
