@@ -8,13 +8,15 @@ import { run } from './cli/run.ts';
 import { sessions } from './cli/sessions.ts';
 import { stats } from './cli/stats.ts';
 import { defaultSocket } from './control/socket.ts';
+import { demo, requestCount, seedNumber } from './demo/index.ts';
 import { LOG_FORMATS } from './log/logger.ts';
+import { replay } from './replay/index.ts';
 import { version } from './version.ts';
 
 const EXIT_CODES = `
 Exit codes:
   0  done
-  1  the command line is wrong
+  1  the command line is wrong; demo and replay: something failed
   2  the configuration is wrong
   3  the system refuses: link, privilege, control socket, capture file
   4  the worker died or hangs
@@ -23,6 +25,7 @@ Exit codes:
 
 const TSVS_EXAMPLES = `
 Examples:
+  tsvs demo
   tsvs check --config config/lb.conf
   sudo tsvs run --config config/lb.conf --link tap:tap0
   tsvs stats
@@ -43,6 +46,23 @@ export async function tsvs(argv: readonly string[]): Promise<void> {
     .command('check')
     .description('say whether a configuration is good: every mistake, or a summary');
   demand(judge, '--config <file>', CONFIG).action(check);
+  program
+    .command('demo')
+    .description('show it all in one process: client, tsvs and two servers, the way of one packet')
+    .option('--requests <n>', 'HTTP requests to send', requestCount, 20)
+    .option('--seed <n>', 'another seed is another run', seedNumber, 1)
+    .option('--capture <file>', "record every frame of tsvs' port to a pcapng file")
+    .action(demo);
+  const again = program
+    .command('replay')
+    .description('feed a capture to tsvs and say what becomes of each packet')
+    .argument('<capture>', 'pcap or pcapng file of Ethernet frames');
+  demand(again, '--config <file>', CONFIG)
+    .option('--out <file>', 'write packets and answers to a pcapng file')
+    .option('--verbose', 'show every answer, and what happens between the packets')
+    .option('--any-mac', 'take frames addressed to other stations too')
+    .option('--trust-checksums', 'the capture holds unfinished TCP and UDP checksums (offload): do not verify them')
+    .action(replay);
   const views = { stats, sessions, drops, neigh };
   for (const [name, action] of Object.entries(views)) {
     program
