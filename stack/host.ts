@@ -110,6 +110,7 @@ export class Host {
       this.neigh.output,
       new IpIds(ctx.random),
       new Fragmenter(ctx),
+      (hop, port) => this.neigh.nud.confirm(hop, port),
     );
     this.icmpError = new IcmpError(ctx, this.addresses, this.ip, new RateLimit(ctx.random, ctx.nowMs));
     this.reassembler = new Reassembler(

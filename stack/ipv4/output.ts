@@ -27,6 +27,8 @@ export interface Ip4Output {
   output(frame: FrameId, src: Ipv4, dst: Ipv4, proto: number, df: boolean, tos?: number): Verdict;
   /** The MTU towards `dst`, or 0 when there is no route. */
   mtuTowards(dst: Ipv4): number;
+  /** An upper layer made progress with `dst`: its next hop is reachable (RFC 4861 §7.3.1). */
+  progress(dst: Ipv4): void;
 }
 
 export class Ip4Sender implements Ip4Output {
@@ -36,6 +38,7 @@ export class Ip4Sender implements Ip4Output {
   private readonly neighbours: Neighbours;
   private readonly ids: IpIds;
   private readonly fragmenter: Fragmenter;
+  private readonly confirm: (hop: Ipv4, port: PortId) => void;
   private fragPort: PortId = 0;
   private fragHop: Ipv4 = 0;
   private readonly sendFragment = (f: FrameId): Verdict => this.toNeighbour(f, this.fragPort, this.fragHop);
@@ -47,6 +50,7 @@ export class Ip4Sender implements Ip4Output {
     neighbours: Neighbours,
     ids: IpIds,
     fragmenter: Fragmenter,
+    confirm: (hop: Ipv4, port: PortId) => void,
   ) {
     this.ctx = ctx;
     this.routes = routes;
@@ -54,6 +58,7 @@ export class Ip4Sender implements Ip4Output {
     this.neighbours = neighbours;
     this.ids = ids;
     this.fragmenter = fragmenter;
+    this.confirm = confirm;
   }
 
   output(f: FrameId, src: Ipv4, dst: Ipv4, proto: number, df: boolean, tos = 0): Verdict {
@@ -97,5 +102,9 @@ export class Ip4Sender implements Ip4Output {
 
   mtuTowards(dst: Ipv4): number {
     return this.routes.lookup(dst) ? this.routes.outMtu : 0;
+  }
+
+  progress(dst: Ipv4): void {
+    if (this.routes.lookup(dst)) this.confirm(this.routes.outNextHop, this.routes.outPort);
   }
 }

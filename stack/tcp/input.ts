@@ -48,6 +48,8 @@ import { TW_BASE } from './timewait.ts';
 
 /** A connection silent for 24 days may have a wrapped timestamp (RFC 7323 §5.5). */
 const PAWS_IDLE_MS = 24 * 24 * 3600 * 1000;
+/** Less than the delay before a stale neighbour is probed (RFC 4861 §10). */
+const PROGRESS_MS = 2000;
 /** Smallest path MTU believed from ICMP (RFC 791: every host takes 576; below only an attacker gains). */
 const MIN_PATH_MTU = 576;
 
@@ -287,6 +289,7 @@ function acknowledgment(tcp: Tcp, tcb: Tcb): Verdict {
   if (acked > 0 || duplicate || seg.options.sackBlocks > 0) {
     acknowledge(tcp, tcb, ack, duplicate);
     if (acked > 0) {
+      forwardProgress(tcp, tcb);
       // RFC 6298 §5.2, §5.3
       if (tcb.sndNxt === tcb.sndUna) cancelRexmit(tcp, tcb);
       else armRexmit(tcp, tcb, tcb.rtoMs);
@@ -296,6 +299,14 @@ function acknowledgment(tcp: Tcp, tcb: Tcb): Verdict {
   updateWindow(tcp, tcb, window);
   if (tcb.finQueued !== 0 && tcb.sndUna === tcb.sndEnd) return finAcknowledged(tcp, tcb);
   return PASS;
+}
+
+/** The peer hears us: its neighbour entry needs no probe (RFC 4861 §7.3.1). Said now and then, not per segment. */
+function forwardProgress(tcp: Tcp, tcb: Tcb): void {
+  const { nowMs } = tcp.ctx;
+  if (((nowMs - tcb.progressMs) | 0) < PROGRESS_MS) return;
+  tcb.progressMs = nowMs;
+  tcp.ip.progress(tcb.raddr);
 }
 
 /** RFC 9293 §3.10.7.4: the window of the newest segment counts. */

@@ -159,6 +159,8 @@ export class Tcb {
   lastSendMs: Ticks = 0;
   lastRecvMs: Ticks = 0;
   synRetries = 0;
+  /** When IP was last told that the peer hears us. */
+  progressMs: Ticks = 0;
 
   constructor(id: number) {
     this.id = id;

@@ -182,7 +182,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     tcb.srtt = tcb.rttvar = 0;
     tcb.rtoMs = RTO_INITIAL_MS;
     tcb.backoff = tcb.probes = tcb.synRetries = 0;
-    tcb.lastSendMs = tcb.lastRecvMs = this.ctx.nowMs;
+    tcb.lastSendMs = tcb.lastRecvMs = tcb.progressMs = this.ctx.nowMs;
   }
 
   /** Puts a block on the list of those `flush` will look at. */

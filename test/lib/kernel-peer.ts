@@ -6,8 +6,8 @@
 import type { Context } from '../../stack/context.ts';
 import { FATE_RECEIVED } from '../../stack/context.ts';
 import { F_CSUM_PARTIAL, GSO_NONE, GSO_TCPV4 } from '../../stack/mem/frame-pool.ts';
-import { completeChecksum } from '../../stack/netif/copy.ts';
 import type { Device } from '../../stack/netif/device.ts';
+import { finishChecksum } from '../../stack/netif/gso.ts';
 import type { FrameId } from '../../stack/types.ts';
 import { DELIVERED } from '../../stack/verdict.ts';
 import { get32, set16, set32 } from '../../stack/wire/bytes.ts';
@@ -192,7 +192,7 @@ export class KernelPeer {
     } else {
       buf.set(data, l4 + 20 + options.length);
       pool.len[f]! += data.length;
-      completeChecksum(pool, f);
+      finishChecksum(pool, f);
     }
     this.send(f);
   }

@@ -2,7 +2,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FATE_DROPPED } from '../../../../stack/context.ts';
 import { LINK_ERROR, RUNT } from '../../../../stack/drop.ts';
-import { completeChecksum, duplicate } from '../../../../stack/netif/copy.ts';
+import { duplicate } from '../../../../stack/netif/copy.ts';
+import { finishChecksum } from '../../../../stack/netif/gso.ts';
 import { memoryWire, OFFLOAD_WIRE, PLAIN_WIRE } from '../../../../stack/netif/memory.ts';
 import {
   assertConserved,
@@ -76,7 +77,7 @@ test('a finished checksum is right for even and odd lengths', () => {
   for (const payload of [0, 1, 2, 3, 1459, 1460]) {
     const f = duplicate(ctx, tcpFrame(ctx, payload, 0));
     assert.not(tcpChecksumIsRight(ctx, f));
-    completeChecksum(ctx.pool, f);
+    finishChecksum(ctx.pool, f);
     assert.ok(tcpChecksumIsRight(ctx, f), `payload ${payload}`);
   }
 });
