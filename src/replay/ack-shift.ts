@@ -25,6 +25,8 @@ const MAX_CONNECTIONS = 65_536;
 const OPT_SACK = 5;
 
 export class AckShift {
+  /** By how much the frame last received was changed; 0 = not at all. */
+  movedBy = 0;
   /** By the remote end, then ours. */
   private readonly connections = new Map<string, Connection>();
 
@@ -43,6 +45,7 @@ export class AckShift {
 
   /** The frame as the data plane is to see it: the same bytes, or a changed copy. */
   received(bytes: Uint8Array): Uint8Array {
+    this.movedBy = 0;
     const l4 = tcpOffset(bytes);
     if (l4 === 0 || (tcp.flags(bytes, l4) & tcp.ACK) === 0) return bytes;
     const l3 = eth.ETH_LEN;
@@ -51,7 +54,8 @@ export class AckShift {
     if (connection === undefined) return bytes;
     if (Number.isNaN(connection.shift)) connection.shift = (connection.iss + 1 - tcp.ack(bytes, l4)) | 0;
     if (connection.shift === 0) return bytes;
-    const copy = bytes.slice();
+    const copy = Uint8Array.from(bytes); // not slice: that of a Buffer shares its memory
+    this.movedBy = connection.shift;
     shiftWord(copy, l4 + 8, l4, connection.shift);
     shiftSacks(copy, l4, connection.shift);
     return copy;

@@ -20,7 +20,7 @@ import type { Config } from '../config/model.ts';
 import { PcapError, PcapReader } from '../links/pcap-reader.ts';
 import { CaptureFile } from './capture-file.ts';
 import { Replayer } from './replayer.ts';
-import { type Print, Report, verdictText } from './report.ts';
+import { movedText, type Print, Report, verdictText } from './report.ts';
 
 export interface ReplayOptions {
   readonly config: string;
@@ -123,10 +123,11 @@ function replayAll(
   try {
     for (let packet = reader.next(); packet !== null; packet = reader.next()) {
       const { bytes, originalLength } = packet;
-      const { outcome, sent } = replayer.feed(bytes, packet.timeMicros);
+      const fed = replayer.feed(bytes, packet.timeMicros);
+      const { sent } = fed;
       const micros = Math.floor(packet.timeMicros);
-      const number = report.packet(micros, bytes, originalLength, outcome, sent);
-      capture?.add(micros, bytes, originalLength, DIRECTION_IN, `#${number}: ${verdictText(outcome, sent)}`);
+      const number = report.packet(micros, bytes, originalLength, fed);
+      capture?.add(micros, bytes, originalLength, DIRECTION_IN, `#${number}: ${verdictText(fed)}${movedText(fed)}`);
       for (const one of sent) {
         capture?.add(replayer.fileMicros, one, one.length, DIRECTION_OUT, `tsvs: because of #${number}`);
       }

@@ -27,6 +27,8 @@ export interface ReplayerOptions {
 
 export interface Fed {
   readonly outcome: Outcome;
+  /** By how much its acknowledgment was moved (ack-shift.ts); 0 = not at all. */
+  readonly ackMovedBy: number;
   /** Sent in the frame's turn. */
   readonly sent: readonly Uint8Array[];
 }
@@ -86,8 +88,9 @@ export class Replayer {
     this.advanceTo(Math.floor(timeMicros));
     const packet = ++this.packets;
     const shifted = this.acks.received(bytes);
+    const ackMovedBy = this.acks.movedBy;
     const { frame, reason } = this.device.offer(shifted);
-    if (frame === 0) return { outcome: { kind: 'dropped', reason }, sent: [] };
+    if (frame === 0) return { outcome: { kind: 'dropped', reason }, ackMovedBy: 0, sent: [] };
     this.packetOf[frame] = packet;
     this.current = null;
     this.inTurn = packet;
@@ -96,7 +99,7 @@ export class Replayer {
     for (const one of sent) this.noteSent(one);
     this.inTurn = 0;
     const outcome = this.outcomeOf(frame, bytes, sent);
-    return { outcome, sent: sent.map((one) => one.bytes) };
+    return { outcome, ackMovedBy, sent: sent.map((one) => one.bytes) };
   }
 
   /** Lets time go on without frames for at most `seconds`, as long as a frame is held somewhere. */

@@ -5,6 +5,7 @@
 import { DROP_REASONS } from '../../stack/drop.ts';
 import { describe } from '../../stack/wire/pretty.ts';
 import { className, type Outcome, outcomeText } from './outcome.ts';
+import type { Fed } from './replayer.ts';
 
 export type Print = (line: string) => void;
 
@@ -37,13 +38,8 @@ export class Report {
   }
 
   /** A packet and what became of it in its turn. Returns its number, from 1. */
-  packet(
-    micros: number,
-    bytes: Uint8Array,
-    originalLength: number,
-    outcome: Outcome,
-    sent: readonly Uint8Array[],
-  ): number {
+  packet(micros: number, bytes: Uint8Array, originalLength: number, fed: Fed): number {
+    const { outcome, sent } = fed;
     const number = ++this.packets;
     this.count(className(outcome), outcome);
     if (outcome.kind === 'held') this.holding.set(number, className(outcome));
@@ -54,9 +50,9 @@ export class Report {
     const head = `${String(number).padStart(NUMBER_WIDTH)}  ${this.time(micros)}  ${what}${cut}`;
     if (this.verbose) {
       this.print(head);
-      this.print(`${INDENT}= ${outcomeText(outcome)}`);
+      this.print(`${INDENT}= ${outcomeText(outcome)}${movedText(fed)}`);
       for (const frame of sent) this.print(`${INDENT}> ${describe(frame, 0, frame.length)}`);
-    } else this.print(`${head} = ${verdictText(outcome, sent)}`);
+    } else this.print(`${head} = ${verdictText(fed)}`);
     return number;
   }
 
@@ -97,7 +93,7 @@ export class Report {
 }
 
 /** The verdict on one line, with the first frame that was sent because of the packet. */
-export function verdictText(outcome: Outcome, sent: readonly Uint8Array[]): string {
+export function verdictText({ outcome, sent }: Fed): string {
   if (sent.length === 0) return outcomeText(outcome);
   const first = describe(sent[0]!, 0, sent[0]!.length);
   const more = sent.length > 1 ? `, and ${sent.length - 1} more` : '';
@@ -105,5 +101,9 @@ export function verdictText(outcome: Outcome, sent: readonly Uint8Array[]): stri
     ? `answered with ${first}${more}`
     : `${outcomeText(outcome).replace(/\.$/, '')}; sent ${first}${more}`;
 }
+
+/** What was changed in the packet before it was fed, as an addition to its verdict. */
+export const movedText = ({ ackMovedBy }: Fed): string =>
+  ackMovedBy === 0 ? '' : ` [acknowledgments moved by ${ackMovedBy}]`;
 
 const laterText = (outcome: Outcome): string => (outcome.kind === 'answered' ? 'sent now' : outcomeText(outcome));

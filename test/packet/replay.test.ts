@@ -175,7 +175,8 @@ test('a recorded handshake completes, although our sequence numbers are others',
       serverArp(12),
     ]),
   );
-  const { verdicts } = run(path);
+  const { verdicts, lines } = run(path);
+  assert.match(lines[2]!, /Flags \[\.\], ack 778,/, 'shown as it was recorded');
   assert.match(verdicts[2]!, /^delivered; sent ARP, Request who-has 192\.168\.100\.1[12] tell 192\.168\.100\.10/);
   assert.match(
     verdicts[3]!,
@@ -185,6 +186,8 @@ test('a recorded handshake completes, although our sequence numbers are others',
     .slice(4)
     .filter((v) => /answered with IP 192\.168\.100\.10\.\d+ > 192\.168\.100\.1[12]\.80: Flags \[S\]/.test(v));
   assert.is(syns.length, 1, verdicts.join('\n'));
+  const moved = run(path, { verbose: true }).lines.filter((line) => /\[acknowledgments moved by -?\d+\]$/.test(line));
+  assert.is(moved.length, 2);
 });
 
 test('timers run between the packets', () => {
