@@ -1,0 +1,208 @@
+/**
+ * A real network with tsvs in the middle: a client, servers rs1, rs2, ... and the VIP on a TAP, in namespaces. What tsvs
+ * counts is read from its control socket; `close` asks it to stop and checks that every frame and session is accounted
+ * for. Addresses: client 10.9.0.1, VIP 10.9.0.10, servers 10.9.0.11 upwards, further hosts 10.9.0.100 upwards.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { type DropsReply, PATHS, type SessionsReply, type StatsReply } from '../../src/control/api.ts';
+import { ask } from '../../src/control/client.ts';
+import { Net, type Result, type Running, SWITCH } from './netns.ts';
+
+export const VIP = '10.9.0.10';
+export const VIP_MAC = '02:00:00:64:00:0a';
+export const serverAddress = (i: number): string => `10.9.0.${10 + i}`;
+
+/** Ports that clients connect to; those of the servers are the same. */
+export const HTTP = 80;
+export const TALK = 7;
+export const IPERF = 5201;
+
+export interface VipNetOptions {
+  readonly servers?: number;
+  /** Hosts beside client and servers. */
+  readonly others?: readonly string[];
+  /** Off: tsvs and the kernels put complete frames on the wire, as an Ethernet cable would have them. */
+  readonly offload?: boolean;
+  /** As `--fault` takes it. */
+  readonly fault?: string;
+  /** Lines for each service, such as `connect_timeout = 500ms`. */
+  readonly settings?: readonly string[];
+}
+
+export class VipNet {
+  readonly net: Net;
+  readonly folder = mkdtempSync(join(tmpdir(), 'tsvs-e2e-'));
+  readonly socket = join(this.folder, 'tsvs.sock');
+  private readonly servers: number;
+  private running: Running | null = null;
+
+  private constructor(servers: number, others: readonly string[]) {
+    this.servers = servers;
+    const hosts: Record<string, { address: string }> = { client: { address: '10.9.0.1/24' } };
+    for (let i = 1; i <= servers; i++) hosts[`rs${i}`] = { address: `${serverAddress(i)}/24` };
+    others.forEach((name, i) => {
+      hosts[name] = { address: `10.9.0.${100 + i}/24` };
+    });
+    this.net = new Net({ hosts, taps: ['tap0'] });
+  }
+
+  /** Builds the network and starts tsvs; the servers' programs are the caller's to start, before or after. */
+  static async start(options: VipNetOptions = {}): Promise<VipNet> {
+    const { servers = 2, others = [], offload = true, fault } = options;
+    const lab = new VipNet(servers, others);
+    try {
+      if (!offload) await lab.switchOffloadsOff(others);
+      const config = join(lab.folder, 'lb.conf');
+      writeFileSync(config, lab.config(options));
+      const args = ['--control', lab.socket, ...(fault === undefined ? [] : ['--fault', fault])];
+      lab.running = await lab.net.startTsvs(config, 'tap:tap0', args);
+      return lab;
+    } catch (error) {
+      await lab.remove();
+      throw error;
+    }
+  }
+
+  get tsvs(): Running {
+    return this.running!;
+  }
+
+  stats(): Promise<StatsReply> {
+    return ask(this.socket, PATHS.stats);
+  }
+
+  async counter(name: string): Promise<number> {
+    return (await this.stats()).counters[name]!;
+  }
+
+  sessions(): Promise<SessionsReply> {
+    return ask(this.socket, PATHS.sessions);
+  }
+
+  drops(): Promise<DropsReply> {
+    return ask(this.socket, PATHS.drops);
+  }
+
+  /** Resident memory of tsvs in bytes. */
+  memory(): number {
+    const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.tsvs.child.pid}/status`, 'utf8'))?.[1];
+    return Number(kilobytes) * 1024;
+  }
+
+  /** Runs a command at the client to its end. */
+  client(words: string[], limitMs?: number): Promise<Result> {
+    return this.net.exec('client', words, limitMs);
+  }
+
+  /** What a shell command at the client prints, trimmed. Throws when it fails. */
+  async shell(script: string, limitMs?: number): Promise<string> {
+    const { code, stdout, stderr } = await this.client(['bash', '-o', 'pipefail', '-c', script], limitMs);
+    if (code !== 0) throw new Error(`${script}: exit code ${code}\n${stderr}\n${this.tsvs.output}`);
+    return stdout.trim();
+  }
+
+  /** Starts the lab's HTTP server on every server: rs-1, rs-2, ... */
+  startHttp(): Promise<Running[]> {
+    return this.onEach((place, i) => this.net.startRealServer(place, `rs-${i}`, HTTP));
+  }
+
+  /** Starts talk-server.ts on every server. */
+  startTalk(): Promise<Running[]> {
+    return this.onEach(async (place, i) => {
+      const talk = this.net.start(place, program('talk-server', `rs-${i}`, String(TALK)));
+      await talk.waitFor(/listens/);
+      return talk;
+    });
+  }
+
+  /** Lets talk-client.ts play a scene at the client; gives what it reports. */
+  async talk<T>(scene: string, ...args: (string | number)[]): Promise<T> {
+    const words = program('talk-client', VIP, String(TALK), scene, ...args.map(String));
+    const { code, stdout, stderr } = await this.client(words);
+    if (code !== 0) throw new Error(`talk ${scene}: exit code ${code}\n${stdout}${stderr}\n${this.tsvs.output}`);
+    return JSON.parse(stdout) as T;
+  }
+
+  /** Waits until tsvs has no session. */
+  async quiet(limitMs = 10_000): Promise<void> {
+    const deadline = performance.now() + limitMs;
+    while ((await this.stats()).sessions > 0) {
+      if (performance.now() > deadline) {
+        throw new Error(`still open after ${limitMs} ms: ${JSON.stringify(await this.sessions())}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** Stops tsvs, checks that it leaves in order, and removes everything. */
+  async close(): Promise<void> {
+    try {
+      const code = await this.tsvs.stop('SIGTERM', 15_000);
+      assert.is(code, 0, this.tsvs.output);
+      const last = JSON.parse(this.tsvs.output.trim().split('\n').at(-1)!) as {
+        frames: StatsReply['frames'];
+        sessions: Record<string, number>;
+      };
+      const { received, created, sent, delivered, dropped, held } = last.frames;
+      assert.is(received + created, sent + delivered + dropped + held, 'frames are conserved');
+      assert.is(held, 0, `frames still held at the end: ${this.tsvs.output}`);
+      assert.is(last.sessions['accepted'], last.sessions['finished']);
+    } finally {
+      await this.remove();
+    }
+  }
+
+  private async remove(): Promise<void> {
+    await this.net.close();
+    rmSync(this.folder, { recursive: true });
+  }
+
+  private onEach(start: (place: string, i: number) => Promise<Running>): Promise<Running[]> {
+    return Promise.all(Array.from({ length: this.servers }, (_, i) => start(`rs${i + 1}`, i + 1)));
+  }
+
+  private async switchOffloadsOff(others: readonly string[]): Promise<void> {
+    const off = ['rx', 'tx', 'sg', 'tso', 'gso', 'gro'].flatMap((name) => [name, 'off']);
+    const hosts = ['client', ...Array.from({ length: this.servers }, (_, i) => `rs${i + 1}`), ...others];
+    for (const [place, device] of hosts.flatMap((host) => [[host, 'eth0'] as const, [SWITCH, host] as const])) {
+      const { code, stderr } = await this.net.exec(place, ['ethtool', '-K', device, ...off]);
+      assert.is(code, 0, stderr);
+    }
+  }
+
+  private config({ offload = true, settings = [] }: VipNetOptions): string {
+    const services = [
+      ['web', HTTP, 'rr'],
+      ['talk', TALK, 'rr'],
+      // All connections of one test belong to one server.
+      ['iperf', IPERF, 'conhash\nhash_key = source'],
+    ] as const;
+    const section = ([name, port, scheduler]: (typeof services)[number]): string => {
+      const rows = Array.from(
+        { length: this.servers },
+        (_, i) => `server${i + 1} = ${serverAddress(i + 1)}:${port}:1:00:00:00:00:00:00`,
+      );
+      const head = [`[service ${name}]`, `ip = ${VIP}`, `ports = ${port}`, `scheduler = ${scheduler}`];
+      return [...head, ...settings, `count = ${this.servers}`, ...rows].join('\n');
+    };
+    return [
+      '[link lan]',
+      'kind = tap',
+      'device = tap0',
+      `offload = ${offload ? 'on' : 'off'}`,
+      `mac = ${VIP_MAC}`,
+      '[network]',
+      'netmask = 255.255.255.0',
+      ...services.map(section),
+      '',
+    ].join('\n');
+  }
+}
+
+/** The words that run one of the programs beside this file. */
+function program(name: string, ...args: string[]): string[] {
+  return [process.execPath, '--import', 'tsx', `test/lib/${name}.ts`, ...args];
+}
