@@ -22,7 +22,7 @@ import { S_EVER_RETRANS, S_FIN, S_LOST, S_RETRANS, S_SENT, type SegmentId } from
 import * as st from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
-import { armDelayedAck, armRexmit, cancelDelayedAck, isRexmitArmed } from './timers.ts';
+import { armDelayedAck, armRexmit, cancelDelayedAck, DELAYED_ACK_MS, isRexmitArmed, QUICK_ACK_MS } from './timers.ts';
 
 /** Payloads up to this are copied behind their header: cheaper than a second buffer for the device. */
 const COPY_BELOW = 256;
@@ -289,12 +289,15 @@ function freeSpace(tcp: Tcp, tcb: Tcb): number {
   return free < 0 ? 0 : free < most ? free : most;
 }
 
+/** Bytes by which a window opens at least (RFC 9293 §3.8.6.2.2): less is not worth telling. */
+const smallestOpening = (tcb: Tcb): number => Math.min(tcb.mss, tcb.rcvBuf >> 1);
+
 /** The window field for a segment, moving RCV.ADV as it goes. */
 function advertise(tcp: Tcp, tcb: Tcb): number {
   const free = freeSpace(tcp, tcb);
   const current = (tcb.rcvAdv - tcb.rcvNxt) | 0;
   // RFC 9293 §3.8.6.2.2: open the window by a segment or half the buffer, or not at all; never take back.
-  const opens = free - current >= Math.min(tcb.mss, tcb.rcvBuf >> 1);
+  const opens = free - current >= smallestOpening(tcb);
   const shift = tcb.rcvWscale;
   const unit = 1 << shift;
   // An offer kept is rounded up, lest its right edge move left; with a full buffer the last odd bytes go unsaid.
@@ -309,10 +312,10 @@ function advertise(tcp: Tcp, tcb: Tcb): number {
 function acknowledgeIfDue(tcp: Tcp, tcb: Tcb): void {
   if (tcb.ackNow !== 0 || tcb.ackPending >= 2 * tcb.rcvMss || windowOpened(tcp, tcb)) sendAck(tcp, tcb);
   else if (tcb.rcvNxt !== tcb.ackSent) {
-    if (tcb.quickAcks > 0 && tcb.sndHead === 0) {
+    if (tcb.quickAcks > 0) {
       tcb.quickAcks--;
-      sendAck(tcp, tcb);
-    } else armDelayedAck(tcp, tcb);
+      armDelayedAck(tcp, tcb, QUICK_ACK_MS);
+    } else armDelayedAck(tcp, tcb, DELAYED_ACK_MS);
   }
 }
 
@@ -321,7 +324,8 @@ function windowOpened(tcp: Tcp, tcb: Tcb): boolean {
   const current = (tcb.rcvAdv - tcb.rcvNxt) | 0;
   if (current >= tcb.rcvBuf >> 1 || tcb.finReceived !== 0) return false;
   if (tcb.rcvNxt === ((tcb.irs + 1) | 0)) return false; // the SYN could say no more; the peer has yet to send anything
-  return freeSpace(tcp, tcb) - current >= tcb.rcvBuf >> 2;
+  const gain = freeSpace(tcp, tcb) - current;
+  return gain >= tcb.rcvBuf >> 2 && gain >= smallestOpening(tcb);
 }
 
 /** The number of a segment without data: SND.NXT, but never beyond the peer's window, where it would be ignored. */

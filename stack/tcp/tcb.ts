@@ -124,7 +124,7 @@ export class Tcb {
   rcvMss = 0;
   /** Segments that came out of order since the last acknowledgment, each worth one to a peer without SACK. */
   dupAcksOwed = 0;
-  /** Acknowledge at once for the first segments of a connection. */
+  /** Acknowledgments left that are delayed by little only (QUICK_ACK_MS). */
   quickAcks = 0;
   /** When the last challenge ACK went out (RFC 5961 §7). */
   challengeMs: Ticks = 0;

@@ -28,6 +28,11 @@ const MAX_SYN_RETRIES = 5;
 /** Time-outs in a row before a connection is given up: over 4 minutes (RFC 9293 §3.8.3: R2 at least 100 s). */
 const MAX_BACKOFF = 12;
 export const DELAYED_ACK_MS = 40;
+/**
+ * The same for the first segments of a connection: a peer in slow start, or one that waits because of Nagle, is not to
+ * be held up for long, yet an answer that comes at once still carries the acknowledgment and saves a segment.
+ */
+export const QUICK_ACK_MS = 4;
 export const LINGER_MS = 60_000;
 
 const node = (tcb: Tcb, t: number): number => (tcb.id - 1) * T_COUNT + 1 + t;
@@ -39,9 +44,9 @@ export function armRexmit(tcp: Tcp, tcb: Tcb, ms: number): void {
 export const cancelRexmit = (tcp: Tcp, tcb: Tcb): void => tcp.timers.cancel(node(tcb, T_REXMIT));
 export const isRexmitArmed = (tcp: Tcp, tcb: Tcb): boolean => tcp.timers.isArmed(node(tcb, T_REXMIT));
 
-export function armDelayedAck(tcp: Tcp, tcb: Tcb): void {
+export function armDelayedAck(tcp: Tcp, tcb: Tcb, ms: number): void {
   const n = node(tcb, T_DELACK);
-  if (!tcp.timers.isArmed(n)) tcp.timers.arm(n, (tcp.ctx.nowMs + DELAYED_ACK_MS) | 0);
+  if (!tcp.timers.isArmed(n)) tcp.timers.arm(n, (tcp.ctx.nowMs + ms) | 0);
 }
 
 export const cancelDelayedAck = (tcp: Tcp, tcb: Tcb): void => tcp.timers.cancel(node(tcb, T_DELACK));

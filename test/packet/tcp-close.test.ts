@@ -32,6 +32,7 @@ test('ESTABLISHED -> FIN_WAIT_1 -> FIN_WAIT_2 -> TIME_WAIT when we close first',
   assert.is(owner.state, 'FIN-WAIT-2');
   c.send({ flags: 'A', data: 'still talking' });
   assert.is(owner.text, 'still talking');
+  rig.advance(4); // the first acknowledgments of a connection are delayed by little
   c.expect({ flags: 'A', ack: 14 });
   c.send({ flags: 'FA' });
   c.expect({ flags: 'A', seq: 2, ack: 15 });
@@ -187,8 +188,9 @@ test('data after close is answered with a reset, and the owner hears of it', () 
 });
 
 test('old data after close is acknowledged, not reset', () => {
-  const [, c, owner] = connection();
+  const [rig, c, owner] = connection();
   c.send({ flags: 'A', data: 'hello' });
+  rig.advance(4);
   c.expect({ flags: 'A', ack: 6 });
   owner.close();
   c.expect({ flags: 'FA' });
