@@ -47,9 +47,10 @@ export function finishChecksum(pool: FramePool, f: FrameId): void {
   pool.flags[f]! &= ~F_CSUM_PARTIAL;
 }
 
-/** Copies the payload slice behind the linear part. The caller knows that it fits: frames are cut to the MTU first. */
-export function linearize(ctx: Context, f: FrameId): void {
+/** Copies the payload slice behind the linear part; false when the slot has no room for it (an MTU larger than slots). */
+export function linearize(ctx: Context, f: FrameId): boolean {
   const { pool } = ctx;
+  if (pool.tailroom(f) < pool.fragLen[f]!) return false;
   const frag = pool.frag[f]!;
   const from = pool.fragOff[f]!;
   const to = pool.off[f]! + pool.len[f]!;
@@ -58,6 +59,7 @@ export function linearize(ctx: Context, f: FrameId): void {
   pool.frag[f] = 0;
   pool.fragLen[f] = 0;
   ctx.settle(frag, DELIVERED);
+  return true;
 }
 
 export interface SegmentOutput {

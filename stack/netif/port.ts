@@ -12,7 +12,7 @@
  */
 import type { Context } from '../context.ts';
 import { FATE_RECEIVED } from '../context.ts';
-import { LINK_DOWN, PORT_CLOSED, TX_FULL } from '../drop.ts';
+import { LINK_DOWN, OVERSIZE, PORT_CLOSED, TX_FULL } from '../drop.ts';
 import { F_CSUM_PARTIAL } from '../mem/frame-pool.ts';
 import type { FrameId, PortId, Verdict } from '../types.ts';
 import { DROP, PASS, STOLEN } from '../verdict.ts';
@@ -134,7 +134,7 @@ export class Netif {
       if (port.tail - port.head >= TX_QUEUE) return DROP | TX_FULL;
     }
     if ((pool.flags[f]! & F_CSUM_PARTIAL) !== 0 && !caps.txChecksum) finishChecksum(pool, f);
-    if (pool.frag[f] !== 0 && !caps.scatter) linearize(this.ctx, f);
+    if (pool.frag[f] !== 0 && !caps.scatter && !linearize(this.ctx, f)) return DROP | OVERSIZE;
     pool.port[f] = id;
     if (port.tail === TX_QUEUE) this.compact(port);
     port.queue[port.tail++] = f;
