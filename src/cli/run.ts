@@ -152,27 +152,22 @@ class Running {
     void this.drain.outcome.then((outcome) => {
       if (outcome === 'ended') return;
       this.log.fatal('the worker hangs: it did not react to being told to stop');
-      this.exit(EXIT.WORKER);
+      process.exit(EXIT.WORKER);
     });
   }
 
   private workerEnded(error: Error | null): void {
     if (error !== null) {
       this.log.fatal({ err: error }, `the worker died: ${error.stack ?? error.message}`);
-      this.exit(EXIT.WORKER);
+      process.exit(EXIT.WORKER);
     }
     const { fields, message } = finalCounters(this.snapshot);
     this.log.info(fields, `stopped: ${message}`);
-    if (this.linkGone) this.exit(EXIT.SYSTEM);
+    if (this.linkGone) process.exit(EXIT.SYSTEM);
     if (this.drain === null) {
       this.log.fatal('the worker ended without being told to');
-      this.exit(EXIT.WORKER);
+      process.exit(EXIT.WORKER);
     }
-    this.exit(EXIT.OK);
-  }
-
-  private exit(code: number): never {
-    this.control.close();
-    process.exit(code);
+    process.exit(EXIT.OK);
   }
 }

@@ -69,6 +69,7 @@ export class ControlServer {
     this.snapshot = snapshot;
   }
 
+  /** For a start that fails. A process that ends otherwise needs no call: the file goes with it. */
   close(): void {
     process.off('exit', this.removeFile);
     this.removeFile();

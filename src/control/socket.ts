@@ -2,10 +2,10 @@
  * Where the control socket is, and how a server gets it: the file of a process that died is replaced, one that answers
  * is left alone. Used by server.ts and, for the default path, by the command line.
  */
-import { lstatSync, statSync, unlinkSync } from 'node:fs';
+import { existsSync, lstatSync, statSync, unlinkSync } from 'node:fs';
 import { createConnection, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 /** The owner and his group may use it. */
 const FORBIDDEN_BITS = 0o117;
@@ -33,6 +33,10 @@ export function defaultSocket(env: NodeJS.ProcessEnv = process.env, uid = proces
 export async function claimSocket(server: Server, path: string): Promise<() => void> {
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
     throw new ControlSocketError(path, `the path is longer than ${MAX_PATH_BYTES} bytes: ${ELSEWHERE}`);
+  }
+  // Node reports this as EACCES.
+  if (!existsSync(dirname(path))) {
+    throw new ControlSocketError(path, `there is no directory ${dirname(path)}: make it, or ${ELSEWHERE}`);
   }
   try {
     await listen(server, path);
@@ -99,9 +103,6 @@ function remover(path: string): () => void {
 
 function explain(path: string, { code, message }: NodeJS.ErrnoException): ControlSocketError {
   switch (code) {
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return new ControlSocketError(path, `its directory does not exist (${code}): make it, or ${ELSEWHERE}`);
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
