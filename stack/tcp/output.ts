@@ -138,13 +138,26 @@ function nextLost(tcp: Tcp, tcb: Tcb): SegmentId {
 
 function resend(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
   const { segments } = tcp;
-  if (n < segments.len[s] && !cutAt(tcp, tcb, s, n)) return false;
-  const fin = segments.flags[s] & S_FIN;
-  if (!transmit(tcp, tcb, s, s, segments.seq[s], segments.len[s], fin !== 0)) return false;
+  const { flags, len, next, sentAt } = segments;
+  if (n < len[s] && !cutAt(tcp, tcb, s, n)) return false;
+  // Small pieces that were lost together go again together.
+  let last = s;
+  let total = n;
+  const limit = Math.min(tcb.mss, GATHER_ROOM);
+  for (let i = next[s]; i !== tcb.sndNext && total + len[i] <= limit; i = next[i]) {
+    if ((flags[i] & (S_LOST | S_RETRANS)) !== S_LOST) break;
+    total += len[i];
+    last = i;
+  }
+  if (!transmit(tcp, tcb, s, last, segments.seq[s], total, (flags[last] & S_FIN) !== 0)) return false;
   tcp.stats.retransSegs++;
-  segments.flags[s] |= S_RETRANS | S_EVER_RETRANS;
-  segments.sentAt[s] = tcp.ctx.now | 0;
-  tcb.retransOut += segments.size(s);
+  const now = tcp.ctx.now | 0;
+  for (let i = s; ; i = next[i]) {
+    flags[i] |= S_RETRANS | S_EVER_RETRANS;
+    sentAt[i] = now;
+    tcb.retransOut += segments.size(i);
+    if (i === last) break;
+  }
   tcb.forceRetrans = 0;
   tcb.lastSendMs = tcp.ctx.nowMs;
   return true;
@@ -319,10 +332,13 @@ function acknowledgeIfDue(tcp: Tcp, tcb: Tcb): void {
   }
 }
 
-/** The reader made so much room that the peer should hear of it. */
+/**
+ * The window had become so small that the peer may be waiting, and the reader has made room: say so. While the window
+ * is wide, acknowledgments of data carry the news soon enough.
+ */
 function windowOpened(tcp: Tcp, tcb: Tcb): boolean {
   const current = (tcb.rcvAdv - tcb.rcvNxt) | 0;
-  if (current >= tcb.rcvBuf >> 1 || tcb.finReceived !== 0) return false;
+  if (current >= Math.max(tcb.rcvBuf >> 4, 2 * tcb.mss) || tcb.finReceived !== 0) return false;
   if (tcb.rcvNxt === ((tcb.irs + 1) | 0)) return false; // the SYN could say no more; the peer has yet to send anything
   const gain = freeSpace(tcp, tcb) - current;
   return gain >= tcb.rcvBuf >> 2 && gain >= smallestOpening(tcb);

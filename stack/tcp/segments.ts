@@ -107,6 +107,11 @@ export class SegmentTable {
     this.len[s]! -= n;
   }
 
+  /** Few are left: those are for cutting what is queued to the size that may be sent, or nothing would ever leave. */
+  get scarce(): boolean {
+    return this.slab.max - this.slab.used() <= this.slab.max >> 3;
+  }
+
   /** Descriptors in use. */
   get used(): number {
     return this.slab.used();

@@ -89,6 +89,7 @@ export function send(tcp: Tcp, tcb: Tcb, f: FrameId, off: number, len: number): 
 /** Puts a descriptor at the end of the send queue. */
 function enqueue(tcp: Tcp, tcb: Tcb, f: FrameId, off: number, len: number): boolean {
   const { segments } = tcp;
+  if (len > 0 && segments.scarce) return false;
   const s = segments.alloc(tcb.sndEnd, f, off, len);
   if (s === 0) return false;
   if (tcb.sndTail === 0) tcb.sndHead = s;
@@ -130,6 +131,25 @@ export function move(tcp: Tcp, from: Tcb, to: Tcb): number {
   return moved;
 }
 
+/** Puts up to `max` bytes behind the last ones queued, if those are unsent and nobody shares their frame. */
+function extendTail(tcp: Tcp, tcb: Tcb, src: Uint8Array, at: number, max: number): number {
+  const { segments } = tcp;
+  const { pool } = tcp.ctx;
+  const s = tcb.sndTail;
+  if (tcb.sndNext === 0 || max <= 0) return 0;
+  const f = segments.frame[s];
+  const end = segments.off[s] + segments.len[s];
+  if (pool.refs[f] !== 1 || end !== pool.off[f] + pool.len[f]) return 0;
+  const n = Math.min(max, pool.tailroom(f));
+  for (let i = 0; i < n; i++) pool.buf[end + i] = src[at + i];
+  pool.len[f] += n;
+  pool.paySum[f] = -1;
+  segments.len[s] += n;
+  tcb.sndEnd = (tcb.sndEnd + n) | 0;
+  tcb.sndQueued += n;
+  return n;
+}
+
 /**
  * Copies bytes into the send queue; returns how many it took (0 when it is full or no frame is free; EV_WRITABLE will
  * follow).
@@ -138,13 +158,13 @@ export function write(tcp: Tcp, tcb: Tcb, src: Uint8Array, at: number, len: numb
   const { ctx } = tcp;
   const { pool } = ctx;
   const room = Math.min(len, writable(tcb));
-  const reserve = pool.config.slots >> 4;
-  let done = 0;
+  const { slots, slotBytes, bigSlots } = pool.config;
+  let done = extendTail(tcp, tcb, src, at, room);
   while (done < room) {
     const left = room - done;
-    // Queued data is worth nothing without frames for its headers.
-    if (pool.freeSmallCount <= reserve) break;
-    let f = left > pool.config.slotBytes ? ctx.createBig() : 0;
+    // Queued data is worth nothing without frames for its headers, and for what the peers send.
+    if (pool.freeSmallCount <= slots >> 3) break;
+    let f = left > slotBytes && pool.freeBigCount > bigSlots >> 2 ? ctx.createBig() : 0;
     if (f === 0) f = ctx.create();
     if (f === 0) break;
     const n = Math.min(left, pool.tailroom(f));

@@ -29,6 +29,7 @@ import {
   tcpBytes,
 } from './segment.ts';
 import { ip, makeHost, outstanding, SMALL_HOST } from './sim.ts';
+import { checkBlock } from './sim-tcp.ts';
 
 export const HOST = ip('10.0.0.1');
 export const PEER = ip('10.0.0.2');
@@ -492,59 +493,3 @@ export class Conversation {
 
 const describe = (s: DecodedSegment, seq: number, ack: number): string =>
   `${s.flags} seq ${seq}..${seq + s.data.length} ack ${ack} win ${s.win}${s.sack ? ` sack x${s.sack.length}` : ''}`;
-
-/** What must hold of every control block whenever its host rests. */
-export function checkBlock(host: Host, tcb: Tcb): void {
-  const { segments } = host.tcp;
-  const { pool } = host.ctx;
-  let sacked = 0;
-  let lost = 0;
-  let retrans = 0;
-  let queued = 0;
-  let sentBytes = 0;
-  let seq = -1;
-  let passed = false;
-  let last = 0;
-  for (let s = tcb.sndHead; s !== 0; s = segments.next[s]!) {
-    if (s === tcb.sndNext) passed = true;
-    const flags = segments.flags[s]!;
-    const size = segments.len[s]! + (flags & 1);
-    if (seq !== -1) assert.is(segments.seq[s], seq, 'descriptors are contiguous');
-    seq = segments.end(s);
-    queued += segments.len[s]!;
-    if (!passed) sentBytes += size;
-    assert.is((flags & 4) !== 0, !passed, 'sent before sndNext, unsent from there');
-    if (flags & 8) sacked += size;
-    if (flags & 16) lost += size;
-    if (flags & 32) retrans += size;
-    assert.ok(!(flags & 8 && flags & 48), 'sacked is neither lost nor sent again');
-    assert.ok(!(flags & 32) || flags & 16, 'sent again only if lost');
-    last = s;
-  }
-  assert.is(tcb.sndTail, last, 'tail');
-  assert.is(tcb.sndQueued, queued, 'sndQueued');
-  assert.is(tcb.sackedOut, sacked, 'sackedOut');
-  assert.is(tcb.lostOut, lost, 'lostOut');
-  assert.is(tcb.retransOut, retrans, 'retransOut');
-  if (tcb.sndHead !== 0) {
-    assert.is(segments.seq[tcb.sndHead], tcb.sndUna, 'the queue begins at SND.UNA');
-    assert.is(seq, tcb.sndEnd, 'and ends at sndEnd');
-    assert.is((tcb.sndUna + sentBytes) | 0, tcb.sndNxt, 'SND.NXT');
-  }
-  let unread = 0;
-  for (let f = tcb.rcvHead; f !== 0; f = pool.next[f]!) unread += pool.len[f]!;
-  assert.is(tcb.rcvQueued, unread, 'rcvQueued');
-  let ofo = 0;
-  let count = 0;
-  let edge = tcb.rcvNxt;
-  for (let f = tcb.ofoHead; f !== 0; f = pool.next[f]!) {
-    const gap = (pool.seq[f]! - edge) | 0;
-    assert.ok(count === 0 ? gap > 0 : gap >= 0, 'out-of-order frames are sorted, disjoint and beyond RCV.NXT');
-    edge = (pool.seq[f]! + pool.len[f]!) | 0;
-    ofo += pool.len[f]!;
-    count++;
-  }
-  assert.is(tcb.ofoBytes, ofo, 'ofoBytes');
-  assert.is(tcb.ofoCount, count, 'ofoCount');
-  if (tcb.state >= 3) assert.ok(((tcb.rcvAdv - tcb.rcvNxt) | 0) >= -1, 'RCV.ADV is not behind RCV.NXT');
-}
