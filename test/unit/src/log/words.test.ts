@@ -1,0 +1,63 @@
+/** Events as log lines, and log lines as people and programs see them. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { createLogger, type LogFormat } from '../../../../src/log/logger.ts';
+import { describe } from '../../../../src/log/words.ts';
+import type { WorkerEvent } from '../../../../src/workers/events.ts';
+import { END_REFUSED, END_TIMEOUT, END_UNREACHABLE } from '../../../../stack/tcp/state.ts';
+
+const names = { serviceName: () => 'web:80', serverAddress: () => '10.0.0.11:80' };
+const words = (event: WorkerEvent): string => describe(event, names)?.message ?? '';
+
+test('a server that fails', () => {
+  const event = { type: 'connectFailed', service: 1, dest: 2, end: END_REFUSED, retry: true, count: 1 } as const;
+  assert.equal(describe(event, names), {
+    level: 'warn',
+    fields: { service: 'web:80', server: '10.0.0.11:80', reason: 'refused', retry: true, count: 1 },
+    message: 'server 10.0.0.11:80 of web:80 refused; trying another',
+  });
+  assert.is(
+    words({ ...event, end: END_TIMEOUT, retry: false }),
+    'server 10.0.0.11:80 of web:80 did not answer; no retry left, the client was reset',
+  );
+  assert.is(
+    words({ ...event, end: END_UNREACHABLE, count: 57 }),
+    'server 10.0.0.11:80 of web:80 is unreachable (57 times); trying another',
+  );
+});
+
+test('an address conflict', () => {
+  const event = { type: 'conflict', port: 1, ip: 0x0a00000a, macHi: 0x0200, macLo: 0x0000ff01 | 0, count: 1 } as const;
+  assert.is(words(event), 'another host claims 10.0.0.10: 02:00:00:00:ff:01');
+  assert.is(words({ ...event, count: 3 }), 'another host claims 10.0.0.10: 02:00:00:00:ff:01 (3 times)');
+});
+
+test('a service without servers, a link that has gone', () => {
+  assert.match(words({ type: 'noServer', service: 1, count: 1 }), /^web:80 has no server that takes connections;/);
+  assert.match(words({ type: 'linkGone', name: 'tap0' }), /^link tap0 is gone/);
+});
+
+test('what is no news is no line', () => {
+  assert.is(describe({ type: 'running' }, names), null);
+  assert.is(describe({ type: 'stopped' }, names), null);
+});
+
+function logged(format: LogFormat): string {
+  let text = '';
+  const sink = { write: (line: string) => (text += line) };
+  const log = createLogger(format, 'info', sink, false);
+  log.debug('not this');
+  log.warn({ server: '10.0.0.11:80' }, 'words');
+  return text;
+}
+
+test('pretty is the words', () => {
+  assert.match(logged('pretty'), /^\[\d\d:\d\d:\d\d\.\d{3}\] WARN: words\n$/);
+});
+
+test('json has the fields', () => {
+  const { level, server, msg } = JSON.parse(logged('json'));
+  assert.equal({ level, server, msg }, { level: 40, server: '10.0.0.11:80', msg: 'words' });
+});
+
+test.run();
