@@ -170,8 +170,12 @@ export class Host {
     let due = this.timers.nextDue(this.ctx.nowMs, limitMs);
     const { ports } = this.netif;
     for (let i = 1; i < ports.length; i++) {
-      const wait = ports[i]?.device.nextDueMs ?? -1;
+      const port = ports[i];
+      if (port === null) continue;
+      const wait = port.device.nextDueMs ?? -1;
       if (wait >= 0 && wait < due) due = wait;
+      // A device that did not take all it was given is asked again soon: nothing tells when it can.
+      if (port.queued > 0 && due > 1) due = 1;
     }
     return due;
   }

@@ -8,7 +8,6 @@
  *
  * @hot
  */
-import type { Host } from '../../stack/host.ts';
 import type { Clock } from '../../stack/timer/clock.ts';
 import { COMMAND, SLEEPING } from './plan.ts';
 import type { LoopStats } from './stats.ts';
@@ -20,6 +19,14 @@ const SPIN_US = 50;
 /** Turns between two looks at COMMAND and two publications of the counters. */
 const HOUSEKEEPING_TURNS = 256;
 const PUBLISH_US = 50_000;
+
+/** What is kept running: a host's stack with everything on top of it. */
+export interface Engine {
+  /** One turn at `now`, in microseconds; returns the number of frames received. */
+  turn(now: number): number;
+  /** Milliseconds until there is something to do without input, at most `limitMs`. */
+  nextDue(limitMs: number): number;
+}
 
 export interface Waiter {
   /** Blocks until a port or the eventfd is readable, or `ms` have passed. */
@@ -34,7 +41,7 @@ export interface LoopHooks {
 }
 
 export function runLoop(
-  host: Host,
+  engine: Engine,
   clock: Clock,
   waiter: Waiter,
   control: Int32Array,
@@ -47,13 +54,13 @@ export function runLoop(
   for (;;) {
     const now = clock.nowUs();
     stats.turns++;
-    if (host.turn(now) > 0) lastBusy = now;
+    if (engine.turn(now) > 0) lastBusy = now;
     else if (now - lastBusy >= SPIN_US) {
       if (!hooks.housekeeping()) return;
       Atomics.store(control, SLEEPING, 1);
       if (Atomics.load(control, COMMAND) === command) {
         stats.sleeps++;
-        waiter.wait(host.nextDue(MAX_SLEEP_MS));
+        waiter.wait(engine.nextDue(MAX_SLEEP_MS));
       }
       Atomics.store(control, SLEEPING, 0);
       lastBusy = clock.nowUs() - SPIN_US; // one look after waking, then sleep again unless there was work

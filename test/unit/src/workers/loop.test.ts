@@ -1,0 +1,150 @@
+/** The worker loop: when it works, spins, sleeps and wakes. Time and input are scripted. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Engine, type LoopHooks, runLoop, type Waiter } from '../../../../src/workers/loop.ts';
+import { COMMAND, DRAIN, SLEEPING, STOP } from '../../../../src/workers/plan.ts';
+
+interface Script {
+  /** Frames each turn receives; 0 from then on. */
+  readonly frames?: readonly number[];
+  /** What happens during the n-th sleep. */
+  readonly asleep?: (n: number, control: Int32Array) => void;
+  /** What happens right before the loop looks at COMMAND for the last time before it sleeps. */
+  readonly falling?: (n: number, control: Int32Array) => void;
+  readonly nextDue?: number;
+  readonly sleeps?: number;
+}
+
+interface Trace {
+  readonly log: string[];
+  readonly commands: number[];
+  readonly waits: number[];
+  turns: number;
+}
+
+/** Runs the loop until it slept `sleeps` times or was stopped. Every look at the clock takes 10 us. */
+function play(script: Script): Trace {
+  const control = new Int32Array(new SharedArrayBuffer(64));
+  const trace: Trace = { log: [], commands: [], waits: [], turns: 0 };
+  let now = 0;
+  const engine: Engine = {
+    turn: () => {
+      const n = script.frames?.[trace.turns++] ?? 0;
+      trace.log.push(n > 0 ? 'work' : 'idle');
+      return n;
+    },
+    nextDue: (limit) => Math.min(script.nextDue ?? limit, limit),
+  };
+  const waiter: Waiter = {
+    wait(ms) {
+      trace.log.push('sleep');
+      trace.waits.push(ms);
+      assert.is(Atomics.load(control, SLEEPING), 1, 'SLEEPING is set while asleep');
+      now += ms * 1000;
+      script.asleep?.(trace.waits.length, control);
+    },
+  };
+  let beats = 0;
+  const hooks: LoopHooks = {
+    command(command) {
+      trace.commands.push(command);
+      return command < STOP;
+    },
+    housekeeping() {
+      beats++;
+      script.falling?.(beats, control);
+      return trace.waits.length < (script.sleeps ?? 1) && beats < 1000;
+    },
+  };
+  const clock = {
+    nowUs: () => {
+      now += 10;
+      return now;
+    },
+  };
+  runLoop(engine, clock, waiter, control, { turns: 0, sleeps: 0 }, hooks);
+  assert.is(Atomics.load(control, SLEEPING), 0, 'SLEEPING is cleared');
+  return trace;
+}
+
+test('it spins for a while after the last work, and only then sleeps', () => {
+  const { log } = play({ frames: [1, 1, 1] });
+  assert.equal(log.slice(0, 3), ['work', 'work', 'work']);
+  const spins = log.indexOf('sleep') - 3;
+  assert.ok(spins >= 4 && spins <= 6, `${spins} idle turns of 10 us before sleeping`);
+});
+
+test('it sleeps until the next timer, and never longer than 100 ms', () => {
+  assert.equal(play({ nextDue: 7 }).waits, [7]);
+  assert.equal(play({ nextDue: 5000 }).waits, [100]);
+});
+
+test('after waking it looks once, and sleeps again when there is nothing', () => {
+  const { log } = play({ sleeps: 3 });
+  const first = log.indexOf('sleep');
+  assert.equal(log.slice(first, first + 5), ['sleep', 'idle', 'sleep', 'idle', 'sleep']);
+});
+
+test('a command given while it sleeps is taken at once after waking', () => {
+  const { commands } = play({
+    sleeps: 5,
+    asleep: (n, control) => {
+      if (n === 2) Atomics.store(control, COMMAND, DRAIN);
+    },
+  });
+  assert.equal(commands, [DRAIN]);
+});
+
+test('a command given just before it would sleep keeps it awake', () => {
+  let given = false;
+  const { commands, waits } = play({
+    sleeps: 2,
+    falling: (_n, control) => {
+      if (given) return;
+      given = true;
+      Atomics.store(control, COMMAND, DRAIN);
+    },
+  });
+  assert.equal(commands, [DRAIN]);
+  assert.is(waits.length, 2);
+});
+
+test('STOP leaves the loop', () => {
+  const { commands, waits } = play({
+    sleeps: 1000,
+    asleep: (n, control) => {
+      if (n === 3) Atomics.store(control, COMMAND, STOP);
+    },
+  });
+  assert.equal(commands, [STOP]);
+  assert.is(waits.length, 3);
+});
+
+test('a command is seen under uninterrupted load too', () => {
+  const frames = new Array(2000).fill(1);
+  const control = new Int32Array(new SharedArrayBuffer(64));
+  let turns = 0;
+  let now = 0;
+  runLoop(
+    {
+      turn: () => {
+        if (++turns === 1000) control[COMMAND] = STOP;
+        return frames[turns] ?? 0;
+      },
+      nextDue: () => 1,
+    },
+    {
+      nowUs: () => {
+        now += 10;
+        return now;
+      },
+    },
+    { wait: () => assert.unreachable('never idle') },
+    control,
+    { turns: 0, sleeps: 0 },
+    { command: (c) => c < STOP, housekeeping: () => true },
+  );
+  assert.is(turns, 1000);
+});
+
+test.run();
