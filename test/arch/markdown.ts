@@ -16,7 +16,10 @@ const withoutFences = (source: string): string => source.replace(FENCE, '');
 
 /** Everything in code: spans first, then the lines of fenced blocks. */
 export function codeOf(source: string): string[] {
-  const spans = [...withoutFences(source).matchAll(/`([^`\n]+)`/g)].map((match) => match[1] as string);
+  // A span may be wrapped, but not beyond its paragraph.
+  const spans = [...withoutFences(source).matchAll(/`((?:[^`\n]|\n(?!\s*\n))+)`/g)].map((match) =>
+    (match[1] as string).replaceAll(/\s*\n\s*/g, ' '),
+  );
   return [...spans, ...fencesOf(source).flatMap((block) => block.split('\n'))];
 }
 
