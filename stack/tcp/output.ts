@@ -84,7 +84,9 @@ function sendData(tcp: Tcp, tcb: Tcb): void {
     }
     const gso = tcp.gsoMax > tcb.mss ? tcp.gsoMax : tcb.mss;
     if (n > gso) n = gso;
-    if (n < len && n > tcb.mss) n -= n % tcb.mss;
+    // Whole segments; and what Nagle would hold back does not leave behind them.
+    const ragged = n < len || (!retransmit && tcb.noDelay === 0 && tcb.finQueued === 0);
+    if (ragged && n > tcb.mss) n -= n % tcb.mss;
     if (n === 0 && len > 0) break;
     if (!(retransmit ? resend(tcp, tcb, s, n) : sendNew(tcp, tcb, s, n))) {
       tcp.starve(tcb);
@@ -313,8 +315,12 @@ function advertise(tcp: Tcp, tcb: Tcb): number {
   const opens = free - current >= smallestOpening(tcb);
   const shift = tcb.rcvWscale;
   const unit = 1 << shift;
-  // An offer kept is rounded up, lest its right edge move left; with a full buffer the last odd bytes go unsaid.
-  let field = opens ? free >> shift : free <= 0 && current < unit ? 0 : (current + unit - 1) >> shift;
+  // An offer kept is rounded up, lest its right edge move left. That pushes the edge on a little each time: beyond what
+  // the buffer bears the odd bytes go unsaid.
+  const roundedUp = (current + unit - 1) >> shift;
+  const overshoot = (roundedUp << shift) - free;
+  let field = opens ? free >> shift : overshoot <= tcb.rcvBuf >> 6 ? roundedUp : current >> shift;
+  if (field < 0) field = 0;
   if (field > 65535) field = 65535;
   const edge = (tcb.rcvNxt + (field << shift)) | 0;
   if (((edge - tcb.rcvAdv) | 0) > 0) tcb.rcvAdv = edge;

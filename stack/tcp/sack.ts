@@ -7,7 +7,7 @@ import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 
 /** Edges found by `sackEdges`: left, right, left, right, ... */
-export const writeEdges = new Int32Array(MAX_SACK_BLOCKS * 2);
+export const writeEdges = new Int32Array((MAX_SACK_BLOCKS + 1) * 2);
 
 /** Fills `writeEdges` from the out-of-order queue; returns the number of blocks, at most 3 beside a timestamp. */
 export function sackEdges(tcp: Tcp, tcb: Tcb): number {
@@ -30,13 +30,13 @@ export function sackEdges(tcp: Tcp, tcb: Tcb): number {
       writeEdges[0] = left;
       writeEdges[1] = right;
       found = true;
-    } else if (n < most) {
+    } else if (n <= most) {
       writeEdges[n * 2] = left;
       writeEdges[n * 2 + 1] = right;
       n++;
     }
   }
-  if (found) return n;
+  if (found) return n < most ? n : most;
   // The newest block was filled since: close the gap at the front.
   for (let i = 2; i < n * 2; i++) writeEdges[i - 2] = writeEdges[i];
   return n - 1;

@@ -340,7 +340,7 @@ for (const [state, enter] of Object.entries(STATES)) {
     c.send({ flags: 'R', seq: c.seq + 100 });
     c.send({ flags: 'S', seq: c.seq + 100 });
     c.send({ flags: 'A', seq: c.seq, ack: next + 100_000 });
-    c.take().forEach((s) => assert.is(s.flags, 'FA', 'challenges are rate limited; only a FIN may be repeated'));
+    for (const s of c.take()) assert.is(s.flags, 'FA', 'challenges are rate limited; only a FIN may be repeated');
     assert.is(rig.dropped(TCP_SYN_BLIND), 1);
     c.send({ flags: 'R', seq: c.seq - 1 });
     c.send({ flags: 'R', seq: c.seq + 1_000_000 });
