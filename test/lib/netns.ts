@@ -8,6 +8,8 @@
  *   await net.close();
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 export interface HostPlan {
   /** Address with prefix length, as `ip addr add` takes it. */
@@ -206,12 +208,18 @@ export class Net {
     return server;
   }
 
-  /** Starts tsvs in the switch, on `link`, and waits until it serves. */
+  /** Starts tsvs in the switch, on `link`, with a control socket of its own, and waits until it serves. */
   async startTsvs(config: string, link = 'tap:tap0', args: string[] = []): Promise<Running> {
-    const words = ['dist/bin.js', 'run', '--config', config, '--link', link, '--log', 'json', ...args];
+    const control = args.includes('--control') ? [] : ['--control', this.socketPath(link)];
+    const words = ['dist/bin.js', 'run', '--config', config, '--link', link, '--log', 'json', ...control, ...args];
     const tsvs = this.start(SWITCH, [process.execPath, ...words]);
     await tsvs.waitFor(/"msg":"ready"/);
     return tsvs;
+  }
+
+  /** Where a tsvs that `startTsvs` started on `link` answers. */
+  socketPath(link = 'tap:tap0'): string {
+    return join(tmpdir(), `${this.prefix}${link.replace(/\W/g, '-')}.sock`);
   }
 
   /** Waits until `place` can open a TCP connection; it opens at least one to find out. */

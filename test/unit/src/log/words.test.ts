@@ -34,7 +34,7 @@ test('an address conflict', () => {
 
 test('a service without servers, a link that has gone', () => {
   assert.match(words({ type: 'noServer', service: 1, count: 1 }), /^web:80 has no server that takes connections;/);
-  assert.match(words({ type: 'linkGone', name: 'tap0' }), /^link tap0 is gone/);
+  assert.match(words({ type: 'linkGone', name: 'tap:tap0' }), /^link tap:tap0 is gone/);
 });
 
 test('what is no news is no line', () => {
