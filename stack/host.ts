@@ -16,6 +16,7 @@ import { IcmpError } from './icmp/error.ts';
 import { Icmp4Input } from './icmp/icmp4.ts';
 import { RateLimit } from './icmp/ratelimit.ts';
 import { LocalAddresses } from './inetaddr/addr.ts';
+import { Ip4Forward } from './ipv4/forward.ts';
 import { Fragmenter } from './ipv4/fragment.ts';
 import { IpIds } from './ipv4/id.ts';
 import { Ip4Input } from './ipv4/input.ts';
@@ -70,6 +71,7 @@ export class Host {
   readonly udp: UdpSockets;
   readonly tcp: Tcp;
   readonly ethernet: EthernetInput;
+  private readonly ip4: Ip4Input;
 
   /** `neighSab` may be shared memory that others read; `moreTimers` are for users of `timers` outside the stack. */
   constructor(
@@ -120,6 +122,7 @@ export class Host {
       config.reassembly,
     );
     const ip4 = new Ip4Input(ctx, this.addresses, new OptionWalker(ctx), this.reassembler, this.icmpError);
+    this.ip4 = ip4;
     this.icmp = new Icmp4Input(ctx, this.addresses, this.ip);
     this.udp = new UdpSockets(ctx, this.ip, {
       isLocal: (a) => this.addresses.isLocal(a),
@@ -137,6 +140,11 @@ export class Host {
     this.icmp.onError(PROTO_TCP, tcpInput);
     this.ethernet = new EthernetInput(ctx, this.netif, ip4, this.neigh.arp);
     this.netif.attach(this.ethernet);
+  }
+
+  /** Forwards packets that are not for us (RFC 1812); off until this is called, as for any host. */
+  enableForwarding(): void {
+    this.ip4.attachForward(new Ip4Forward(this.ctx, this.ip, this.icmpError));
   }
 
   /** Adds a port; a MAC address is its first 2 bytes and its last 4. */

@@ -48,6 +48,7 @@ export function buildPipeline(
   const host = new Host(ctx, events, hostConfig, memory.neighbours, TcpProxy.timersFor(memory.sessions.capacity));
   const bytes = macBytes(mac);
   const port = host.addPort(device, high(bytes), low(bytes));
+  port.mtu = Math.min(port.mtu, config.links[0]!.mtu);
 
   const dests = DestTable.create(memory.dests, 0, MAX_DESTS);
   const env = { random: ctx.random, worker: 0, workers: 1 };

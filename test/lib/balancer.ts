@@ -31,6 +31,8 @@ export interface BalancerOptions {
   readonly service?: Partial<ServiceConfig>;
   readonly localAddresses?: readonly number[];
   readonly maxSessions?: number;
+  /** `mtu` of the balancer's link section. */
+  readonly mtu?: number;
 }
 
 /** What the proxy reported. */
@@ -151,7 +153,16 @@ function configuration(servers: number, options: BalancerOptions): Config {
   };
   return {
     global: { mode: 'proxy', logLevel: 'info', controlSocket: null, workers: 1, drainTimeoutMs: 1000 },
-    links: [{ name: 'lan', kind: 'memory', device: 'lan', offload: 'off', mac: '02:00:00:00:00:0a', mtu: 1500 }],
+    links: [
+      {
+        name: 'lan',
+        kind: 'memory',
+        device: 'lan',
+        offload: 'off',
+        mac: '02:00:00:00:00:0a',
+        mtu: options.mtu ?? 1500,
+      },
+    ],
     network: { gateway: null, prefixLen: 24, localAddresses: options.localAddresses ?? [] },
     services: [service],
   };

@@ -111,6 +111,14 @@ test('a session can be watched from outside while it lives', () => {
   assert.equal(readSessions(net.balancer.proxy.sessions.share), []);
 });
 
+test('the configured MTU bounds what is sent, although the link could carry more', () => {
+  const net = new BalancedNetwork({ servers: 1, mtu: 700 });
+  const [accepted] = serve(net, 0, 'never');
+  request(net, 10, 'never');
+  net.run(500);
+  assert.is(accepted![0]!.tcb!.peerMss, 660);
+});
+
 test('the client may close its half and still read a long answer', () => {
   const net = new BalancedNetwork({ servers: 1 });
   const [accepted] = serve(net, 500_000, 'peer');

@@ -1,6 +1,6 @@
 /**
  * The contract of a congestion control: it decides the window when bytes are acknowledged and the threshold when they
- * are lost. Recovery itself (what to send again, and when it ends) is sack.ts's.
+ * are lost. Recovery itself (what to send again, and when it ends) is recovery.ts's.
  */
 import type { Tcb } from '../tcb.ts';
 
