@@ -1,10 +1,44 @@
-/** Bundles the benchmarks as the product is bundled, and runs them in a process of their own. */
-import { spawnSync } from 'node:child_process';
+/**
+ * Bundles the benchmarks as the product is bundled, and runs them in a process of their own: in a user namespace when
+ * they are to build networks and the user is not root.
+ */
+import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { type BenchOptions, readOptions, USAGE } from '../test/bench/options.ts';
+import { namespaceWrapper } from '../test/lib/privilege.ts';
 
+const args = process.argv.slice(2);
+
+function checked(): BenchOptions {
+  try {
+    return readOptions(args);
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${USAGE}`);
+    return process.exit(2);
+  }
+}
+
+/** Runs the bundle to its end, and hands on to it, once, the signal that asks us to end. Gives the exit code. */
+function run(words: readonly string[]): Promise<number> {
+  const [program, ...rest] = words;
+  // A process group of its own: else an interrupt from the terminal came twice, and cut its cleaning-up short.
+  const child = spawn(program as string, rest, { stdio: 'inherit', detached: true });
+  let told = false;
+  const handOn = (signal: NodeJS.Signals): void => {
+    if (!told) child.kill(signal);
+    told = true;
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, handOn);
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => resolve(code ?? 1));
+  });
+}
+
+const { lab } = checked();
 const dir = mkdtempSync(join(tmpdir(), 'tsvs-bench-'));
 try {
   const outfile = join(dir, 'bench.mjs');
@@ -20,8 +54,7 @@ try {
   });
   // A young generation that holds a whole measurement: allocation is then read off without a collection in between.
   const flags = ['--expose-gc', '--max-semi-space-size=512', '--min-semi-space-size=512'];
-  const { status } = spawnSync(process.execPath, [...flags, outfile, ...process.argv.slice(2)], { stdio: 'inherit' });
-  process.exitCode = status ?? 1;
+  process.exitCode = await run([...(lab ? namespaceWrapper() : []), process.execPath, ...flags, outfile, ...args]);
 } finally {
   rmSync(dir, { recursive: true });
 }

@@ -1,37 +1,31 @@
-/** `npm run bench`: figures of this machine, as a table or as JSON. Bundled before it runs, as the product is. */
+/**
+ * `npm run bench`: figures of this machine, as tables or as one JSON document. Bundled before it runs, as the product
+ * is. Exit code 1 when a workload of the lab gave wrong answers, 2 for a mistake on the command line.
+ */
 import { cpus, totalmem } from 'node:os';
-import { echo } from './echo.ts';
-import { allocated, time } from './harness.ts';
-import { bulk, PROFILES } from './tcp-memory.ts';
+import { type LabResult, noLab, runLab } from './lab.ts';
+import { printLab } from './lab-report.ts';
+import { memoryRows, printMemory } from './memory.ts';
+import { readOptions } from './options.ts';
 
-interface Row {
-  readonly what: string;
-  readonly value: number;
-  readonly unit: string;
-  readonly note: string;
-}
-
-const rows: Row[] = [];
-const add = (what: string, value: number, unit: string, note = ''): void => {
-  rows.push({ what, value: Number(value.toPrecision(4)), unit, note });
-};
-
-const ping = time(echo(), 400_000);
-add('ping answered, in memory', ping.median, 'ns', `best ${ping.best.toFixed(1)}`);
-add('ping, heap', await allocated(echo(), 300_000), 'bytes/million');
-
-for (const [name, wire] of Object.entries(PROFILES)) {
-  const t = time(bulk(wire), wire.tso ? 2_000_000 : 300_000);
-  add(`TCP stack to stack, ${name}`, (1448 * 8) / t.median, 'Gbit/s', 'sender, wire and receiver on one core');
-  add(`TCP stack to stack, ${name}`, t.median, 'ns/segment', `best ${t.best.toFixed(1)}`);
-  add(`TCP stack to stack, ${name}, heap`, await allocated(bulk(wire), 200_000), 'bytes/million');
-}
-
+const options = readOptions(process.argv.slice(2));
 const machine = { cpu: cpus()[0]?.model ?? '?', cores: cpus().length, memory: totalmem(), node: process.version };
-if (process.argv.includes('--json')) console.log(JSON.stringify({ machine, rows }, null, 2));
-else {
-  console.log(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}\n`);
-  const width = Math.max(...rows.map((r) => r.what.length));
-  for (const r of rows)
-    console.log(`${r.what.padEnd(width)}  ${String(r.value).padStart(9)} ${r.unit.padEnd(14)} ${r.note}`);
+const missing = options.lab ? noLab() : 'not asked for';
+const print = !options.json;
+
+if (print) console.log(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}\n`);
+const memory = options.memory ? await memoryRows(options.scale) : [];
+if (print && memory.length > 0) printMemory(memory);
+
+const nothing: LabResult = { conditions: { lab: missing }, rows: [], raw: [] };
+const lab = missing === undefined ? await runLab(options) : nothing;
+const { conditions, raw } = lab;
+if (print && options.lab) {
+  console.log('');
+  if (missing === undefined) printLab(lab.rows, raw);
+  else console.log(`no lab: ${missing}`);
+  for (const [name, value] of Object.entries(conditions))
+    console.log(`${name}: ${typeof value === 'object' ? JSON.stringify(value) : value}`);
 }
+if (options.json) console.log(JSON.stringify({ machine, conditions, rows: [...memory, ...lab.rows], raw }, null, 2));
+if (raw.some((sample) => sample.errors.length > 0)) process.exitCode = 1;

@@ -1,0 +1,181 @@
+/**
+ * The benchmark on real traffic: every peer does every workload, each time as a freshly started process, in turn and
+ * round after round, so that what drifts on the machine drifts for all. Called by main.ts.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Running } from '../lib/netns.ts';
+import { noCommands, noNamespaces } from '../lib/privilege.ts';
+import { type CpuUse, CpuWindow, isNoisy } from './lab-cpu.ts';
+import { ANSWER, httpServer, LabNetwork } from './lab-network.ts';
+import { PEERS, type Peer } from './lab-peers.ts';
+import { type LabRow, type Sample, summarise } from './lab-report.ts';
+import { type Outcome, WORKLOADS, type Workload } from './lab-workloads.ts';
+import type { BenchOptions, ProfileName, WorkloadName } from './options.ts';
+
+const READY_LIMIT_MS = 10_000;
+/** What a run costs beyond its seconds: starting, warming up, stopping. */
+const OVERHEAD_MS = 1_000;
+const BUILT = 'dist/bin.js';
+
+/** What is measured where: opening connections has nothing to offload. */
+const WORKLOADS_OF: Readonly<Record<ProfileName, readonly WorkloadName[]>> = {
+  wire: ['conn', 'req', 'bulk', 'ping'],
+  offload: ['req', 'bulk', 'ping'],
+};
+
+export interface LabResult {
+  readonly conditions: Readonly<Record<string, unknown>>;
+  readonly rows: readonly LabRow[];
+  readonly raw: readonly Sample[];
+}
+
+/** Why there can be no lab here, or nothing. */
+export function noLab(): string | undefined {
+  const missing = noNamespaces() ?? noCommands('ip', 'ss', 'ping', 'curl', 'ethtool', 'wrk', 'iperf3', 'timeout');
+  return missing ?? (existsSync(BUILT) ? undefined : `${BUILT} is missing: npm run build`);
+}
+
+/** Builds the networks and measures. Progress goes to standard error, a line per run. */
+export async function runLab(options: BenchOptions): Promise<LabResult> {
+  const folder = mkdtempSync(join(tmpdir(), 'tsvs-lab-'));
+  const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
+  process.once('exit', removeFolder);
+  process.once('SIGHUP', () => process.exit(129));
+  const peers = options.peers.map((name) => PEERS[name]).filter((peer) => peer.missing() === undefined);
+  const raw: Sample[] = [];
+  let roundsCut = false;
+  try {
+    for (const profile of options.profiles) {
+      const workloads = WORKLOADS_OF[profile].filter((name) => options.workloads.includes(name));
+      if (workloads.length === 0) continue;
+      const lab = await LabNetwork.build(profile, folder);
+      say(`${profile}: namespaces ${lab.net.prefix}*`);
+      try {
+        const whole = await rounds(lab, peers, workloads, options, raw);
+        roundsCut ||= !whole;
+      } finally {
+        await lab.close();
+      }
+    }
+  } finally {
+    removeFolder();
+    process.off('exit', removeFolder);
+  }
+  return { conditions: conditions(options, peers, roundsCut), rows: summarise(raw), raw };
+}
+
+/** Gives false when it took so much longer than planned that it left out the last rounds. */
+async function rounds(
+  lab: LabNetwork,
+  peers: readonly Peer[],
+  workloads: readonly WorkloadName[],
+  { rounds, seconds }: BenchOptions,
+  raw: Sample[],
+): Promise<boolean> {
+  const roundMs = peers.length * workloads.length * (seconds * 1000 + OVERHEAD_MS);
+  const deadline = performance.now() + rounds * roundMs;
+  for (let round = 1; round <= rounds; round++) {
+    const left = deadline - performance.now();
+    if (round > 1 && left < roundMs * 0.8) {
+      say(`${lab.profile}: slower than planned, ending after ${round - 1} of ${rounds} rounds`);
+      return false;
+    }
+    for (const name of workloads) {
+      for (const peer of peers) {
+        const sample = await measure(lab, peer, WORKLOADS[name], round, seconds);
+        raw.push(sample);
+        const figures = Object.entries(sample.figures).map(([key, value]) => `${key} ${value.toPrecision(4)}`);
+        const remarks = [...(sample.noisy ? ['noisy'] : []), ...sample.errors];
+        say(`${lab.profile} ${round}/${rounds} ${name} ${peer.name}: ${[...figures, ...remarks].join(', ')}`);
+      }
+    }
+  }
+  return true;
+}
+
+/** One run on a fresh process. What goes wrong in it is part of the result. */
+async function measure(
+  lab: LabNetwork,
+  peer: Peer,
+  workload: Workload,
+  round: number,
+  seconds: number,
+): Promise<Sample> {
+  const errors: string[] = [];
+  let outcome: Outcome = { figures: {}, operations: 0, errors: [] };
+  let cpu: CpuUse = { balancer: 0, machine: 0, foreign: 0, steal: 0, elapsed: 0 };
+  let running: Running | null = null;
+  try {
+    await lab.forget();
+    running = await peer.start(lab);
+    await ready(lab, peer.target);
+    await workload.warmUp(lab, peer.target);
+    const window = new CpuWindow(lab.inodes, running?.child.pid ?? null);
+    outcome = await workload.run(lab, peer.target, seconds);
+    cpu = window.close();
+    const answer = await lab.fetch(peer.target);
+    if (!ANSWER.test(answer)) errors.push(`wrong answer afterwards: ${JSON.stringify(answer)}`);
+  } catch (error) {
+    errors.push(`${(error as Error).message}\n${running?.output.slice(-2000) ?? ''}`);
+  }
+  const fault = await peer.stop(lab, running);
+  if (fault !== undefined) errors.push(fault);
+  return {
+    profile: lab.profile,
+    round,
+    workload: workload.name,
+    peer: peer.name,
+    figures: outcome.figures,
+    operations: outcome.operations,
+    errors: [...outcome.errors, ...errors],
+    cpu,
+    noisy: isNoisy(cpu),
+  };
+}
+
+/** Waits until `target` gives a server's answer. */
+async function ready(lab: LabNetwork, target: string): Promise<void> {
+  const deadline = performance.now() + READY_LIMIT_MS;
+  for (;;) {
+    const answer = await lab.fetch(target);
+    if (ANSWER.test(answer)) return;
+    if (performance.now() > deadline) throw new Error(`no server's answer from ${target}: ${JSON.stringify(answer)}`);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+}
+
+function conditions(options: BenchOptions, peers: readonly Peer[], roundsCut: boolean): Record<string, unknown> {
+  const { rounds, seconds, profiles } = options;
+  const absent = options.peers.filter((name) => !peers.some((peer) => peer.name === name));
+  return {
+    profiles,
+    rounds,
+    seconds,
+    roundsCut,
+    kernel: release(),
+    connections: 'wrk -t1 -c64 with Connection: close; one request each',
+    requests: 'wrk -t1 -c64, kept connections',
+    bulk: 'iperf3 -R, one stream; an operation is a MB of 10^6 bytes',
+    ping: '100 a second',
+    servers: `2, ${httpServer() === 'nginx' ? version('nginx', '-v') : 'the lab server on Node.js'}; direct uses one`,
+    peers: {
+      tsvs: `dist of ${statSync(BUILT).mtime.toISOString()}`,
+      ...(absent.includes('haproxy') ? {} : { haproxy: `${version('haproxy', '-v')}, mode tcp, one thread` }),
+    },
+    absent,
+    placement: 'nothing pinned: client, balancer and servers share the cores',
+  };
+}
+
+/** The first line that the program says about itself. */
+function version(program: string, option: string): string {
+  const { stdout, stderr } = spawnSync(program, [option], { encoding: 'utf8' });
+  return `${stdout}${stderr}`.split('\n', 1)[0]!;
+}
+
+function say(line: string): void {
+  process.stderr.write(`lab: ${line}\n`);
+}

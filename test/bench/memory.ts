@@ -1,0 +1,39 @@
+/** What the stack costs in one process, without a kernel: time per operation and heap bytes per million. */
+import { echo } from './echo.ts';
+import { allocated, time } from './harness.ts';
+import { bulk, PROFILES } from './tcp-memory.ts';
+
+export interface MemoryRow {
+  readonly group: 'memory';
+  readonly what: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly note: string;
+}
+
+/** @param scale factor on the number of operations; below 1 the figures show only that the benchmark works */
+export async function memoryRows(scale: number): Promise<MemoryRow[]> {
+  const rows: MemoryRow[] = [];
+  const add = (what: string, value: number, unit: string, note = ''): void => {
+    rows.push({ group: 'memory', what, value: Number(value.toPrecision(4)), unit, note });
+  };
+  const count = (operations: number): number => Math.max(Math.round(operations * scale), 1000);
+
+  const ping = time(echo(), count(400_000));
+  add('ping answered, in memory', ping.median, 'ns', `best ${ping.best.toFixed(1)}`);
+  add('ping, heap', await allocated(echo(), count(300_000)), 'bytes/million');
+
+  for (const [name, wire] of Object.entries(PROFILES)) {
+    const t = time(bulk(wire), count(wire.tso ? 2_000_000 : 300_000));
+    add(`TCP stack to stack, ${name}`, (1448 * 8) / t.median, 'Gbit/s', 'sender, wire and receiver on one core');
+    add(`TCP stack to stack, ${name}`, t.median, 'ns/segment', `best ${t.best.toFixed(1)}`);
+    add(`TCP stack to stack, ${name}, heap`, await allocated(bulk(wire), count(200_000)), 'bytes/million');
+  }
+  return rows;
+}
+
+export function printMemory(rows: readonly MemoryRow[]): void {
+  const width = Math.max(...rows.map((row) => row.what.length));
+  for (const { what, value, unit, note } of rows)
+    console.log(`${what.padEnd(width)}  ${String(value).padStart(9)} ${unit.padEnd(14)} ${note}`);
+}

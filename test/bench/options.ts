@@ -1,0 +1,88 @@
+/**
+ * The command line of `npm run bench`. Read by scripts/bench.ts, which needs to know whether namespaces will be
+ * built, and by main.ts.
+ */
+import { parseArgs } from 'node:util';
+
+export const PROFILE_NAMES = ['wire', 'offload'] as const;
+export type ProfileName = (typeof PROFILE_NAMES)[number];
+
+export const WORKLOAD_NAMES = ['conn', 'req', 'bulk', 'ping'] as const;
+export type WorkloadName = (typeof WORKLOAD_NAMES)[number];
+
+export const PEER_NAMES = ['direct', 'tsvs', 'haproxy', 'node-net'] as const;
+export type PeerName = (typeof PEER_NAMES)[number];
+
+export interface BenchOptions {
+  readonly json: boolean;
+  readonly memory: boolean;
+  readonly lab: boolean;
+  /** Rounds of the lab: how often every peer does every workload. */
+  readonly rounds: number;
+  /** Length of one run in the lab. */
+  readonly seconds: number;
+  /** Of the iterations in memory; 1 gives figures worth something. */
+  readonly scale: number;
+  readonly profiles: readonly ProfileName[];
+  readonly workloads: readonly WorkloadName[];
+  readonly peers: readonly PeerName[];
+}
+
+export const USAGE = `npm run bench -- [--json] [--only memory|lab]
+  --rounds N      rounds of the lab (3)
+  --seconds S     whole seconds of one run in the lab (3)
+  --profiles L    of ${PROFILE_NAMES.join(',')} (all)
+  --workloads L   of ${WORKLOAD_NAMES.join(',')} (all)
+  --peers L       of ${PEER_NAMES.join(',')} (all; direct is always measured)
+  --scale F       iterations in memory, as a factor (1)`;
+
+/** Throws an Error that names the mistake. */
+export function readOptions(args: readonly string[]): BenchOptions {
+  const text = { type: 'string' } as const;
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      json: { type: 'boolean', default: false },
+      only: text,
+      rounds: { ...text, default: '3' },
+      seconds: { ...text, default: '3' },
+      scale: { ...text, default: '1' },
+      profiles: { ...text, default: PROFILE_NAMES.join(',') },
+      workloads: { ...text, default: WORKLOAD_NAMES.join(',') },
+      peers: { ...text, default: PEER_NAMES.join(',') },
+    },
+  });
+  const { only } = values;
+  if (only !== undefined && only !== 'memory' && only !== 'lab') throw new Error(`--only ${only}: memory or lab`);
+  return {
+    json: values.json,
+    memory: only !== 'lab',
+    lab: only !== 'memory',
+    rounds: whole('--rounds', values.rounds, 100),
+    seconds: whole('--seconds', values.seconds, 60),
+    scale: factor('--scale', values.scale),
+    profiles: some('--profiles', values.profiles, PROFILE_NAMES),
+    workloads: some('--workloads', values.workloads, WORKLOAD_NAMES),
+    peers: some('--peers', `direct,${values.peers}`, PEER_NAMES),
+  };
+}
+
+function whole(option: string, word: string, max: number): number {
+  const value = Number(word);
+  if (!Number.isInteger(value) || value < 1 || value > max) throw new Error(`${option} ${word}: 1 to ${max}`);
+  return value;
+}
+
+function factor(option: string, word: string): number {
+  const value = Number(word);
+  if (!(value > 0 && value <= 10)) throw new Error(`${option} ${word}: above 0 and at most 10`);
+  return value;
+}
+
+/** The names in the list, in the order of `all`. */
+function some<T extends string>(option: string, list: string, all: readonly T[]): T[] {
+  const words = list.split(',');
+  const unknown = words.find((word) => !(all as readonly string[]).includes(word));
+  if (unknown !== undefined) throw new Error(`${option}: no '${unknown}' among ${all.join(', ')}`);
+  return all.filter((name) => words.includes(name));
+}
