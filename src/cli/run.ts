@@ -128,8 +128,10 @@ class Running {
       const fields = { service: s.name, vip: address, scheduler: s.scheduler, servers: s.dests.length };
       log.info(fields, `${s.name} serves ${address}: ${s.scheduler} over ${plural(s.dests.length, 'server')}`);
     }
-    const [link] = config.links;
-    log.info({ link: `${link!.kind}:${link!.device}`, control: this.control.path }, 'ready');
+    const [first] = config.links;
+    const link = `${first!.kind}:${first!.device}`;
+    log.info({ link, control: this.control.path }, `on ${link}; control socket ${this.control.path}`);
+    log.info('ready');
   }
 
   private report(event: WorkerEvent): void {
