@@ -39,7 +39,7 @@ import { acceptSyn, listenInput } from './listen.ts';
 import { challenge, sendAbort } from './output.ts';
 import { receive } from './receive.ts';
 import { acknowledge, deemLost } from './recovery.ts';
-import { RTO_AFTER_SYN_LOSS_MS, sampleRtt } from './rtt.ts';
+import { baseRto, RTO_AFTER_SYN_LOSS_MS, sampleRtt } from './rtt.ts';
 import * as st from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
@@ -325,6 +325,7 @@ function updateWindow(tcp: Tcp, tcb: Tcb, window: number): void {
     // Probes that were refused are to be sent again now, not after the backed-off time-out.
     tcb.backoff = 0;
     tcb.probes = 0;
+    tcb.rtoMs = baseRto(tcb);
     if (tcb.sndNxt !== tcb.sndUna) deemLost(tcp, tcb);
     armRexmit(tcp, tcb, tcb.rtoMs);
   }

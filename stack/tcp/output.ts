@@ -85,7 +85,7 @@ function sendData(tcp: Tcp, tcb: Tcb): void {
     const gso = tcp.gsoMax > tcb.mss ? tcp.gsoMax : tcb.mss;
     if (n > gso) n = gso;
     // Whole segments; and what Nagle would hold back does not leave behind them.
-    const ragged = n < len || (!retransmit && tcb.noDelay === 0 && tcb.finQueued === 0);
+    const ragged = n < len || segments.next[s] !== 0 || (!retransmit && tcb.noDelay === 0 && tcb.finQueued === 0);
     if (ragged && n > tcb.mss) n -= n % tcb.mss;
     if (n === 0 && len > 0) break;
     if (!(retransmit ? resend(tcp, tcb, s, n) : sendNew(tcp, tcb, s, n))) {

@@ -12,7 +12,7 @@
  * counts as one, as everywhere in sequence space. What is deemed lost is sent again in every phase. Without SACK each duplicate acknowledgment stands for one segment that left.
  * @hot
  */
-import { baseRto, sampleRtt } from './rtt.ts';
+import { RTO_MAX_MS, sampleRtt } from './rtt.ts';
 import { S_EVER_RETRANS, S_LOST, S_RETRANS, S_SACKED, S_SENT } from './segments.ts';
 import { EV_WRITABLE } from './state.ts';
 import { CA_LOSS, CA_OPEN, CA_RECOVERY, type Tcb } from './tcb.ts';
@@ -243,12 +243,15 @@ function clean(tcp: Tcp, tcb: Tcb, ack: number): void {
   if (s === 0) tcb.sndTail = 0;
   tcb.sndUna = ack;
   tcb.probes = 0;
+  tcb.backoff = 0;
   if (sample >= 0 && !ambiguous) sampleRtt(tcb, sample);
-  else {
-    // New data got through: the path works, so the backed-off time-out has served (as kernels do; RFC 6298 §5.7 waits for a sample).
-    tcb.backoff = 0;
-    tcb.rtoMs = baseRto(tcb);
+  else if (tcb.tsOk !== 0 && tcp.seg.options.hasTimestamp) {
+    // The echo tells which of several sendings was received (RFC 7323 §4.1), to the millisecond.
+    const ms = (tcp.ctx.nowMs + tcb.tsOffset - tcp.seg.options.tsEcr) | 0;
+    if (ms >= 0 && ms <= RTO_MAX_MS) sampleRtt(tcb, ms * 1000);
   }
+  // Otherwise a backed-off time-out stays until there is a sample (Karn's algorithm, RFC 6298 §5): a path that has become
+  // slower than the time-out would never give one.
   if (tcb.wantWrite !== 0 && tcb.sndQueued < tcb.sndBuf - (tcb.sndBuf >> 2)) {
     tcb.wantWrite = 0;
     tcp.notify(tcb, EV_WRITABLE);

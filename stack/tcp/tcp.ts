@@ -317,6 +317,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     }
     tcb.sndHead = tcb.sndTail = tcb.sndNext = 0;
     tcb.sndQueued = 0;
+    tcb.sackedOut = tcb.lostOut = tcb.retransOut = tcb.lostHint = 0;
   }
 
   freeOutOfOrder(tcb: Tcb): void {

@@ -9,7 +9,7 @@
 import * as assert from 'uvu/assert';
 import { Context } from '../../stack/context.ts';
 import type { Host, HostConfig } from '../../stack/host.ts';
-import { FramePool, HEADROOM, type PoolConfig } from '../../stack/mem/frame-pool.ts';
+import { F_CSUM_PARTIAL, FramePool, HEADROOM, type PoolConfig } from '../../stack/mem/frame-pool.ts';
 import { gather } from '../../stack/netif/copy.ts';
 import type { Device } from '../../stack/netif/device.ts';
 import { memoryWire, PLAIN_WIRE, type WireOptions } from '../../stack/netif/memory.ts';
@@ -239,7 +239,7 @@ export class TcpRig {
       const f = burst[i]!;
       const frame = new Uint8Array(pool.wireLength(f));
       gather(pool, f, frame, 0);
-      const gso = pool.gsoSize[f]!;
+      const partial = (pool.flags[f]! & F_CSUM_PARTIAL) !== 0;
       this.farCtx.fate[0]! += 1;
       this.farCtx.settle(f, 0);
       if (frame[12] === 8 && frame[13] === 6) {
@@ -247,7 +247,7 @@ export class TcpRig {
         continue;
       }
       if (frame[23] !== 6) continue;
-      const segment = decodeSegment(gso > 0 ? frame : frame);
+      const segment = decodeSegment(frame, partial);
       const c = { at: this.t, segment, frame };
       this.sent.push(c);
       const talk = this.talks.find((k) => k.hostPort === segment.sport && k.peerPort === segment.dport);
