@@ -1,0 +1,128 @@
+/**
+ * `npm run bench` works: its document has the rows it should have, with figures that can be true. How fast anything is
+ * says nothing here; that is for a quiet machine.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { LabRow, Sample } from '../bench/lab-report.ts';
+import type { MemoryRow } from '../bench/memory.ts';
+import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
+
+interface Document {
+  readonly machine: { readonly cpu: string; readonly cores: number };
+  readonly conditions: Readonly<Record<string, unknown>>;
+  readonly rows: readonly (MemoryRow | LabRow)[];
+  readonly raw: readonly Sample[];
+}
+
+const BENCH = ['--import', 'tsx', 'scripts/bench.ts'];
+const ONE_RUN = '--only lab --rounds 1 --seconds 1 --profiles wire'.split(' ');
+
+function bench(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(process.execPath, [...BENCH, ...args], { encoding: 'utf8', timeout: 90_000 });
+}
+
+function measured(...args: string[]): Document {
+  const { status, stdout, stderr } = bench('--json', ...args);
+  assert.is(status, 0, stdout + stderr);
+  return JSON.parse(stdout) as Document;
+}
+
+const namespaces = (prefix: string): string[] =>
+  spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' })
+    .stdout.split('\n')
+    .filter((line) => line.startsWith(prefix));
+
+test('in memory: pings, and TCP with and without large segments', () => {
+  const { machine, conditions, rows, raw } = measured('--only', 'memory', '--scale', '0.01');
+  assert.ok(machine.cores > 0);
+  assert.is(conditions['lab'], 'not asked for');
+  assert.equal(raw, []);
+  const memory = rows as readonly MemoryRow[];
+  const names = memory.map(({ group, what, unit }) => `${group}: ${what}, ${unit}`);
+  assert.equal(names, [
+    'memory: ping answered, in memory, ns',
+    'memory: ping, heap, bytes/million',
+    'memory: TCP stack to stack, mtu 1500, Gbit/s',
+    'memory: TCP stack to stack, mtu 1500, ns/segment',
+    'memory: TCP stack to stack, mtu 1500, heap, bytes/million',
+    'memory: TCP stack to stack, gso, Gbit/s',
+    'memory: TCP stack to stack, gso, ns/segment',
+    'memory: TCP stack to stack, gso, heap, bytes/million',
+  ]);
+  for (const { what, unit, value } of memory) {
+    assert.type(value, 'number', what);
+    if (unit !== 'bytes/million') assert.ok(value > 0, `${what}: ${value}`);
+  }
+});
+
+test('a mistake on the command line measures nothing', () => {
+  for (const args of [['--only', 'lan'], ['--rounds', '0'], ['--workloads', 'conn,rqe'], ['--fast']]) {
+    const { status, stdout, stderr } = bench(...args);
+    assert.is(status, 2, stderr);
+    assert.is(stdout, '');
+    assert.ok(stderr.includes(args[0]!), stderr);
+  }
+});
+
+const inLab = testUnless(
+  noNamespaces() ?? noCommands('ip', 'ss', 'ping', 'curl', 'ethtool', 'wrk', 'iperf3', 'timeout'),
+  test,
+);
+
+inLab('in the lab: every peer, in turn', () => {
+  const peers = ['direct', 'tsvs', ...(noCommands('haproxy') === undefined ? ['haproxy'] : []), 'node-net'];
+  const { conditions, rows, raw } = measured(...ONE_RUN, '--workloads', 'conn');
+  assert.is(conditions['seconds'], 1);
+  const lab = rows as readonly LabRow[];
+  assert.equal(
+    lab.map(({ group, profile, workload, peer, unit }) => [group, profile, workload, peer, unit].join(' ')),
+    peers.map((peer) => `lab wire conn ${peer} conn/s`),
+  );
+  for (const row of lab) {
+    assert.ok(row.min > 0 && row.min <= row.median && row.median <= row.max, JSON.stringify(row));
+    assert.is(row.errors, 0);
+    // The direct run has no balancer; any other has one that cannot work for nothing.
+    if (row.peer === 'direct') assert.equal([row.balancerUs, row.overDirectUs], [0, 0]);
+    else assert.ok(row.balancerUs > 0, JSON.stringify(row));
+  }
+  assert.equal(
+    raw.map((sample) => sample.peer),
+    peers,
+  );
+  for (const { operations, cpu, errors } of raw) {
+    assert.equal(errors, []);
+    assert.ok(operations > 0);
+    assert.ok(cpu.elapsed > 1e6 && cpu.elapsed < 20e6, `elapsed: ${cpu.elapsed} us`);
+    assert.ok(cpu.machine > 0 && cpu.machine >= cpu.balancer / 2, JSON.stringify(cpu));
+  }
+});
+
+inLab('bulk and ping give their figures, and a table', () => {
+  const { status, stdout, stderr } = bench(...ONE_RUN, '--workloads', 'bulk,ping', '--peers', 'tsvs');
+  assert.is(status, 0, stdout + stderr);
+  for (const peer of ['direct', 'tsvs']) {
+    assert.match(stdout, new RegExp(`^wire +bulk +${peer} +[\\d.]+ Gbit/s`, 'm'));
+    assert.match(stdout, new RegExp(`^wire +ping p50 +${peer} +[\\d.]+ us`, 'm'));
+    assert.match(stdout, new RegExp(`^wire +ping p99 +${peer} +[\\d.]+ us`, 'm'));
+  }
+});
+
+inLab('an interrupt leaves no namespace behind', async () => {
+  const child = spawn(process.execPath, [...BENCH, ...ONE_RUN], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let told = '';
+  let prefix = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    told += text;
+    prefix = /namespaces (\S+-)\*/.exec(told)?.[1] ?? '';
+    // A first result: all is built, and the next peer is starting.
+    if (/conn direct/.test(told)) child.kill('SIGINT');
+  });
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  assert.is(code, 130, told);
+  assert.match(prefix, /^tsvs\d+n1-$/);
+  assert.equal(namespaces(prefix), []);
+});
+
+test.run();
