@@ -160,7 +160,7 @@ class Running {
 
   private workerEnded(error: Error | null): void {
     if (error !== null) {
-      this.log.fatal({ err: error }, `the worker died: ${error.stack ?? error.message}`);
+      this.log.fatal({ err: error }, `the worker died: ${error.message}`);
       process.exit(EXIT.WORKER);
     }
     const { fields, message } = finalCounters(this.snapshot);

@@ -24,8 +24,15 @@ export function createLogger(
   const print = prettyFactory({
     colorize,
     hideObject: true,
+    messageFormat: words,
     ignore: 'pid,hostname',
     translateTime: 'SYS:HH:MM:ss.l',
   });
   return pino({ level, base: null }, { write: (line: string) => sink.write(print(line)) });
+}
+
+/** The message, and where an error that goes with it came from. */
+function words(line: Record<string, unknown>, messageKey: string): string {
+  const stack = (line['err'] as { stack?: string } | undefined)?.stack;
+  return `${line[messageKey]}${stack === undefined ? '' : `\n${stack}`}`;
 }

@@ -42,21 +42,27 @@ test('what is no news is no line', () => {
   assert.is(describe({ type: 'stopped' }, names), null);
 });
 
-function logged(format: LogFormat): string {
+function logged(format: LogFormat, fields: object): string {
   let text = '';
   const sink = { write: (line: string) => (text += line) };
   const log = createLogger(format, 'info', sink, false);
   log.debug('not this');
-  log.warn({ server: '10.0.0.11:80' }, 'words');
+  log.warn(fields, 'words');
   return text;
 }
 
+const FIELDS = { server: '10.0.0.11:80' };
+
 test('pretty is the words', () => {
-  assert.match(logged('pretty'), /^\[\d\d:\d\d:\d\d\.\d{3}\] WARN: words\n$/);
+  assert.match(logged('pretty', FIELDS), /^\[\d\d:\d\d:\d\d\.\d{3}\] WARN: words\n$/);
+});
+
+test('an error shows where it came from', () => {
+  assert.match(logged('pretty', { err: new Error('broken') }), /WARN: words\nError: broken\n +at .*words\.test/);
 });
 
 test('json has the fields', () => {
-  const { level, server, msg } = JSON.parse(logged('json'));
+  const { level, server, msg } = JSON.parse(logged('json', FIELDS));
   assert.equal({ level, server, msg }, { level: 40, server: '10.0.0.11:80', msg: 'words' });
 });
 
