@@ -83,7 +83,8 @@ export function checkFrames(h: SimHost, resting: boolean): void {
 }
 
 /**
- * Watches for connections that stand still. Progress is a move of SND.UNA, of RCV.NXT or of the state. A connection with
+ * Watches for connections that stand still. Progress is a move of SND.UNA, of RCV.NXT, of the state, or the peer's window shutting
+ * or opening (what a slow reader delays is not the transfer's fault, but the probe's answer is). A connection with
  * anything unacknowledged or unsent must make some within twice its retransmission time-out. The time-out that counts is
  * the present one, backed off: when the retransmission is lost, too, it has doubled, and the sum of all time-outs before
  * stays below twice the last (r + 2r + ... + 2^k r < 2 * 2^k r). `SLACK_MS` is the granularity of timers and steps.
@@ -102,7 +103,7 @@ export class StallDetector {
         this.since.delete(tcb);
         continue;
       }
-      const mark = `${tcb.rport} ${tcb.lport} ${tcb.state} ${tcb.sndUna} ${tcb.rcvNxt}`;
+      const mark = `${tcb.rport} ${tcb.lport} ${tcb.state} ${tcb.sndUna} ${tcb.rcvNxt} ${tcb.sndWnd === 0}`;
       const last = this.since.get(tcb);
       if (last === undefined || last.mark !== mark) {
         this.since.set(tcb, { mark, at: nowMs });
