@@ -22,9 +22,12 @@ export class ControlSocketError extends Error {
 
 const ELSEWHERE = 'choose another with --control or control_socket';
 
+/** The default of tsvs run by root. */
+export const ROOT_SOCKET = '/run/tsvs.sock';
+
 /** The path when nobody names one; the same for tsvs and for the commands that ask it. */
 export function defaultSocket(env: NodeJS.ProcessEnv = process.env, uid = process.getuid?.()): string {
-  if (uid === 0) return '/run/tsvs.sock';
+  if (uid === 0) return ROOT_SOCKET;
   const runtime = env['XDG_RUNTIME_DIR'];
   return runtime ? join(runtime, 'tsvs.sock') : join(tmpdir(), `tsvs-${uid ?? 'user'}.sock`);
 }
