@@ -6,7 +6,7 @@
  * half, and machine minus the machine of a run without balancer tells the rest.
  */
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 
 /** All in microseconds of CPU time, of all cores together. */
 export interface CpuUse {
@@ -25,9 +25,17 @@ const US_PER_TICK = 1e6 / Number(spawnSync('getconf', ['CLK_TCK'], { encoding: '
 /** PF_KTHREAD of include/linux/sched.h. Kernel threads work for the lab as well (ksoftirqd). */
 const KERNEL_THREAD = 0x00200000;
 
+function statOf(pid: number | string): string {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'latin1');
+  } catch {
+    throw new Error(`process ${pid} is gone`);
+  }
+}
+
 /** Field n of proc_pid_stat(5), counted from 1 as there; n >= 3. Throws when the process is gone. */
 function fieldsOf(pid: number | string): (n: number) => number {
-  const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const text = statOf(pid);
   // The name, field 2, may contain blanks and parentheses.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return (n) => Number(fields[n - 3]);
@@ -37,20 +45,15 @@ const ownTicks = (field: (n: number) => number): number => field(14) + field(15)
 /** Of children that have ended and been waited for: so the time of a process outlives it, with its parent. */
 const childTicks = (field: (n: number) => number): number => field(16) + field(17);
 
-/** The namespace's inode as /proc/PID/ns/net shows it, of a process in it. */
-export function namespaceOf(pid: number | string): string {
-  return readlinkSync(`/proc/${pid}/ns/net`);
-}
-
-function isOneOf(namespaces: ReadonlySet<string>, pid: string): boolean {
+function isOneOf(namespaces: ReadonlySet<number>, pid: string): boolean {
   try {
-    return namespaces.has(namespaceOf(pid));
+    return namespaces.has(statSync(`/proc/${pid}/ns/net`).ino);
   } catch {
     return false; // Another user's, so not ours.
   }
 }
 
-function foreignTicks(lab: ReadonlySet<string>): number {
+function foreignTicks(lab: ReadonlySet<number>): number {
   let sum = 0;
   for (const pid of readdirSync('/proc')) {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid || isOneOf(lab, pid)) continue;
@@ -72,7 +75,7 @@ function machineTicks(): { busy: number; steal: number } {
 
 /** From its making to `close`. */
 export class CpuWindow {
-  private readonly lab: ReadonlySet<string>;
+  private readonly lab: ReadonlySet<number>;
   private readonly balancer: number | null;
   private readonly foreign: number;
   private readonly own: number;
@@ -83,7 +86,7 @@ export class CpuWindow {
    * @param lab inodes of the lab's network namespaces
    * @param balancer process id, null when there is none
    */
-  constructor(lab: ReadonlySet<string>, balancer: number | null) {
+  constructor(lab: ReadonlySet<number>, balancer: number | null) {
     this.lab = lab;
     this.balancer = balancer;
     // The walk through all processes stays outside of what is measured, here and in close.

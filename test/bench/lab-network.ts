@@ -5,12 +5,10 @@
  * The profiles say who cuts and sums: with `wire` every frame is complete and at most 1514 bytes long, as on a cable;
  * with `offload` the kernels hand each other super-packets without checksums, which flatters them beyond any NIC.
  */
-import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Net, type Result, type Running, SWITCH } from '../lib/netns.ts';
 import { noCommands } from '../lib/privilege.ts';
-import { namespaceOf } from './lab-cpu.ts';
 import type { ProfileName } from './options.ts';
 
 export const VIP = '10.9.0.10';
@@ -41,14 +39,16 @@ export class LabNetwork {
   readonly folder: string;
   readonly net: Net;
   /** Inodes of the network namespaces. */
-  readonly inodes: ReadonlySet<string>;
+  readonly inodes: ReadonlySet<number>;
+  /** The congestion control that every host uses. */
+  congestion = '';
 
   private constructor(profile: ProfileName, folder: string) {
     this.profile = profile;
     this.folder = folder;
     this.net = new Net({ hosts: HOSTS, taps: [TAP] });
     const places = [SWITCH, ...Object.keys(HOSTS)];
-    this.inodes = new Set(places.map((place) => this.inodeOf(place)));
+    this.inodes = new Set(places.map((place) => statSync(`/run/netns/${this.net.namespace(place)}`).ino));
   }
 
   static async build(profile: ProfileName, folder: string): Promise<LabNetwork> {
@@ -93,18 +93,15 @@ export class LabNetwork {
     await this.net.close();
   }
 
-  private inodeOf(place: string): string {
-    const words = ['netns', 'exec', this.net.namespace(place), 'readlink', '/proc/self/ns/net'];
-    return spawnSync('ip', words, { encoding: 'utf8' }).stdout.trim() || namespaceOf('self');
-  }
-
   private async tune(host: string): Promise<void> {
     const settings = [
-      'echo cubic >/proc/sys/net/ipv4/tcp_congestion_control',
-      'echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range',
+      'cd /proc/sys/net/ipv4',
+      'for name in reno cubic; do echo $name >tcp_congestion_control; done',
+      'echo 1024 65535 >ip_local_port_range',
+      'cat tcp_congestion_control',
     ];
-    // A kernel without cubic, or a namespace that may not choose, keeps what it has: `conditions` shows it.
-    await this.net.exec(host, ['sh', '-c', settings.join(' 2>/dev/null; ')]);
+    // Without pacing, whatever the machine's default. A namespace may be refused cubic, and is never refused reno.
+    this.congestion = (await this.net.exec(host, ['sh', '-c', settings.join('; ')])).stdout.trim();
     if (this.profile === 'offload') return;
     const off = ['rx', 'tx', 'sg', 'tso', 'gso', 'gro'].flatMap((feature) => [feature, 'off']);
     for (const [place, device] of [

@@ -98,7 +98,7 @@ function row(samples: readonly Sample[], peer: PeerName, figure: string): LabRow
 function overDirect(own: readonly Sample[], samples: readonly Sample[]): number | null {
   const differences = own.flatMap((sample) => {
     const direct = samples.find((one) => one.peer === 'direct' && one.round === sample.round);
-    return direct === undefined ? [] : [machineUs(sample) - machineUs(direct)];
+    return direct === undefined || sample.operations === 0 ? [] : [machineUs(sample) - machineUs(direct)];
   });
   return differences.length === 0 ? null : short(median(differences));
 }

@@ -47,11 +47,13 @@ export async function runLab(options: BenchOptions): Promise<LabResult> {
   const peers = options.peers.map((name) => PEERS[name]).filter((peer) => peer.missing() === undefined);
   const raw: Sample[] = [];
   let roundsCut = false;
+  let congestion = '';
   try {
     for (const profile of options.profiles) {
       const workloads = WORKLOADS_OF[profile].filter((name) => options.workloads.includes(name));
       if (workloads.length === 0) continue;
       const lab = await LabNetwork.build(profile, folder);
+      congestion = lab.congestion;
       say(`${profile}: namespaces ${lab.net.prefix}*`);
       try {
         const whole = await rounds(lab, peers, workloads, options, raw);
@@ -64,7 +66,7 @@ export async function runLab(options: BenchOptions): Promise<LabResult> {
     removeFolder();
     process.off('exit', removeFolder);
   }
-  return { conditions: conditions(options, peers, roundsCut), rows: summarise(raw), raw };
+  return { conditions: { ...conditions(options, peers), roundsCut, congestion }, rows: summarise(raw), raw };
 }
 
 /** Gives false when it took so much longer than planned that it left out the last rounds. */
@@ -114,8 +116,9 @@ async function measure(
     await ready(lab, peer.target);
     await workload.warmUp(lab, peer.target);
     const window = new CpuWindow(lab.inodes, running?.child.pid ?? null);
-    outcome = await workload.run(lab, peer.target, seconds);
+    const finished = await workload.run(lab, peer.target, seconds);
     cpu = window.close();
+    outcome = finished; // Counts only with its CPU time: a balancer that died on the way did nothing.
     const answer = await lab.fetch(peer.target);
     if (!ANSWER.test(answer)) errors.push(`wrong answer afterwards: ${JSON.stringify(answer)}`);
   } catch (error) {
@@ -147,14 +150,13 @@ async function ready(lab: LabNetwork, target: string): Promise<void> {
   }
 }
 
-function conditions(options: BenchOptions, peers: readonly Peer[], roundsCut: boolean): Record<string, unknown> {
+function conditions(options: BenchOptions, peers: readonly Peer[]): Record<string, unknown> {
   const { rounds, seconds, profiles } = options;
   const absent = options.peers.filter((name) => !peers.some((peer) => peer.name === name));
   return {
     profiles,
     rounds,
     seconds,
-    roundsCut,
     kernel: release(),
     connections: 'wrk -t1 -c64 with Connection: close; one request each',
     requests: 'wrk -t1 -c64, kept connections',
@@ -163,7 +165,9 @@ function conditions(options: BenchOptions, peers: readonly Peer[], roundsCut: bo
     servers: `2, ${httpServer() === 'nginx' ? version('nginx', '-v') : 'the lab server on Node.js'}; direct uses one`,
     peers: {
       tsvs: `dist of ${statSync(BUILT).mtime.toISOString()}`,
-      ...(absent.includes('haproxy') ? {} : { haproxy: `${version('haproxy', '-v')}, mode tcp, one thread` }),
+      ...(!peers.some((peer) => peer.name === 'haproxy')
+        ? {}
+        : { haproxy: `${version('haproxy', '-v')}, mode tcp, one thread` }),
     },
     absent,
     placement: 'nothing pinned: client, balancer and servers share the cores',

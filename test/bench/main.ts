@@ -22,10 +22,13 @@ const lab = missing === undefined ? await runLab(options) : nothing;
 const { conditions, raw } = lab;
 if (print && options.lab) {
   console.log('');
-  if (missing === undefined) printLab(lab.rows, raw);
-  else console.log(`no lab: ${missing}`);
-  for (const [name, value] of Object.entries(conditions))
-    console.log(`${name}: ${typeof value === 'object' ? JSON.stringify(value) : value}`);
+  if (missing === undefined) {
+    printLab(lab.rows, raw);
+    for (const [name, value] of Object.entries(conditions))
+      console.log(`${name}: ${typeof value === 'object' ? JSON.stringify(value) : value}`);
+  } else {
+    console.log(`no lab: ${missing}`);
+  }
 }
 if (options.json) console.log(JSON.stringify({ machine, conditions, rows: [...memory, ...lab.rows], raw }, null, 2));
 if (raw.some((sample) => sample.errors.length > 0)) process.exitCode = 1;

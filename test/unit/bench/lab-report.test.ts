@@ -51,11 +51,14 @@ test('pings are too few to divide the time of the machine', () => {
 });
 
 test('a run that failed counts as nothing, and its errors are counted', () => {
+  const busy = { ...quiet, machine: 1000 };
   const [row] = summarise([
     run('tsvs', 1, { figures: {}, operations: 0, errors: ['no answer', 'ended with 1'] }),
-    run('tsvs', 2, { figures: { rate: 8 }, noisy: true }),
+    run('tsvs', 2, { figures: { rate: 8 }, noisy: true, cpu: { ...quiet, machine: 1500 } }),
+    run('direct', 1, { cpu: busy }),
+    run('direct', 2, { cpu: busy }),
   ]);
-  assert.equal([row!.min, row!.max, row!.errors, row!.noisyRounds, row!.overDirectUs], [0, 8, 2, 1, null]);
+  assert.equal([row!.min, row!.max, row!.errors, row!.noisyRounds, row!.overDirectUs], [0, 8, 2, 1, 5]);
 });
 
 test('noisy: strangers or the hypervisor took more than a tenth of a core', () => {
