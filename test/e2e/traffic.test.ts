@@ -20,21 +20,24 @@ const mega = (bytes: number): string => (bytes / 1e6).toFixed(1);
 
 let lab: VipNet | undefined;
 
+async function makeLab(): Promise<VipNet> {
+  const made = await VipNet.start();
+  await Promise.all([made.startHttp(), made.startTalk()]);
+  return made;
+}
+
 /** A test in the network that all share; it must leave no session behind. */
 function scene(name: string, body: (lab: VipNet) => Promise<void>): void {
   add(name, async () => {
-    lab ??= await VipNet.start().then(async (made) => {
-      await Promise.all([made.startHttp(), made.startTalk()]);
-      return made;
-    });
+    lab ??= await makeLab();
     await body(lab);
     await lab.quiet();
   });
 }
 
-scene('ping -f -c 10000: nothing lost', async () => {
+scene('ping -f -c 10000: nothing lost', async (lab) => {
   const began = performance.now();
-  const { stdout } = await lab!.client(['ping', '-f', '-q', '-c', '10000', VIP]);
+  const { stdout } = await lab.client(['ping', '-f', '-q', '-c', '10000', VIP]);
   assert.match(stdout, /10000 packets transmitted, 10000 received, 0% packet loss/);
   console.log(`ping: ${(10_000 / (performance.now() - began)).toFixed(1)} per ms; ${stdout.trim().split('\n').at(-1)}`);
 });

@@ -36,6 +36,11 @@ export interface Judgement {
   readonly good: number;
   /** Frames with a checksum that is bad or that tshark could not check, and malformed ones: `number: what`. */
   readonly bad: string[];
+  /**
+   * TCP segments with 0xffff where the sum is zero. Linux finishes checksums in software so; receivers must take it (RFC
+   * 1624 §3 says why it arises), tshark calls it bad. By sender's MAC address.
+   */
+  readonly negativeZero: Map<string, number>;
   /** By sender's MAC address, then finding. */
   readonly findings: Map<string, Map<Finding, number>>;
 }
@@ -74,12 +79,13 @@ export class Capture {
 
 export async function judge(file: string): Promise<Judgement> {
   const checks = ['ip', 'tcp', 'udp'].flatMap((name) => ['-o', `${name}.check_checksum:TRUE`]);
-  const fields = ['frame.number', 'eth.src', '_ws.malformed', 'tcp.len', ...CHECKSUMS];
+  const fields = ['frame.number', 'eth.src', '_ws.malformed', 'tcp.len', 'tcp.checksum', ...CHECKSUMS];
   const analysis = FINDINGS.map((name) => `tcp.analysis.${name}`);
   const columns = [...fields, ...analysis].flatMap((name) => ['-e', name]);
-  const tshark = spawn('tshark', ['-n', '-r', file, ...checks, '-T', 'fields', '-E', 'separator=;', ...columns], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  // What TCP carries is not at issue, and a dissector chosen by an ephemeral port would call it malformed.
+  const payload = ['-o', 'tcp.desegment_tcp_streams:FALSE', '-d', 'tcp.port==1-65535,data'];
+  const words = ['-n', '-r', file, ...payload, ...checks, '-T', 'fields', '-E', 'separator=;', ...columns];
+  const tshark = spawn('tshark', words, { stdio: ['ignore', 'pipe', 'pipe'] });
   let complaints = '';
   tshark.stderr.setEncoding('utf8').on('data', (text: string) => {
     complaints += text;
@@ -87,28 +93,35 @@ export async function judge(file: string): Promise<Judgement> {
   const ended = new Promise<number | null>((resolve) => tshark.on('close', resolve));
 
   const segments = new Map<string, number>();
+  const negativeZero = new Map<string, number>();
   const findings = new Map<string, Map<Finding, number>>();
   const bad: string[] = [];
   let frames = 0;
   let good = 0;
   for await (const line of createInterface({ input: tshark.stdout })) {
     const cells = line.split(';');
-    const [number, sender = '', malformed, tcpLength] = cells;
+    const [number, sender = '', malformed, tcpLength, tcpChecksum] = cells;
     frames++;
     if (malformed !== '') bad.push(`${number}: malformed`);
-    if (tcpLength !== '') segments.set(sender, (segments.get(sender) ?? 0) + 1);
+    if (tcpLength !== '') count(segments, sender);
     CHECKSUMS.forEach((name, i) => {
-      const status = cells[4 + i]!;
+      const status = cells[fields.length - CHECKSUMS.length + i]!;
       if (status === GOOD) good++;
+      else if (name === 'tcp.checksum.status' && tcpChecksum === '0xffff') count(negativeZero, sender);
       else if (status !== '') bad.push(`${number}: ${name} ${status}`);
     });
     FINDINGS.forEach((name, i) => {
       if (cells[fields.length + i] === '') return;
       const mine = findings.get(sender) ?? new Map<Finding, number>();
-      findings.set(sender, mine.set(name, (mine.get(name) ?? 0) + 1));
+      findings.set(sender, mine);
+      count(mine, name);
     });
   }
   const code = await ended;
   if (code !== 0) throw new Error(`tshark -r ${file}: exit code ${code}\n${complaints}`);
-  return { frames, segments, good, bad, findings };
+  return { frames, segments, good, bad, negativeZero, findings };
+}
+
+function count<K>(numbers: Map<K, number>, key: K): void {
+  numbers.set(key, (numbers.get(key) ?? 0) + 1);
 }
