@@ -147,8 +147,8 @@ function outOfOrder(tcp: Tcp, tcb: Tcb, f: FrameId): Verdict {
   tcb.ackNow = 1; // RFC 5681 §4.2: a duplicate acknowledgment at once
   tcb.dupAcksOwed++;
   // What fills the hole must still find a frame.
-  const { slots } = pool.config;
-  const scarce = f < slots ? pool.freeSmallCount < slots >> 4 : pool.freeBigCount === 0;
+  const { slots, bigSlots } = pool.config;
+  const scarce = f < slots ? pool.freeSmallCount < slots >> 4 : pool.freeBigCount < Math.max(bigSlots >> 3, 2);
   if (tcb.ofoCount >= MAX_OFO_FRAMES || scarce) return DROP | TCP_OFO_FULL;
   let prev = 0;
   let at = tcb.ofoHead;
