@@ -3,7 +3,8 @@
  * list of those of its service, a flow and randomness: no protocol, connection, packet or clock.
  *
  * Promises, checked for each one by test/contract/sched.ts:
- *  - `pick` returns a server of the list that is `eligible`, or 0 = none;
+ *  - `pick` returns a server of the list that is `eligible`, or 0; 0 only when none is, or where the factory says
+ *    that it may refuse;
  *  - it allocates nothing and looks at each server a bounded number of times;
  *  - `update` with nothing changed changes no choice to come;
  *  - ids of servers that left the list are forgotten in `update` (their rows may come to mean another server).
@@ -100,6 +101,11 @@ export interface SchedulerFactory {
   readonly summary: string;
   /** Option names with the values each may take, the default first. */
   readonly options: Readonly<Record<string, readonly string[]>>;
+  /**
+   * Why a scheduler with these options may pick none although a server is eligible; null or absent = it never does. Such
+   * a refusal depends on the flow or on the load: with one idle server it takes every flow.
+   */
+  mayRefuse?(options: SchedOptions): string | null;
   /** Options have been checked against the above. The view may be empty; `update` need not follow at once. */
   create(view: SchedView, options: SchedOptions, env: SchedEnv): Scheduler;
 }

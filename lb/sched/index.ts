@@ -6,7 +6,20 @@
 
 import { conhash } from './conhash.ts';
 import type { SchedEnv, SchedOptions, Scheduler, SchedulerFactory, SchedView } from './contract.ts';
+import { dh } from './dh.ts';
+import { fo } from './fo.ts';
+import { lblc } from './lblc.ts';
+import { lblcr } from './lblcr.ts';
+import { lc } from './lc.ts';
+import { mh } from './mh.ts';
+import { nq } from './nq.ts';
+import { ovf } from './ovf.ts';
 import { rr } from './rr.ts';
+import { sed } from './sed.ts';
+import { sh } from './sh.ts';
+import { twos } from './twos.ts';
+import { wlc } from './wlc.ts';
+import { wrr } from './wrr.ts';
 
 export * from './contract.ts';
 
@@ -16,7 +29,8 @@ export class SchedulerError extends Error {
 }
 
 const factories = new Map<string, SchedulerFactory>();
-for (const factory of [rr, conhash]) factories.set(factory.name, factory);
+const BUILT_IN = [conhash, dh, fo, lblc, lblcr, lc, mh, nq, ovf, rr, sed, sh, twos, wlc, wrr];
+for (const factory of BUILT_IN) factories.set(factory.name, factory);
 
 /** Makes a scheduler known under its name; throws SchedulerError if the name is taken. */
 export function registerScheduler(factory: SchedulerFactory): void {

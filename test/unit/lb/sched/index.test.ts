@@ -20,9 +20,22 @@ test('lists the schedulers by name, each with a summary', () => {
   const all = schedulers();
   assert.equal(
     all.map((s) => s.name),
-    ['conhash', 'rr'],
+    ['conhash', 'dh', 'fo', 'lblc', 'lblcr', 'lc', 'mh', 'nq', 'ovf', 'rr', 'sed', 'sh', 'twos', 'wlc', 'wrr'],
   );
   assert.ok(all.every((s) => s.summary.length > 10));
+});
+
+test('those that may refuse say why, and fallback takes the reason away', () => {
+  const refusing = schedulers().filter((s) => s.mayRefuse?.({}));
+  assert.equal(
+    refusing.map((s) => s.name),
+    ['dh', 'mh', 'ovf', 'sh'],
+  );
+  const always = refusing.filter((s) => s.mayRefuse?.({ fallback: 'on' }));
+  assert.equal(
+    always.map((s) => s.name),
+    ['dh', 'ovf'],
+  );
 });
 
 test('a registered scheduler is known, once', () => {
@@ -42,7 +55,7 @@ test('names, options and values are checked, and the message says what there is'
     }
     assert.unreachable();
   };
-  refused('wrrr', {}, /unknown scheduler "wrrr"; there are conhash, first, rr/);
+  refused('wrrr', {}, /unknown scheduler "wrrr"; there are conhash, dh, first, fo, /);
   refused('first', { toString: 'a' }, /"first" has no option "toString"; its options: mode/);
   refused('first', { mode: 'c' }, /mode = "c" is not one of a, b/);
 });

@@ -1,0 +1,28 @@
+/** Least connections: the server with the lowest load, whatever its weight (except 0); of equals the first. */
+
+import { eligible, type FlowKey, type SchedView } from './contract.ts';
+import { connLoad } from './load.ts';
+import { stateless } from './stateless.ts';
+
+/** @hot */
+function leastConnections(view: SchedView, flow: FlowKey): number {
+  const { dests, ids, count } = view;
+  let least = 0;
+  let load = 0;
+  for (let i = 0; i < count; i++) {
+    const id = ids[i]!;
+    if (!eligible(dests, id, flow)) continue;
+    const l = connLoad(dests, id);
+    if (least === 0 || l < load) {
+      least = id;
+      load = l;
+    }
+  }
+  return least;
+}
+
+export const lc = stateless(
+  'lc',
+  'least connections: the server with the fewest, whatever its weight',
+  leastConnections,
+);
