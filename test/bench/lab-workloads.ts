@@ -98,7 +98,9 @@ const bulk: Workload = {
 };
 
 /** Far enough apart that each ping finds everybody asleep, as one ping of a person does. */
-const PING_INTERVAL_S = 0.01;
+const PING_INTERVAL_S = 0.005;
+/** Per second of the other workloads. */
+const PINGS = 100;
 
 const ping: Workload = {
   name: 'ping',
@@ -109,7 +111,7 @@ const ping: Workload = {
     await lab.client(['ping', '-q', '-c', '50', '-i', '0.002', '-W', '1', target]);
   },
   run: async (lab, target, seconds) => {
-    const count = Math.round(seconds / PING_INTERVAL_S);
+    const count = seconds * PINGS;
     const words = ['ping', '-c', String(count), '-i', String(PING_INTERVAL_S), '-W', '1', target];
     const { stdout } = await lab.net.exec('client', words, seconds * 1000 + MARGIN_MS);
     const times = Array.from(stdout.matchAll(/ time=([\d.]+) ms/g), ([, ms]) => Number(ms) * 1000).sort(

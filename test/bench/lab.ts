@@ -161,7 +161,7 @@ function conditions(options: BenchOptions, peers: readonly Peer[]): Record<strin
     connections: 'wrk -t1 -c64 with Connection: close; one request each',
     requests: 'wrk -t1 -c64, kept connections',
     bulk: 'iperf3 -R, one stream; an operation is a MB of 10^6 bytes',
-    ping: '100 a second',
+    ping: 'one every 5 ms',
     servers: `2, ${httpServer() === 'nginx' ? version('nginx', '-v') : 'the lab server on Node.js'}; direct uses one`,
     peers: {
       tsvs: `dist of ${statSync(BUILT).mtime.toISOString()}`,
