@@ -51,9 +51,9 @@ export class Timers {
     };
   }
 
-  /** Fires everything due at `nowMs`. */
-  advance(nowMs: Ticks): void {
-    this.wheel.advance(nowMs, this.fire);
+  /** Fires what is due at `nowMs`, `limit` timers at most: the rest at the next call, for which `nextDue` asks at once. */
+  advance(nowMs: Ticks, limit = Number.POSITIVE_INFINITY): void {
+    this.wheel.advance(nowMs, this.fire, limit);
   }
 
   /** Milliseconds until the next timer, at most `limitMs`. */

@@ -10,7 +10,8 @@
  * are in use, so the next one is found in a few steps however far away it is: sleeping long and waking costs nothing, and no tick is
  * visited in vain.
  *
- * Blocks that short keep the moment of emptying short, too: a million timers set for the same 15 minutes are moved a few thousand at a time.
+ * A block may be emptied as soon as level 1 reaches to its end, so every `advance` moves a few timers of the next block in
+ * use: when it begins it is empty, even if a million timers were set for the same second a quarter of an hour ahead.
  *
  * Invariants: `current` is the last tick whose timers have fired. In level 1 stand due ticks current + 1 .. current + 2^19 - 1, in level 2
  * only blocks after the one of `current`. Hence a slot holds timers of one tick (one block) only, and the slot that is being fired
@@ -32,6 +33,11 @@ const BLOCK_MASK = (1 << BLOCK) - 1;
 const LOG2 = 32 - BLOCK;
 const SLOTS2 = 1 << LOG2;
 const MASK2 = SLOTS2 - 1;
+
+/** Blocks of which every tick is less than SLOTS1 ahead, wherever in its own block `current` stands. */
+const REACH = SLOTS1 / (1 << BLOCK) - 2;
+/** Timers of the next block that each `advance` moves. */
+const AHEAD = 256;
 
 /** Words of a node: neighbours in its slot, the slot it stands in (-1: not armed), its due tick. One node is 16 bytes, in one line. */
 const NEXT = 0;
@@ -97,8 +103,12 @@ export class TimingWheel {
    * Fires every node due up to and including `nowMs`, tick by tick, in no promised order within one. The node is not armed any more
    * when `fire` is called, and `fire` may arm and cancel whatever it likes: what it arms for a tick up to `nowMs` still fires in this call,
    * what it cancels does not. It must not call `advance`. Going back in time does nothing.
+   *
+   * After `limit` nodes it stops where it is, if only in the middle of a tick; the next call goes on from there, and until then `nextDue`
+   * says that something is due.
    */
-  advance(nowMs: Ticks, fire: (node: number) => void): void {
+  advance(nowMs: Ticks, fire: (node: number) => void, limit = Number.POSITIVE_INFINITY): void {
+    let left = limit;
     while (this.armed > 0) {
       const tick = this.nextTick();
       if (((tick - nowMs) | 0) > 0) break;
@@ -106,12 +116,17 @@ export class TimingWheel {
       this.current = tick;
       const slot = tick & MASK1;
       for (let node = this.first[slot]; node !== 0; node = this.first[slot]) {
+        if (left-- <= 0) {
+          this.current = (tick - 1) | 0;
+          return;
+        }
         this.unlink(node);
         this.armed--;
         fire(node);
       }
     }
     if (((nowMs - this.current) | 0) > 0) this.current = nowMs | 0;
+    if (this.armed > 0) this.emptyAhead();
   }
 
   /**
@@ -140,6 +155,20 @@ export class TimingWheel {
   private cascade(begin: Ticks): void {
     const slot = SLOTS1 + (begin >>> BLOCK);
     for (let node = this.first[slot]; node !== 0; node = this.first[slot]) {
+      this.unlink(node);
+      this.link(node, this.nodes[node * 4 + DUE] & MASK1);
+    }
+  }
+
+  /** Moves the first AHEAD timers of the next block in use, if level 1 reaches that far. */
+  private emptyAhead(): void {
+    const block = this.current >>> BLOCK;
+    const gap = this.used2.distance((block + 1) & MASK2) + 1;
+    if (gap > REACH) return;
+    const slot = SLOTS1 + ((block + gap) & MASK2);
+    for (let n = 0; n < AHEAD; n++) {
+      const node = this.first[slot];
+      if (node === 0) return;
       this.unlink(node);
       this.link(node, this.nodes[node * 4 + DUE] & MASK1);
     }

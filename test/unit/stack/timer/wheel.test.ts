@@ -212,6 +212,55 @@ test('agrees with a list of due times whatever is armed, moved and cancelled, al
   );
 });
 
+test('with a limit it stops within a tick, says that more is due, and goes on from there', () => {
+  const wheel = new TimingWheel(10, 0);
+  for (let node = 1; node <= 8; node++) wheel.arm(node, 5);
+  wheel.arm(9, 7);
+  const seen: number[] = [];
+  const fire = (node: number): void => {
+    seen.push(node);
+    if (node === 1) wheel.arm(10, 5 + SPAN1 - 1);
+  };
+  wheel.advance(6, fire, 3);
+  assert.is(seen.length, 3);
+  assert.is(wheel.nextDue(6, 100), 0);
+  wheel.arm(seen[0]!, 5);
+  wheel.advance(6, fire, 0);
+  assert.is(seen.length, 3);
+  wheel.advance(6, fire, 6);
+  assert.is(seen.length, 9);
+  assert.is(wheel.nextDue(6, 100), 1);
+  wheel.advance(6, fire, 6);
+  assert.is(seen.length, 9);
+  wheel.advance(5 + SPAN1 - 1, fire);
+  assert.equal(seen.slice(9), [9, 10]);
+});
+
+test('stopping at the tick at which a block begins loses nothing', () => {
+  const wheel = new TimingWheel(6, 0);
+  const begin = SPAN1 + 4096;
+  for (const [i, at] of [begin, begin, begin + 1, begin + 4096, begin + SPAN1].entries()) wheel.arm(i + 1, at);
+  const seen: number[] = [];
+  for (let calls = 0; calls < 20 && wheel.size() > 0; calls++) {
+    wheel.advance(begin + SPAN1, (node) => seen.push(node), 1);
+  }
+  assert.equal(seen.sort(), [1, 2, 3, 4, 5]);
+});
+
+test('a block is emptied a little at every call, before it begins', () => {
+  const n = 5000;
+  const wheel = new TimingWheel(n, 0);
+  for (let node = 1; node <= n; node++) wheel.arm(node, SPAN1 + 50_000);
+  let now = 0;
+  const woken = (): boolean => wheel.nextDue(now, 1e9) < SPAN1 + 50_000 - now;
+  assert.ok(woken(), 'the block is to be emptied when it begins');
+  for (now = 60_000; now < 60_020; now++) wheel.advance(now, () => assert.unreachable('fired early'));
+  assert.not(woken(), 'it is empty already');
+  let fired = 0;
+  wheel.advance(SPAN1 + 50_000, () => fired++);
+  assert.is(fired, n);
+});
+
 test('waking at nextDue again and again fires every timer on its tick', () => {
   fc.assert(
     fc.property(fc.integer(), fc.array(fc.nat(3 * SPAN1), { minLength: 1, maxLength: NODES }), (start, delays) => {
