@@ -35,8 +35,15 @@ function rowsOf(service: ServiceConfig): string[][] {
   return service.dests.map((dest, i) => [...(i === 0 ? own : ['', '', '']), ...serverCells(dest)]);
 }
 
-const schedulerOf = ({ scheduler, hashKey }: ServiceConfig): string =>
-  scheduler === 'conhash' ? `conhash by ${hashKey}` : scheduler;
+/** The scheduler and those of its options that are switched on or numbers. */
+function schedulerOf({ scheduler, schedOptions }: ServiceConfig): string {
+  if (scheduler === 'conhash') return `conhash by ${schedOptions['key']}`;
+  const said = Object.entries(schedOptions).flatMap(([option, value]) => {
+    if (value === 'off') return [];
+    return value === 'on' ? option : `${option} ${value}`;
+  });
+  return [scheduler, ...said].join(' ');
+}
 
 const serverCells = (dest: DestConfig): string[] => [
   dest.name,

@@ -171,7 +171,7 @@ function checkDevice({ kind, device }: DraftLink, errors: ErrorList): void {
 
 /** One service of the model per port. */
 function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
-  const { vip, ports, proto, scheduler, hashKey, timeouts, retries } = service;
+  const { vip, ports, proto, scheduler, schedOptions, timeouts, retries } = service;
   if (!vip || !ports) return [];
   const dests = service.dests.map(({ name, server }) => ({ name, af: 4 as const, ...server.value }));
   return ports.value.map((port) => ({
@@ -182,7 +182,7 @@ function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
     port,
     mode: service.mode ?? draft.global.mode,
     scheduler,
-    hashKey,
+    schedOptions,
     timeouts,
     retries,
     dests,

@@ -3,7 +3,7 @@
  * or a wrong one (already complained about). read.ts makes drafts of lb.conf, fstack.ts fills one up, check.ts turns one into the model.
  */
 import type { ErrorList, Located, Where } from './error.ts';
-import type { GlobalConfig, HashKey, Ipv4, LinkKind, Mac, Mode, SchedulerName, Timeouts } from './model.ts';
+import type { GlobalConfig, Ipv4, LinkKind, Mac, Mode, SchedulerName, Timeouts } from './model.ts';
 import type { ServerValue } from './values.ts';
 
 export interface DraftDest {
@@ -21,7 +21,7 @@ export interface DraftService {
   /** Null takes the mode of [global]. */
   readonly mode: Mode | null;
   readonly scheduler: SchedulerName;
-  readonly hashKey: HashKey;
+  readonly schedOptions: Readonly<Record<string, string>>;
   readonly timeouts: Timeouts;
   readonly retries: number;
   readonly dests: readonly DraftDest[];

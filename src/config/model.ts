@@ -25,11 +25,41 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 export const LINK_KINDS = ['tap', 'memory', 'pcapfile'] as const;
 export type LinkKind = (typeof LINK_KINDS)[number];
 
-export const SCHEDULERS = ['conhash', 'rr'] as const;
+export const SCHEDULERS = [
+  'conhash',
+  'dh',
+  'fo',
+  'lblc',
+  'lblcr',
+  'lc',
+  'mh',
+  'nq',
+  'ovf',
+  'rr',
+  'sed',
+  'sh',
+  'twos',
+  'wlc',
+  'wrr',
+] as const;
 export type SchedulerName = (typeof SCHEDULERS)[number];
 
-export const HASH_KEYS = ['5tuple', 'source'] as const;
-export type HashKey = (typeof HASH_KEYS)[number];
+/** The keys of a service that are options of one scheduler: whose, and by what name (lb/sched says with which values). */
+export const SCHEDULER_KEYS = {
+  hash_key: { scheduler: 'conhash', option: 'key' },
+  sh_port: { scheduler: 'sh', option: 'port' },
+  sh_fallback: { scheduler: 'sh', option: 'fallback' },
+  mh_port: { scheduler: 'mh', option: 'port' },
+  mh_fallback: { scheduler: 'mh', option: 'fallback' },
+  mh_table: { scheduler: 'mh', option: 'table' },
+} as const satisfies Readonly<Record<string, { scheduler: SchedulerName; option: string }>>;
+export type SchedulerKey = keyof typeof SCHEDULER_KEYS;
+
+/** The keys that belong to a scheduler. */
+export function schedulerKeys(scheduler: SchedulerName): SchedulerKey[] {
+  const keys = Object.keys(SCHEDULER_KEYS) as SchedulerKey[];
+  return keys.filter((key) => SCHEDULER_KEYS[key].scheduler === scheduler);
+}
 
 export interface GlobalConfig {
   /** The mode of services that name none. */
@@ -95,8 +125,8 @@ export interface ServiceConfig {
   readonly port: number;
   readonly mode: Mode;
   readonly scheduler: SchedulerName;
-  /** What conhash hashes; other schedulers do not look at it. */
-  readonly hashKey: HashKey;
+  /** Every option the scheduler has, by its own name for it. */
+  readonly schedOptions: Readonly<Record<string, string>>;
   readonly timeouts: Timeouts;
   /** How many further servers are tried when connecting to the chosen one fails. */
   readonly retries: number;

@@ -5,7 +5,7 @@
 import type { Draft, DraftDest, DraftLink, DraftNetwork, DraftService } from './draft.ts';
 import { clip, ErrorList, type Located, type Where } from './error.ts';
 import { type IniSection, indexIni } from './ini-index.ts';
-import type { Ipv4 } from './model.ts';
+import { type Ipv4, SCHEDULER_KEYS, schedulerKeys } from './model.ts';
 import { nearest } from './nearest.ts';
 import { readSection, type SectionReading, type SectionValues, whereIs } from './read-section.ts';
 import { type Rows, SCHEMA, type SectionKind } from './schema.ts';
@@ -169,11 +169,14 @@ type ServiceValues = SectionValues<typeof SCHEMA.service.rows>;
 
 /** What a service says apart from its name, address, ports and servers. Numbers that could not be read are 0; the draft then has errors. */
 function policy(values: ServiceValues): Omit<DraftService, 'where' | 'name' | 'vip' | 'ports' | 'dests' | 'complete'> {
+  const scheduler = values.scheduler?.value ?? 'conhash';
   return {
     proto: values.proto?.value ?? 'tcp',
     mode: values.mode?.value ?? null,
-    scheduler: values.scheduler?.value ?? 'conhash',
-    hashKey: values.hash_key?.value ?? '5tuple',
+    scheduler,
+    schedOptions: Object.fromEntries(
+      schedulerKeys(scheduler).map((key) => [SCHEDULER_KEYS[key].option, values[key]?.value ?? '']),
+    ),
     timeouts: {
       connectMs: values.connect_timeout?.value ?? 0,
       clientMs: values.client_timeout?.value ?? 0,

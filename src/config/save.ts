@@ -1,11 +1,18 @@
 /**
  * The model as lb.conf text that loads to an equal model. Written in the general form, a [service NAME] per service, with
- * every key spelled out, so a saved file does not change its meaning when a default does.
+ * every key that has a say spelled out, so a saved file does not change its meaning when a default does.
  *
  * lb.conf names a server by its position: load gives names server1, server2, ... and so do files saved from other front ends.
  */
 import { formatIpv4, netmaskOf } from './address.ts';
-import type { Config, DestConfig, LinkConfig, ServiceConfig } from './model.ts';
+import {
+  type Config,
+  type DestConfig,
+  type LinkConfig,
+  SCHEDULER_KEYS,
+  type ServiceConfig,
+  schedulerKeys,
+} from './model.ts';
 import { formatDuration } from './values.ts';
 
 type Line = readonly [key: string, value: string | number];
@@ -44,14 +51,14 @@ function saveLink(link: LinkConfig): string {
 }
 
 function saveService(service: ServiceConfig): string {
-  const { timeouts, dests } = service;
+  const { scheduler, schedOptions, timeouts, dests } = service;
   return section(`service ${service.name}`, [
     ['ip', formatIpv4(service.vip)],
     ['ports', service.port],
     ['proto', service.proto],
     ['mode', service.mode],
-    ['scheduler', service.scheduler],
-    ['hash_key', service.hashKey],
+    ['scheduler', scheduler],
+    ...schedulerKeys(scheduler).map((key) => [key, schedOptions[SCHEDULER_KEYS[key].option]] as const),
     ['connect_timeout', formatDuration(timeouts.connectMs)],
     ['client_timeout', formatDuration(timeouts.clientMs)],
     ['server_timeout', formatDuration(timeouts.serverMs)],

@@ -3,7 +3,8 @@
  * docs/configuration.md is generated from them (scripts/gen-config-docs.ts), so the two cannot disagree.
  */
 import type { z } from 'zod';
-import { HASH_KEYS, LINK_KINDS, LOG_LEVELS, SCHEDULERS } from './model.ts';
+import { checkScheduler } from '../../lb/sched/index.ts';
+import { LINK_KINDS, LOG_LEVELS, SCHEDULER_KEYS, SCHEDULERS, type SchedulerKey } from './model.ts';
 import type { Value } from './values.ts';
 import * as values from './values.ts';
 
@@ -151,7 +152,7 @@ const serverRows = {
     range: '`ip:port:weight:mac`; port 1..65535, weight 0..65535',
     reloadable: true,
     example: '192.168.100.11:80:1:00:00:00:00:00:00',
-    doc: 'A real server. The first three colons part the fields, what follows is the MAC address; 00:00:00:00:00:00 asks for it by ARP. With `conhash` a server of weight 2 gets twice the connections of one of weight 1; weight 0 gets no new ones with any scheduler, so one server at least needs more. An IPv6 address is written in brackets, and refused as not supported yet.',
+    doc: 'A real server. The first three colons part the fields, what follows is the MAC address; 00:00:00:00:00:00 asks for it by ARP. With most schedulers a server of weight 2 gets twice the connections of one of weight 1; weight 0 gets no new ones with any scheduler, so one server at least needs more. An IPv6 address is written in brackets, and refused as not supported yet.',
   },
 } satisfies Rows;
 
@@ -238,6 +239,23 @@ const networkRows = {
   },
 } satisfies Rows;
 
+/** A key that is an option of one scheduler, with the values and the default that lb/sched gives it. */
+function optionRow(key: SchedulerKey, example: string, doc: string, type = 'word', unit = ''): Row<string> {
+  const { scheduler, option } = SCHEDULER_KEYS[key];
+  const words = checkScheduler(scheduler, {}).options[option];
+  return {
+    type,
+    read: values.oneOf(words),
+    unit,
+    default: words[0],
+    without: '',
+    range: words.join(', '),
+    reloadable: true,
+    example,
+    doc: `${doc} Other schedulers do not look at it.`,
+  };
+}
+
 const serviceRows = {
   ip,
   ports,
@@ -267,19 +285,32 @@ const serviceRows = {
     range: SCHEDULERS.join(', '),
     reloadable: true,
     example: 'rr',
-    doc: 'Who gets the next connection. `conhash` hashes it onto a ring of servers: a server that leaves moves only its own share, and brings it back when it returns. `rr` takes the servers in turn, whatever their weights.',
+    doc: "Who gets the next connection. `conhash` hashes it onto a ring of servers: a server that leaves moves only its own share, and brings it back when it returns. `rr` takes the servers in turn, whatever their weights, `wrr` by weight; `lc`, `wlc`, `sed` and `nq` go by the connections a server has; `sh` and `mh` by the address of the client, `dh`, `lblc` and `lblcr` by the address it asked for; `fo` and `ovf` prefer the heaviest; `twos` takes the better of two at random. docs/schedulers.md has each one's rule, and says when to take it.",
   },
-  hash_key: {
-    type: 'word',
-    read: values.oneOf(HASH_KEYS),
-    unit: '',
-    default: '5tuple',
-    without: '',
-    range: HASH_KEYS.join(', '),
-    reloadable: true,
-    example: 'source',
-    doc: 'What `conhash` hashes: `5tuple` (protocol, both addresses, both ports) spreads connections, `source` (the address of the client) sends a client to the same server every time.',
-  },
+  hash_key: optionRow(
+    'hash_key',
+    'source',
+    'What `conhash` hashes: `5tuple` (protocol, both addresses, both ports) spreads connections, `source` (the address of the client) sends a client to the same server every time.',
+  ),
+  sh_port: optionRow(
+    'sh_port',
+    'on',
+    'Whether `sh` hashes the port of the client as well as its address: connections are spread then, not clients.',
+  ),
+  sh_fallback: optionRow(
+    'sh_fallback',
+    'on',
+    'Whether `sh` gives the clients of a server that cannot take connections to others. `off` refuses them.',
+  ),
+  mh_port: optionRow('mh_port', 'on', 'As `sh_port`, for `mh`.'),
+  mh_fallback: optionRow('mh_fallback', 'on', 'As `sh_fallback`, for `mh`.'),
+  mh_table: optionRow(
+    'mh_table',
+    '65537',
+    'How many entries the table of `mh` has, a prime. A hundred for each server keep their shares within 1 %; with fewer servers a smaller table is quicker to build.',
+    'number',
+    'entries',
+  ),
   connect_timeout: {
     type: 'time',
     read: values.duration(1, DAY_MS),

@@ -88,13 +88,12 @@ function addAddresses(host: Host, port: Port, config: Config): void {
 }
 
 function addService(host: Host, port: Port, services: ServiceTable, proxy: TcpProxy, service: ServiceConfig): void {
-  const options: Record<string, string> = service.scheduler === 'conhash' ? { key: service.hashKey } : {};
   const id = services.add({
     proto: PROTO_TCP,
     vip: service.vip,
     port: service.port,
     scheduler: service.scheduler,
-    options,
+    options: service.schedOptions,
   });
   services.setDests(
     id,

@@ -138,7 +138,7 @@ function configuration(servers: number, options: BalancerOptions): Config {
     port: 80,
     mode: 'proxy',
     scheduler: 'rr',
-    hashKey: '5tuple',
+    schedOptions: {},
     timeouts: { connectMs: 3000, clientMs: 0, serverMs: 0, finMs: 0 },
     retries: 3,
     dests: Array.from({ length: servers }, (_, i) => ({

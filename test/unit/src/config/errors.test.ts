@@ -216,7 +216,7 @@ reports('unknown word', PLAIN, { 2: 'log_level = wran' }, [
   "lb.conf:2: [global] log_level: 'wran' is unknown; did you mean 'warn'?",
 ]);
 reports('unknown word like no other', GENERAL, { 9: 'ports = 80\nscheduler = magic' }, [
-  "lb.conf:10: [service web] scheduler: 'magic' is unknown; write conhash or rr",
+  "lb.conf:10: [service web] scheduler: 'magic' is unknown; write conhash, dh, fo, lblc, lblcr, lc, mh, nq, ovf, rr, sed, sh, twos, wlc or wrr",
 ]);
 reports('number that is none', PLAIN, { 2: 'workers = two' }, [
   "lb.conf:2: [global] workers: 'two' is not a whole number; the number of workers (more are not supported yet) is 1",

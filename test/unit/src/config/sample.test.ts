@@ -24,7 +24,7 @@ const service = (port: number): Config['services'][number] => ({
   port,
   mode: 'proxy',
   scheduler: 'conhash',
-  hashKey: '5tuple',
+  schedOptions: { key: '5tuple' },
   timeouts: { connectMs: 5000, clientMs: 0, serverMs: 0, finMs: 0 },
   retries: 3,
   dests: [
@@ -80,11 +80,11 @@ test('the sample with two services has their schedulers, timeouts, link and loca
   if (!('model' in loaded)) throw new Error(JSON.stringify(loaded.errors));
   const { services, links, network, global } = loaded.model;
   assert.equal(
-    services.map(({ name, scheduler, hashKey, retries }) => ({ name, scheduler, hashKey, retries })),
+    services.map(({ name, scheduler, schedOptions, retries }) => ({ name, scheduler, schedOptions, retries })),
     [
-      { name: 'web:80', scheduler: 'conhash', hashKey: 'source', retries: 1 },
-      { name: 'web:8080', scheduler: 'conhash', hashKey: 'source', retries: 1 },
-      { name: 'db', scheduler: 'rr', hashKey: '5tuple', retries: 3 },
+      { name: 'web:80', scheduler: 'conhash', schedOptions: { key: 'source' }, retries: 1 },
+      { name: 'web:8080', scheduler: 'conhash', schedOptions: { key: 'source' }, retries: 1 },
+      { name: 'db', scheduler: 'rr', schedOptions: {}, retries: 3 },
     ],
   );
   assert.equal(services[0].timeouts, { connectMs: 2000, clientMs: 900_000, serverMs: 900_000, finMs: 120_000 });

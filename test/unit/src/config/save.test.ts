@@ -2,17 +2,11 @@
 import * as fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { checkScheduler } from '../../../../lb/sched/index.ts';
 import { formatIpv4, macFromIpv4, netmaskOf } from '../../../../src/config/address.ts';
 import { formatError } from '../../../../src/config/error.ts';
 import { load, loadFile } from '../../../../src/config/load.ts';
-import {
-  type Config,
-  HASH_KEYS,
-  LINK_KINDS,
-  LOG_LEVELS,
-  SCHEDULERS,
-  type ServiceConfig,
-} from '../../../../src/config/model.ts';
+import { type Config, LINK_KINDS, LOG_LEVELS, SCHEDULERS, type ServiceConfig } from '../../../../src/config/model.ts';
 import { save } from '../../../../src/config/save.ts';
 
 const DAY_MS = 86_400_000;
@@ -28,36 +22,44 @@ const mac = fc.integer({ min: 1, max: 0x7fffffff }).map(macFromIpv4);
 /** Positions within the network, all different: 0 gateway, 1..8 VIPs, 9..11 local addresses, then servers. */
 const HOSTS = 40;
 
+/** A scheduler with a value for each of its options. */
+const scheduling = fc.constantFrom(...SCHEDULERS).chain((scheduler) => {
+  const { options } = checkScheduler(scheduler, {});
+  const values = Object.entries(options).map(([option, words]) => [option, fc.constantFrom(...words)] as const);
+  return fc.record({ scheduler: fc.constant(scheduler), schedOptions: fc.record(Object.fromEntries(values)) });
+});
+
 const service = (vip: number, hosts: readonly number[]): fc.Arbitrary<ServiceConfig> =>
-  fc.record({
-    name,
-    af: fc.constant(4 as const),
-    proto: fc.constant('tcp' as const),
-    vip: fc.constant(vip),
-    port: fc.integer({ min: 1, max: 65535 }),
-    mode: fc.constant('proxy' as const),
-    scheduler: fc.constantFrom(...SCHEDULERS),
-    hashKey: fc.constantFrom(...HASH_KEYS),
-    timeouts: fc.record({
-      connectMs: fc.integer({ min: 1, max: DAY_MS }),
-      clientMs: idleMs,
-      serverMs: idleMs,
-      finMs: idleMs,
-    }),
-    retries: fc.integer({ min: 0, max: 100 }),
-    dests: fc
-      .uniqueArray(
-        fc.record({
-          ip: fc.constantFrom(...hosts),
-          port: fc.integer({ min: 1, max: 65535 }),
-          weight: fc.integer({ min: 0, max: 65535 }),
-          mac: fc.option(mac),
-        }),
-        { minLength: 1, maxLength: 6, selector: ({ ip, port }) => `${ip}:${port}` },
-      )
-      .filter((dests) => dests.some(({ weight }) => weight > 0))
-      .map((dests) => dests.map((dest, i) => ({ name: `server${i + 1}`, af: 4 as const, ...dest }))),
-  });
+  fc
+    .record({
+      name,
+      af: fc.constant(4 as const),
+      proto: fc.constant('tcp' as const),
+      vip: fc.constant(vip),
+      port: fc.integer({ min: 1, max: 65535 }),
+      mode: fc.constant('proxy' as const),
+      scheduling,
+      timeouts: fc.record({
+        connectMs: fc.integer({ min: 1, max: DAY_MS }),
+        clientMs: idleMs,
+        serverMs: idleMs,
+        finMs: idleMs,
+      }),
+      retries: fc.integer({ min: 0, max: 100 }),
+      dests: fc
+        .uniqueArray(
+          fc.record({
+            ip: fc.constantFrom(...hosts),
+            port: fc.integer({ min: 1, max: 65535 }),
+            weight: fc.integer({ min: 0, max: 65535 }),
+            mac: fc.option(mac),
+          }),
+          { minLength: 1, maxLength: 6, selector: ({ ip, port }) => `${ip}:${port}` },
+        )
+        .filter((dests) => dests.some(({ weight }) => weight > 0))
+        .map((dests) => dests.map((dest, i) => ({ name: `server${i + 1}`, af: 4 as const, ...dest }))),
+    })
+    .map(({ scheduling: chosen, ...rest }) => ({ ...rest, ...chosen }));
 
 const network = fc
   .record({
