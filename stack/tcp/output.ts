@@ -238,12 +238,12 @@ function transmit(
     }
   } else {
     let at = pool.off[f] + header;
-    for (let s = first; bytes > 0; s = segments.next[s]) {
+    const end = at + bytes;
+    for (let s = first; at < end; s = segments.next[s]) {
       const from = segments.off[s];
-      const n = segments.len[s];
+      const n = Math.min(segments.len[s], end - at);
       pool.buf.copyWithin(at, from, from + n);
       at += n;
-      if (s === last) break;
     }
     pool.len[f] += bytes;
   }
@@ -373,6 +373,19 @@ export function challenge(tcp: Tcp, tcb: Tcb): void {
   tcp.stats.challengeAcks++;
   tcb.ackNow = 1;
   tcp.touch(tcb);
+}
+
+/**
+ * The oldest bytes again, when no descriptor is left to cut them off their frame for the books: what they are worth
+ * shows when they are acknowledged.
+ */
+export function sendHeadUncut(tcp: Tcp, tcb: Tcb): void {
+  const { segments } = tcp;
+  const s = tcb.sndHead;
+  if (!segments.exhausted || segments.len[s] <= tcb.mss) return;
+  tcp.stats.retransSegs++;
+  segments.flags[s] |= S_EVER_RETRANS;
+  transmit(tcp, tcb, s, s, segments.seq[s], tcb.mss, false);
 }
 
 /**

@@ -112,6 +112,11 @@ export class SegmentTable {
     return this.slab.max - this.slab.used() <= this.slab.max >> 3;
   }
 
+  /** Nothing can be queued or cut. */
+  get exhausted(): boolean {
+    return this.slab.used() === this.slab.max;
+  }
+
   /** Descriptors in use. */
   get used(): number {
     return this.slab.used();

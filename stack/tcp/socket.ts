@@ -163,7 +163,7 @@ export function write(tcp: Tcp, tcb: Tcb, src: Uint8Array, at: number, len: numb
   while (done < room) {
     const left = room - done;
     // Queued data is worth nothing without frames for its headers, and for what the peers send.
-    if (pool.freeSmallCount <= slots >> 3) break;
+    if (pool.freeSmallCount <= slots >> 3 || tcp.segments.scarce) break;
     let f = left > slotBytes && pool.freeBigCount > bigSlots >> 2 ? ctx.createBig() : 0;
     if (f === 0) f = ctx.create();
     if (f === 0) break;

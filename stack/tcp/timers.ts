@@ -11,7 +11,7 @@
  * no two of them can be armed together.
  */
 
-import { sendProbe, sendSyn, sendSynAck } from './output.ts';
+import { sendHeadUncut, sendProbe, sendSyn, sendSynAck } from './output.ts';
 import { enterLoss } from './recovery.ts';
 import { backOff } from './rtt.ts';
 import * as st from './state.ts';
@@ -112,6 +112,7 @@ function rexmit(tcp: Tcp, tcb: Tcb): void {
   tcp.stats.timeouts++;
   backOff(tcb); // RFC 6298 §5.5
   enterLoss(tcp, tcb);
+  sendHeadUncut(tcp, tcb);
   armRexmit(tcp, tcb, tcb.rtoMs); // §5.6
   tcp.touch(tcb);
 }
