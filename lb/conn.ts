@@ -280,8 +280,9 @@ export class ConnTable implements TimerHandler {
     this.rows[at] |= c.F_INVALID;
   }
 
-  /** Ends the connection: the owner is told, then the row is free. */
+  /** Ends the connection: the owner is told, then the row is free. Throws when there is none: its owner is broken. */
   close(row: number, end: number): void {
+    if (!this.slab.isUsed(row)) throw new Error(`connection ${row} is not in use`);
     this.owner.onEnd(row, end);
     const meta = this.rows[(row << c.ROW_SHIFT) + c.META];
     if ((meta & (c.F_INVALID | c.F_ONE_PACKET)) === 0) this.leave(row);
