@@ -95,7 +95,8 @@ scene('nobody listens: the client is told at once, and tsvs lives on', async (la
   await Promise.all(servers.map((server) => server.stop('SIGKILL')));
   const began = performance.now();
   const { code } = await lab.client(['curl', '-s', '-m', '5', url]);
-  assert.ok(code === 56 || code === 52, `curl ended with ${code}`);
+  // 7: the reset came before curl had looked whether the connection was made.
+  assert.ok([7, 52, 56].includes(code!), `curl ended with ${code}`);
   assert.ok(performance.now() - began < 2000);
   servers = await lab.startHttp();
   assert.equal(await answers(lab, 10), { 'rs-1': 5, 'rs-2': 5 });
@@ -137,7 +138,7 @@ addProxies('nginx and haproxy behind, haproxy in front', async () => {
     start('rs1', nginxConf(lab.folder), (file) => ['nginx', '-c', file, '-p', lab.folder]);
     start('rs2', `${HAPROXY}  http-request return status 200 content-type text/plain string "name\\n"\n`, haproxy);
     const back = `  default_backend vip\nbackend vip\n  server vip ${VIP}:80\n`;
-    start('edge', `${HAPROXY}${back}`, haproxy);
+    const edge = start('edge', `${HAPROXY}${back}`, haproxy);
     for (const address of [serverAddress(1), serverAddress(2), '10.9.0.100']) {
       await lab.net.waitForPort('client', address, 80);
     }
@@ -153,6 +154,8 @@ addProxies('nginx and haproxy behind, haproxy in front', async () => {
       assert.equal([complete, failed], [5000, 0], report);
       console.log(`${what}: ${perSecond} requests per s`);
     }
+    // It keeps connections for later requests, and tsvs would wait for them.
+    await edge.stop();
     const [web] = (await lab.stats()).services;
     for (const server of web!.servers) assert.ok(server.conns > 1000, `${server.name}: ${server.conns} connections`);
   } finally {

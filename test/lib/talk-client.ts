@@ -85,8 +85,17 @@ const scenes: Readonly<Record<string, (...args: number[]) => Promise<unknown>>> 
     return heard;
   },
 
-  /** Is reset by the server behind N bytes. */
-  serverReset: (count = 0) => listen(open(`reset ${count}`)),
+  /** Is reset by the server after it has received N bytes. */
+  serverReset(count = 0) {
+    const socket = open(`reset ${count}`);
+    const heard = listen(socket);
+    let missing = count;
+    socket.on('data', (data: Buffer) => {
+      missing -= data.length;
+      if (missing === 0) socket.write('now\n');
+    });
+    return heard;
+  },
 
   /** Resets in the middle of a large answer. */
   async clientReset(count = 0) {

@@ -10,7 +10,7 @@
  * | drip N MS   | sends N lines, one every MS milliseconds, closes                              |
  * | hold        | answers `held`; at the next line answers NAME and closes                      |
  * | early       | answers `too much` at once and closes its direction; swallows what still comes |
- * | reset N     | sends N bytes, then resets                                                    |
+ * | reset N     | sends N bytes; resets at the next line                                        |
  */
 import { createHash } from 'node:crypto';
 import { createServer, type Socket } from 'node:net';
@@ -51,10 +51,8 @@ const verbs: Readonly<Record<string, Verb>> = {
     socket.resume();
   },
   reset(socket, _rest, [count = 0]) {
-    const body = Readable.from(pattern(count));
-    body.on('data', (data) => socket.write(data));
-    // What was written has left before the reset, or it would be lost with it.
-    body.on('end', () => socket.write('', () => setTimeout(() => socket.resetAndDestroy(), 50)));
+    for (const block of pattern(count)) socket.write(block);
+    socket.once('data', () => socket.resetAndDestroy());
   },
 };
 
