@@ -11,9 +11,8 @@ function leastConnections(view: SchedView, flow: FlowKey): number {
   let load = 0;
   for (let i = 0; i < count; i++) {
     const id = ids[i]!;
-    if (!eligible(dests, id, flow)) continue;
     const l = connLoad(dests, id);
-    if (least === 0 || l < load) {
+    if ((least === 0 || l < load) && eligible(dests, id, flow)) {
       least = id;
       load = l;
     }
