@@ -25,6 +25,11 @@ export const POOL_EMPTY = reason('pool_empty', 'limit', 'No free frame in the po
 export const TX_FULL = reason('tx_full', 'limit', 'The transmit queue of the port is full.');
 export const LINK_DOWN = reason('link_down', 'config', 'The port is down or gone.');
 export const LINK_ERROR = reason('link_error', 'config', 'The operating system refused to send the frame.');
+export const LINK_METADATA = reason(
+  'link_metadata',
+  'peer',
+  "What the link says of a frame's checksum or segments contradicts the frame.",
+);
 export const NOT_FOR_US = reason('not_for_us', 'peer', 'Unicast frame for another MAC address.');
 export const ETHERTYPE = reason('ethertype', 'peer', 'No handler for this Ethernet type.');
 

@@ -24,7 +24,7 @@
  * @hot
  */
 import type { Context } from '../../stack/context.ts';
-import { LINK_DOWN, LINK_ERROR, OVERSIZE, POOL_EMPTY } from '../../stack/drop.ts';
+import { LINK_DOWN, LINK_ERROR, LINK_METADATA, OVERSIZE, POOL_EMPTY } from '../../stack/drop.ts';
 import type { FramePool } from '../../stack/mem/frame-pool.ts';
 import { F_CSUM_PARTIAL, GSO_NONE, HEADROOM } from '../../stack/mem/frame-pool.ts';
 import type { Capabilities, Device, DeviceStats } from '../../stack/netif/device.ts';
@@ -158,7 +158,10 @@ export class TapDevice implements Device {
       this.small = 0;
     }
     pool.len[f] = len;
-    if (this.header !== 0) readHeader(pool, f, start - this.header);
+    if (this.header !== 0 && !readHeader(pool, f, start - this.header)) {
+      ctx.refuse(f, LINK_METADATA);
+      return 0;
+    }
     this.stats.rxFrames += 1;
     this.stats.rxBytes += len;
     return f;

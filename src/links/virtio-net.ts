@@ -14,7 +14,7 @@
  * @hot
  */
 import type { FramePool } from '../../stack/mem/frame-pool.ts';
-import { F_CSUM_PARTIAL, F_CSUM_VALID, GSO_NONE } from '../../stack/mem/frame-pool.ts';
+import { F_CSUM_PARTIAL, F_CSUM_VALID, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '../../stack/mem/frame-pool.ts';
 import type { FrameId } from '../../stack/types.ts';
 
 export const VNET_HDR_LEN = 12;
@@ -24,21 +24,31 @@ const DATA_VALID = 2;
 const GSO_ECN = 0x80;
 const TCP_CWR = 0x80;
 
-/** Sets the frame's checksum and segmentation metadata from the header at `at`. `pool.off[f]` is set already. */
-export function readHeader(pool: FramePool, f: FrameId, at: number): void {
+/**
+ * Sets the frame's checksum and segmentation metadata from the header at `at`; `pool.off[f]` and `len[f]` are set
+ * already. False when the header contradicts the frame: whoever finished that checksum would write outside of it.
+ */
+export function readHeader(pool: FramePool, f: FrameId, at: number): boolean {
   const buf = pool.buf;
   const flags = buf[at]!;
   if ((flags & NEEDS_CSUM) !== 0) {
+    const start = buf[at + 6]! | (buf[at + 7]! << 8);
+    const field = buf[at + 8]! | (buf[at + 9]! << 8);
+    if (start + field + 2 > pool.len[f]!) return false;
     pool.flags[f]! |= F_CSUM_PARTIAL;
-    pool.csumStart[f] = pool.off[f]! + (buf[at + 6]! | (buf[at + 7]! << 8));
-    pool.csumOff[f] = buf[at + 8]! | (buf[at + 9]! << 8);
+    pool.csumStart[f] = pool.off[f]! + start;
+    pool.csumOff[f] = field;
   } else if ((flags & DATA_VALID) !== 0) {
     pool.flags[f]! |= F_CSUM_VALID;
   }
   const gso = buf[at + 1]! & ~GSO_ECN;
-  if (gso === GSO_NONE) return;
+  if (gso === GSO_NONE) return true;
+  const size = buf[at + 4]! | (buf[at + 5]! << 8);
+  // Only what was asked for with TUNSETOFFLOAD may come.
+  if ((gso !== GSO_TCPV4 && gso !== GSO_TCPV6) || size === 0) return false;
   pool.gsoType[f] = gso;
-  pool.gsoSize[f] = buf[at + 4]! | (buf[at + 5]! << 8);
+  pool.gsoSize[f] = size;
+  return true;
 }
 
 /** Writes the header for the frame at `at`. A frame with segmentation has a partial checksum, as the kernel demands. */

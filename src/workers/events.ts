@@ -55,6 +55,14 @@ export class EventLimiter {
     this.tell = tell;
   }
 
+  /** True when an event of this kind was just told: then `again` counts it without anybody making an object for it. */
+  again(key: number): boolean {
+    const window = this.windows.get(key);
+    if (window === undefined || window.last === null) return false;
+    window.count++;
+    return true;
+  }
+
   note(key: number, event: RepeatedEvent, nowMs: number): void {
     const window = this.windows.get(key);
     if (window === undefined) {

@@ -37,13 +37,16 @@ const device = injectFaults(ctx, capture === null ? bare : capture.device, data.
 
 const pipeline = buildPipeline(ctx, data.config, device, data.config.links[0]!.mac, data.share, {
   onConflict(port, ip, macHi, macLo) {
+    if (limiter.again(conflictKey(ip))) return;
     limiter.note(conflictKey(ip), { type: 'conflict', port, ip, macHi, macLo, count: 1 }, ctx.nowMs);
   },
   connectFailed(service, dest, end, retry) {
+    if (limiter.again(failureKey(dest, retry))) return;
     const event = { type: 'connectFailed', service, dest, end, retry, count: 1 } as const;
     limiter.note(failureKey(dest, retry), event, ctx.nowMs);
   },
   noServer(service) {
+    if (limiter.again(noServerKey(service))) return;
     limiter.note(noServerKey(service), { type: 'noServer', service, count: 1 }, ctx.nowMs);
   },
 });

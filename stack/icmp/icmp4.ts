@@ -12,7 +12,7 @@ import { ICMP_IGNORED, ICMP_MALFORMED } from '../drop.ts';
 import type { LocalAddresses } from '../inetaddr/addr.ts';
 import type { ProtocolHandler } from '../ipv4/input.ts';
 import type { Ip4Output } from '../ipv4/output.ts';
-import { F_CSUM_PARTIAL, F_CSUM_VALID, F_L2_BROADCAST, F_L2_MULTICAST } from '../mem/frame-pool.ts';
+import { F_CSUM_PARTIAL, F_CSUM_VALID, F_L2_BROADCAST, F_L2_MULTICAST, GSO_NONE } from '../mem/frame-pool.ts';
 import type { FrameId, Verdict } from '../types.ts';
 import { DELIVERED, DROP } from '../verdict.ts';
 import * as icmp from '../wire/icmp4.ts';
@@ -69,6 +69,9 @@ export class Icmp4Input implements ProtocolHandler {
     const src = ip.src(buf, l3);
     icmp.setType(buf, l4, icmp.ECHO_REPLY);
     pool.flags[f]! &= ~(F_CSUM_PARTIAL | F_CSUM_VALID | F_L2_BROADCAST | F_L2_MULTICAST);
+    // Nothing of what the link said of the request holds for the reply.
+    pool.gsoType[f] = GSO_NONE;
+    pool.gsoSize[f] = 0;
     this.echoes++;
     return this.ip4.output(f, dst, src, ip.PROTO_ICMP, false, ip.tos(buf, l3));
   }

@@ -49,7 +49,7 @@ export class Arp implements Resolver {
   private readonly nud: Nud;
   private readonly onConflict: OnConflict;
   /** When each of our addresses was last defended; at most one entry per address ever owned. */
-  private readonly defended = new Map<string, Ticks>();
+  private readonly defended = new Map<number, Ticks>();
 
   constructor(ctx: Context, link: Link, addresses: LocalAddresses, nud: Nud, onConflict: OnConflict) {
     this.ctx = ctx;
@@ -113,7 +113,7 @@ export class Arp implements Resolver {
 
   private conflict(port: PortId, ip: Ipv4, macHi: number, macLo: number): Verdict {
     this.onConflict(port, ip, macHi, macLo);
-    const key = `${port} ${ip}`;
+    const key = port * 4294967296 + (ip >>> 0);
     const last = this.defended.get(key);
     if (last === undefined || ((this.ctx.nowMs - last) | 0) >= DEFEND_INTERVAL_MS) {
       this.defended.set(key, this.ctx.nowMs);

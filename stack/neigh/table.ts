@@ -32,7 +32,7 @@
  */
 import { type BlockKind, demand, LINE_WORDS, OWN, openBlock, toLines, writeBlock } from '../mem/block.ts';
 import type { Ipv4, PortId, Random } from '../types.ts';
-import { FAILED, isIdle } from './state.ts';
+import { FAILED, INCOMPLETE, isIdle } from './state.ts';
 
 export const VERSION = 0;
 export const STATE = 1;
@@ -56,6 +56,9 @@ export const STATIC = 1;
 
 export const DEFAULT_MAX_NEIGHBOURS = 4096;
 
+/** Rows looked at for one that can go: bounds the cost of an entry when all are wanted. */
+const HAND_STEPS = 64;
+
 const KIND: BlockKind = { name: 'neighbour table', magic: 0x4e454947, version: 1 };
 
 const indexSlots = (max: number): number => 1 << (32 - Math.clz32(max * 2 - 1));
@@ -74,6 +77,8 @@ export class NeighTable {
   private readonly multiplier: number;
   private free = 0;
   private mark = 0;
+  /** Where the search for an entry under resolution goes on: it goes round, so the same one is not always hit. */
+  private hand = 0;
 
   private constructor(words: Int32Array, random: Random) {
     this.words = words;
@@ -177,9 +182,18 @@ export class NeighTable {
     this.end(i);
   }
 
-  /** The entry that is missed least, or 0 when every row is wanted. */
+  /**
+   * The entry that is missed least: an idle one, else one that is being resolved, so that addresses nobody has cannot
+   * lock out those that exist. 0 when every row is wanted.
+   */
   leastUseful(): number {
-    return this.words[NEXT]!;
+    const idle = this.words[NEXT]!;
+    if (idle !== 0) return idle;
+    for (let n = 0; n < HAND_STEPS; n++) {
+      this.hand = this.hand >= this.mark ? 1 : this.hand + 1;
+      if (this.words[(this.hand << 4) + STATE] === INCOMPLETE) return this.hand;
+    }
+    return 0;
   }
 
   state(i: number): number {

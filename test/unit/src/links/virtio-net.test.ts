@@ -38,6 +38,7 @@ test('what was written is read back', () => {
     fc.property(fc.integer({ min: 1, max: 1900 }), fc.nat(3), (size, pushed) => {
       const f = tcpFrame(ctx, 0, size);
       pool.off[f]! -= pushed * 4;
+      pool.len[f]! += pushed * 4;
       const at = pool.off[f]! - VNET_HDR_LEN;
       writeHeader(pool, f, at);
       const before = [pool.csumStart[f], pool.csumOff[f], pool.gsoType[f], pool.gsoSize[f]];
@@ -59,7 +60,8 @@ test('a verified checksum is taken over, other flags are kept, ECN is not part o
   assert.is(pool.flags[f], F_LOCAL | F_CSUM_VALID);
   assert.is(pool.gsoType[f], GSO_NONE);
   pool.buf[at + 1] = 0x81;
-  readHeader(pool, f, at);
+  pool.buf[at + 4] = 100;
+  assert.ok(readHeader(pool, f, at));
   assert.is(pool.gsoType[f], GSO_TCPV4);
 });
 
@@ -70,6 +72,24 @@ test('a name that cannot be an interface is refused before anything is loaded', 
       (error: unknown) => error instanceof LinkError && error.code === 'EINVAL',
     );
   }
+});
+
+test('a header that contradicts the frame is refused, and nothing outside the frame is pointed at', () => {
+  const f = tcpFrame(ctx, 100, 0);
+  const at = pool.off[f]! - VNET_HDR_LEN;
+  const read = (...bytes: number[]): boolean => {
+    pool.buf.fill(0, at, at + VNET_HDR_LEN);
+    pool.buf.set(bytes, at);
+    pool.flags[f] = 0;
+    return readHeader(pool, f, at);
+  };
+  const end = pool.len[f]!;
+  assert.ok(read(1, 0, 0, 0, 0, 0, end - 18, 0, 16, 0), 'the last two bytes');
+  assert.not(read(1, 0, 0, 0, 0, 0, end - 17, 0, 16, 0), 'one byte beyond');
+  assert.not(read(1, 0, 0, 0, 0, 0, 0xd0, 7, 0x10, 0x27));
+  assert.not(read(1, 1, 54, 0, 0, 0, 34, 0, 16, 0), 'segments of no bytes');
+  assert.not(read(1, 5, 54, 0, 100, 0, 34, 0, 16, 0), 'UDP segments, which nobody asked for');
+  assert.is(pool.flags[f]! & F_CSUM_VALID, 0);
 });
 
 test.run();

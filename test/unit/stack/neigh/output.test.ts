@@ -162,10 +162,21 @@ test('a full table gives up its failed entries, then its oldest stale ones', () 
 test('a table whose entries are all wanted takes no more', () => {
   const r = rig({ maxNeighbours: 2 });
   r.neigh.nud.setStatic(PEER, 1, ...PEER_MAC);
-  send(r, ip(10, 0, 0, 20));
+  r.neigh.nud.setStatic(ip(10, 0, 0, 20), 1, ...PEER_MAC);
   assert.is(send(r, ip(10, 0, 0, 21)), DROP | NEIGH_TABLE_FULL);
   assert.not.ok(r.neigh.nud.setStatic(ip(10, 0, 0, 22), 1, ...PEER_MAC));
-  assert.is(state(r, ip(10, 0, 0, 20)), 'incomplete');
+  assertConserved(r);
+});
+
+test('addresses nobody answers for cannot lock out one that exists', () => {
+  const r = rig({ maxNeighbours: 4 });
+  r.neigh.nud.setStatic(PEER, 1, ...PEER_MAC);
+  for (let i = 20; i < 23; i++) assert.is(send(r, ip(10, 0, 0, i)), STOLEN);
+  // Full of entries under resolution: each new one takes the place of one of them, whose frame is dropped by name.
+  for (let i = 30; i < 36; i++) assert.is(send(r, ip(10, 0, 0, i)), STOLEN);
+  assert.is(state(r, ip(10, 0, 0, 35)), 'incomplete');
+  assert.is(r.ctx.drops[PORT_CLOSED], 6);
+  assert.is(send(r, PEER), STOLEN);
   assertConserved(r);
 });
 
