@@ -98,7 +98,9 @@ export class StallDetector {
   look(host: Host, nowMs: number): void {
     for (const tcb of host.tcp.blocks) {
       if (tcb === null) continue;
-      const pending = tcb.state !== 0 && tcb.sndUna !== tcb.sndEnd;
+      // One that waits for a frame or descriptor others hold, with nothing of its own under way, does not stand still.
+      const starved = tcb.starved !== 0 && tcb.sndUna === tcb.sndNxt;
+      const pending = tcb.state !== 0 && tcb.sndUna !== tcb.sndEnd && !starved;
       if (!pending) {
         this.since.delete(tcb);
         continue;
