@@ -1,0 +1,243 @@
+/**
+ * Ports of local addresses for connections we open: which <address, port> a connection to a server comes from. @hot
+ * (`acquire`, `release`, per connection)
+ *
+ * A port may serve many connections at once as long as they go to different servers. So an address has buckets, 16 by default,
+ * chosen by the server's address and port, and each bucket has every port from 1025 on: 16 x 64511 connections at most, and two
+ * of them never share <local address, local port, server address, server port>, whatever their protocols.
+ *
+ * Workers share an address by dividing its ports: worker w has those with (port & mask) == w, where mask + 1 is the number of
+ * workers rounded up to a power of two. What comes back from a server thus tells by its port alone whose it is.
+ *
+ * A bucket gives the port that has been idle longest, so that a server in TIME_WAIT is met again as late as possible: first those
+ * never used, from a random one on, then those given back, in that order. Memory is taken when a bucket needs it: a bit per port
+ * at its first use, two bytes per port given back.
+ *
+ * An address that is removed gives no more ports and is forgotten when the last one has come back; added again before
+ * that, it goes on where it was. Called by lb/laddr.ts and by whoever opens connections from a local address.
+ */
+import type { Ipv4, Random } from '../types.ts';
+
+export const FIRST_PORT = 1025;
+export const LAST_PORT = 65535;
+
+export interface SaPoolConfig {
+  /** This worker, 0 .. workers - 1. */
+  readonly worker: number;
+  readonly workers: number;
+  /** Buckets per address, 1 to 128. */
+  readonly buckets: number;
+  readonly random: Random;
+  /**
+   * A bucket has come to 80 % of its ports (again only after it was below 70 %). Servers of other buckets are not affected.
+   * Cold: once per crossing.
+   */
+  readonly onScarce: (addr: Ipv4, used: number, size: number) => void;
+}
+
+export const DEFAULT_BUCKETS = 16;
+
+/** Ports given back that a bucket has room for at first; it doubles. */
+const FIRST_RING = 64;
+
+/** The ports of one address towards the servers of one bucket. Ports are numbered 0..size-1 here. */
+class Bucket {
+  /** In use now. */
+  used = 0;
+  private readonly size: number;
+  /** Number of the first port that was given. */
+  private readonly start: number;
+  /** Ports ever given: those from `start` on, around. */
+  private touched = 0;
+  /** A bit per port that is in use. */
+  private readonly inUse: Int32Array;
+  /** Ports given back: `count` of them from `head` on, around, longest idle first. */
+  private ring = new Uint16Array(FIRST_RING);
+  private head = 0;
+  private count = 0;
+
+  constructor(size: number, start: number) {
+    this.size = size;
+    this.start = start;
+    this.inUse = new Int32Array((size + 31) >> 5);
+  }
+
+  /** -1 = all are in use. */
+  take(): number {
+    let i: number;
+    if (this.touched < this.size) {
+      i = this.start + this.touched++;
+      if (i >= this.size) i -= this.size;
+    } else if (this.count > 0) {
+      i = this.ring[this.head];
+      this.head = (this.head + 1) & (this.ring.length - 1);
+      this.count--;
+    } else return -1;
+    this.inUse[i >> 5] |= 1 << i;
+    this.used++;
+    return i;
+  }
+
+  /** False when it was not in use. */
+  give(i: number): boolean {
+    if ((this.inUse[i >> 5] & (1 << i)) === 0) return false;
+    this.inUse[i >> 5] &= ~(1 << i);
+    this.used--;
+    if (this.count === this.ring.length) this.widen();
+    this.ring[(this.head + this.count++) & (this.ring.length - 1)] = i;
+    return true;
+  }
+
+  private widen(): void {
+    const { ring, head } = this;
+    const wide = new Uint16Array(ring.length * 2);
+    wide.set(ring.subarray(head));
+    wide.set(ring.subarray(0, head), ring.length - head);
+    this.ring = wide;
+    this.head = 0;
+  }
+}
+
+/** The ports of one local address, as far as this worker has them. */
+export class SaPool {
+  readonly addr: Ipv4;
+  /** Ports of one bucket. */
+  readonly bucketSize: number;
+  /** Times a bucket had no port to give. */
+  misses = 0;
+  /** Ports in use over all buckets. */
+  used = 0;
+  /** How many have added the address and not removed it. */
+  users = 0;
+
+  private readonly config: SaPoolConfig;
+  private readonly first: number;
+  private readonly stepBits: number;
+  private readonly buckets: (Bucket | null)[];
+  /** By bucket, 1 = `onScarce` was called and it has not recovered since. */
+  private readonly scarce: Uint8Array;
+
+  /** Made by SaPools. */
+  constructor(addr: Ipv4, config: SaPoolConfig) {
+    this.addr = addr;
+    this.config = config;
+    this.stepBits = stepBitsOf(config.workers);
+    const mask = (1 << this.stepBits) - 1;
+    this.first = FIRST_PORT + ((config.worker - FIRST_PORT) & mask);
+    this.bucketSize = ((LAST_PORT - this.first) >> this.stepBits) + 1;
+    this.buckets = new Array(config.buckets).fill(null);
+    this.scarce = new Uint8Array(config.buckets);
+  }
+
+  /** Ports not in use, over all buckets. */
+  get free(): number {
+    return this.buckets.length * this.bucketSize - this.used;
+  }
+
+  /** A port for a connection to the server; 0, which is counted, when there is none. */
+  acquire(raddr: Ipv4, rport: number): number {
+    const b = this.bucketOf(raddr, rport);
+    const bucket = this.buckets[b] ?? this.build(b);
+    const i = bucket.take();
+    if (i < 0) {
+      this.misses++;
+      return 0;
+    }
+    this.used++;
+    if (bucket.used * 10 >= this.bucketSize * 8 && this.scarce[b] === 0) this.warn(b, bucket.used);
+    return this.first + (i << this.stepBits);
+  }
+
+  /** Takes the port of a connection to the server back. False when none had it: nothing is changed then. */
+  release(port: number, raddr: Ipv4, rport: number): boolean {
+    const b = this.bucketOf(raddr, rport);
+    const bucket = this.buckets[b];
+    const at = port - this.first;
+    if (bucket === null || bucket === undefined) return false;
+    if (at < 0 || port > LAST_PORT || (at & ((1 << this.stepBits) - 1)) !== 0) return false;
+    if (!bucket.give(at >> this.stepBits)) return false;
+    this.used--;
+    if (this.scarce[b] !== 0 && bucket.used * 10 < this.bucketSize * 7) this.scarce[b] = 0;
+    return true;
+  }
+
+  private bucketOf(raddr: Ipv4, rport: number): number {
+    return ((raddr & 0xffff) + rport) % this.buckets.length;
+  }
+
+  private build(b: number): Bucket {
+    const start = (this.config.random.next() >>> 0) % this.bucketSize;
+    return (this.buckets[b] = new Bucket(this.bucketSize, start));
+  }
+
+  private warn(b: number, used: number): void {
+    this.scarce[b] = 1;
+    this.config.onScarce(this.addr, used, this.bucketSize);
+  }
+}
+
+/** All local addresses of a worker that have port pools. */
+export class SaPools {
+  private readonly config: SaPoolConfig;
+  private readonly pools = new Map<Ipv4, SaPool>();
+
+  /** Throws RangeError when the configuration makes no sense. */
+  constructor(config: SaPoolConfig) {
+    const { worker, workers, buckets } = config;
+    if (!(worker >= 0 && worker < workers && workers <= 1024)) throw new RangeError(`worker ${worker} of ${workers}`);
+    if (!(Number.isInteger(buckets) && buckets >= 1 && buckets <= 128)) throw new RangeError(`${buckets} buckets`);
+    this.config = config;
+  }
+
+  /** One more wants ports of the address. */
+  add(addr: Ipv4): SaPool {
+    let pool = this.pools.get(addr);
+    if (pool === undefined) {
+      pool = new SaPool(addr, this.config);
+      this.pools.set(addr, pool);
+    }
+    pool.users++;
+    return pool;
+  }
+
+  /** One less does. With the last one the address gives no more ports; those in use still come back. */
+  remove(addr: Ipv4): void {
+    const pool = this.pools.get(addr);
+    if (pool === undefined || pool.users === 0) return;
+    pool.users--;
+    this.forget(pool);
+  }
+
+  /** The address's pool, null when nobody wants it. */
+  find(addr: Ipv4): SaPool | null {
+    const pool = this.pools.get(addr);
+    return pool !== undefined && pool.users > 0 ? pool : null;
+  }
+
+  /** As `SaPool.release`, also after the address was removed. */
+  release(addr: Ipv4, port: number, raddr: Ipv4, rport: number): boolean {
+    const pool = this.pools.get(addr);
+    if (pool === undefined || !pool.release(port, raddr, rport)) return false;
+    this.forget(pool);
+    return true;
+  }
+
+  /** All pools, removed ones that still have ports out included. */
+  list(): SaPool[] {
+    return [...this.pools.values()];
+  }
+
+  private forget(pool: SaPool): void {
+    if (pool.users === 0 && pool.used === 0) this.pools.delete(pool.addr);
+  }
+}
+
+/** log2 of the workers, rounded up. */
+function stepBitsOf(workers: number): number {
+  return 32 - Math.clz32(workers - 1);
+}
+
+/** The worker that a packet from a server to one of these ports belongs to; it may be none when workers are no power of two. */
+export function workerOfPort(port: number, workers: number): number {
+  return port & ((1 << stepBitsOf(workers)) - 1);
+}
