@@ -116,8 +116,9 @@ frontend web
   bind :80
 `;
 
+/** One process that stays who it is: in a user namespace there is nobody else to become. */
 const nginxConf = (folder: string): string => `
-daemon off; pid ${folder}/nginx.pid; error_log stderr;
+user root; daemon off; master_process off; pid ${folder}/nginx.pid; error_log stderr;
 events { worker_connections 2048; }
 http {
   access_log off;
