@@ -210,6 +210,8 @@ export interface TransferOptions {
   readonly tcp?: Partial<TcpConfig>;
   readonly pool?: PoolConfig;
   readonly limitMs?: number;
+  /** Initial sequence number of every connection, for numbers that wrap on the way. */
+  readonly iss?: number;
   readonly stepUs?: number;
   /** Sizes of the writes: up to this many bytes each, drawn at random. */
   readonly writeMax?: number;
@@ -323,6 +325,8 @@ function run(o: TransferOptions): TransferResult {
     return new Fault(ctx, inner, { rx: rules, tx: NO_FAULTS, capacity: 4096 }, random);
   };
   const [a, b] = pair(o.seed, wire, wrap, config, o.pool ?? SMALL_POOL);
+  const { iss } = o;
+  if (iss !== undefined) for (const h of [a, b]) h.host.tcp.secrets.isn = () => iss;
   const sim = new Sim([a, b], o.stepUs ?? 500);
   const count = o.connections ?? 1;
   const ends: End[] = [];

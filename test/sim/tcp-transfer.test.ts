@@ -69,6 +69,19 @@ for (const [wireName, wire] of [
   }
 }
 
+test('sequence numbers wrap in mid-transfer, at 2^31 and at 2^32', () => {
+  for (const iss of [0x7fffffff - 100_000, -100_000])
+    for (const without of [[], NO_SACK, NO_OPTIONS])
+      report(`wrap from ${iss}`, {
+        seed: 71,
+        iss,
+        without,
+        faults: { ...DELAY, loss: 0.02, reorder: 0.02, reorderMicros: 3000 },
+        up: 300_000,
+        down: 300_000,
+      });
+});
+
 test('corruption is as good as loss', () => {
   for (const seed of [1, 2, 3])
     report('corruption', { seed, faults: { ...DELAY, corrupt: 0.02 }, up: 300_000, down: 300_000 });
