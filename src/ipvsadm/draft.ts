@@ -150,6 +150,7 @@ export function take(draft: Draft, name: string, value: string | null, names: Na
       return;
     case 'match':
       Object.assign(draft, parseMatch(text));
+      if (draft.family === 6) draft.mask = 128;
       return;
     case 'ipv6':
       if (draft.mark === 0) wrong('-6 used before -f\n');
