@@ -20,8 +20,10 @@ const STAGES: readonly (readonly [RegExp, string, string])[] = [
   [/^ip_/, 'IPv4', '`stack/ipv4`'],
   [/^frag_/, 'Reassembly', '`stack/ipv4/reassemble.ts`'],
   [/^icmp_/, 'ICMP', '`stack/icmp`'],
+  [/^tunnel_/, 'Tunnels', '`stack/ipv4/ipip.ts`'],
   [/^udp_/, 'UDP', '`stack/udp`'],
   [/^tcp_/, 'TCP', '`stack/tcp`'],
+  [/^lb_/, 'The layer-4 director', '`lb/core.ts`, `lb/xmit`'],
   [/^/, 'Middleware and closing', '`stack/netif/middleware`, and whatever held frames when it was closed'],
 ];
 
@@ -60,6 +62,8 @@ const COUNTERS: Readonly<Record<string, string>> = {
   'tcp.fastRecoveries': 'Times fast recovery began.',
   'tcp.challengeAcks': 'Acknowledgments sent in answer to something suspicious (RFC 5961).',
   'tcp.listenDrops': 'SYNs dropped for want of room: see `tcp_backlog` and `tcp_table_full`.',
+  'tcp.portsExhausted': 'Connects refused because no local port was found towards that peer.',
+  'tcp.portsExhausted': 'Connects refused because no local port was found towards that peer.',
   'tcp.zeroWindowProbes': 'Probes of a closed window.',
   'proxy.accepted': 'Client connections accepted.',
   'proxy.finished': 'Sessions that are over, however they ended.',
@@ -70,6 +74,8 @@ const COUNTERS: Readonly<Record<string, string>> = {
   'proxy.connectFailures': 'Connections to servers that failed.',
   'proxy.retries': 'Of those, how often another server was tried.',
   'proxy.noServer': 'Clients reset because no server could be chosen.',
+  'proxy.evicted': 'Sessions ended because frames ran short and they held many for long.',
+  'proxy.evicted': 'Sessions ended because frames ran short and they held many for long.',
   'proxy.tableFull': 'Clients reset because the session table was full.',
 };
 

@@ -80,6 +80,13 @@ export const FRAG_DUPLICATE = reason('frag_duplicate', 'peer', 'Exact copy of a 
 export const FRAG_TIMEOUT = reason('frag_timeout', 'peer', 'The datagram was not complete in time.');
 export const FRAG_LIMIT = reason('frag_limit', 'limit', 'Reassembly memory or fragment count exhausted.');
 
+// Tunnels
+export const TUNNEL_ECN = reason(
+  'tunnel_ecn',
+  'peer',
+  'Congestion was marked on the outer header of a packet that cannot carry the mark (RFC 6040 §4.2).',
+);
+
 // ICMP
 export const ICMP_MALFORMED = reason('icmp_malformed', 'peer', 'ICMP message truncated.');
 export const ICMP_CHECKSUM = reason('icmp_checksum', 'peer', 'ICMP checksum is wrong.');
@@ -122,6 +129,30 @@ export const TCP_BACKLOG = reason(
 export const TCP_TABLE_FULL = reason('tcp_table_full', 'limit', 'No free TCP control block.');
 export const TCP_WINDOW_FULL = reason('tcp_window_full', 'limit', 'Data beyond the receive buffer.');
 export const TCP_OFO_FULL = reason('tcp_ofo_full', 'limit', 'Too much out-of-order data held for one connection.');
+
+// the layer-4 balancer
+export const LB_NO_SERVER = reason(
+  'lb_no_server',
+  'config',
+  'The service has no server for a new connection: the client is told.',
+);
+export const LB_NO_LOCAL_PORT = reason(
+  'lb_no_local_port',
+  'limit',
+  'FullNAT: no local address of the service has a free port towards the server.',
+);
+export const LB_CONN_FULL = reason('lb_conn_full', 'limit', 'The connection table is full.');
+export const LB_CONN_CLASH = reason(
+  'lb_conn_clash',
+  'peer',
+  'The client has another connection to the same server from the same port, through another service.',
+);
+export const LB_QUIESCED = reason(
+  'lb_quiesced',
+  'config',
+  'Its server is drained or gone, and the service ends such connections.',
+);
+export const LB_MODE = reason('lb_mode', 'config', 'Connection of a forwarding mode that cannot transmit.');
 
 // links and middleware
 export const FAULT_LOSS = reason('fault_loss', 'config', 'Lost on purpose by the fault middleware.');

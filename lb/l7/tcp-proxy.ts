@@ -65,11 +65,18 @@ export class ProxyStats {
   retries = 0;
   noServer = 0;
   tableFull = 0;
+  /** Sessions ended because frames ran short and they held many for long. */
+  evicted = 0;
 }
 
 /** Servers remembered as tried per session; the configuration allows no more retries than that. */
 const MAX_TRIED = 8;
 const DEFAULT_BACKLOG = 4096;
+/** How often it is looked whether frames run short, and what counts as short: an eighth of them left. */
+const RELIEF_MS = 100;
+const SCARCE_SHIFT = 3;
+/** Sessions younger than this, or that would empty their queues sooner, are not to blame. */
+const RELIEF_AFTER_MS = 2000;
 
 export class TcpProxy implements TimerHandler {
   readonly stats = new ProxyStats();
@@ -100,6 +107,11 @@ export class TcpProxy implements TimerHandler {
   /** The server connection got as far as being counted active. */
   private readonly active: Uint8Array;
 
+  /** When the client was accepted. */
+  private readonly since: Int32Array;
+  private readonly reliefTimer: number;
+  private draining = false;
+
   private readonly clientSide: SocketOwner;
   private readonly serverSide: SocketOwner;
 
@@ -119,13 +131,16 @@ export class TcpProxy implements TimerHandler {
     this.sessions = sessions;
     this.events = events;
     const n = sessions.capacity + 1;
-    this.timers = timers.range(sessions.capacity, this);
+    this.timers = timers.range(TcpProxy.timersFor(sessions.capacity), this);
+    this.reliefTimer = sessions.capacity + 1;
+    this.timers.arm(this.reliefTimer, (ctx.nowMs + RELIEF_MS) | 0);
     this.state = new Uint8Array(n);
     this.service = new Int32Array(n);
     this.dest = new Int32Array(n);
     this.tried = new Int32Array(n * MAX_TRIED);
     this.nTried = new Uint8Array(n);
     this.active = new Uint8Array(n);
+    this.since = new Int32Array(n);
     this.clientSide = {
       onEstablished: (tcb) => this.accept(tcb),
       onReadable: (tcb) => this.clientReadable(tcb),
@@ -144,7 +159,7 @@ export class TcpProxy implements TimerHandler {
 
   /** Timers a proxy of this many sessions takes from the worker's. */
   static timersFor(sessions: number): number {
-    return sessions;
+    return sessions + 1;
   }
 
   /** Addresses connections to servers leave from, in turn; none = from the VIP of the service. */
@@ -159,8 +174,9 @@ export class TcpProxy implements TimerHandler {
     this.listeners.push(this.tcp.listeners.add(vip, port, backlog, this.clientSide, service));
   }
 
-  /** Stops accepting; sessions go on. */
+  /** Stops accepting; sessions go on. Who is halfway through the handshake is refused when it completes. */
   stopListening(): void {
+    this.draining = true;
     for (const l of this.listeners) this.tcp.listeners.remove(l);
     this.listeners.length = 0;
   }
@@ -182,6 +198,11 @@ export class TcpProxy implements TimerHandler {
 
   private accept(client: Tcb): void {
     const service = client.tag; // the listener's tag
+    if (this.draining) {
+      client.owner = null;
+      abort(this.tcp, client);
+      return;
+    }
     this.stats.accepted++;
     const id = this.sessions.open(service, client.raddr, client.rport, client.laddr, client.lport, this.ctx.nowMs);
     if (id === 0) {
@@ -197,6 +218,7 @@ export class TcpProxy implements TimerHandler {
     this.service[id] = service;
     this.dest[id] = 0;
     this.nTried[id] = 0;
+    this.since[id] = this.ctx.nowMs;
     this.connectNext(id);
   }
 
@@ -387,6 +409,11 @@ export class TcpProxy implements TimerHandler {
   }
 
   onTimer(id: number): void {
+    if (id === this.reliefTimer) {
+      this.relieve();
+      this.timers.arm(id, (this.ctx.nowMs + RELIEF_MS) | 0);
+      return;
+    }
     if (this.state[id] === ses.CONNECTING) {
       // As if the server had refused: serverClosed does the rest.
       const server = this.server[id];
@@ -416,5 +443,42 @@ export class TcpProxy implements TimerHandler {
     const half = (client !== null && client.finQueued !== 0) || (server !== null && server.finQueued !== 0);
     if (half && l.finMs > 0) left = Math.min(left, l.finMs - Math.min(silentClient, silentServer));
     return left;
+  }
+
+  // Scarcity
+
+  /**
+   * Limits per connection (tcp/limits.ts) slow the taking of memory down, but what a peer does not read stays. So when
+   * frames run short the session that would take longest to empty its queues, at the rate it has moved data so far, is
+   * ended; one at a time, until there is enough again.
+   */
+  private relieve(): void {
+    const { pool } = this.ctx;
+    const { slots, bigSlots } = pool.config;
+    if (pool.freeSmallCount >= slots >> SCARCE_SHIFT && pool.freeBigCount >= bigSlots >> SCARCE_SHIFT) return;
+    let worst = 0;
+    let longest = RELIEF_AFTER_MS;
+    for (let id = 1; id <= this.sessions.highest; id++) {
+      if (this.state[id] === ses.FREE) continue;
+      const age = (this.ctx.nowMs - this.since[id]) | 0;
+      if (age < RELIEF_AFTER_MS) continue;
+      const drainMs = (this.heldBy(id) * age) / (1 + this.sessions.toServer[id] + this.sessions.toClient[id]);
+      if (drainMs <= longest) continue;
+      longest = drainMs;
+      worst = id;
+    }
+    if (worst === 0) return;
+    this.stats.evicted++;
+    this.abortBoth(worst);
+  }
+
+  /** Bytes a session has in its four queues. */
+  private heldBy(id: number): number {
+    const client = this.client[id];
+    const server = this.server[id];
+    return (
+      (client === null ? 0 : client.sndQueued + client.rcvQueued + client.ofoBytes) +
+      (server === null ? 0 : server.sndQueued + server.rcvQueued + server.ofoBytes)
+    );
   }
 }

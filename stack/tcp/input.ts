@@ -107,7 +107,11 @@ export class TcpInput implements ProtocolHandler, IcmpErrorSink {
     }
     if (value !== 0) return arrives(tcp, tcp.blocks[value]!);
     const listener = tcp.listeners.find(dst, seg.dport);
-    if (listener !== null) return listenInput(tcp, listener, seg);
+    if (listener !== null) {
+      const verdict = listenInput(tcp, listener, seg);
+      tcp.replacing(0);
+      return verdict;
+    }
     tcp.replacing(0);
     tcp.reset(seg);
     return DROP | ((seg.flags & RST) !== 0 ? TCP_RESET_IN : TCP_NO_SOCKET);

@@ -74,14 +74,12 @@ export function listenInput(tcp: Tcp, listener: Listener, seg: ArrivedSegment): 
   }
   if ((seg.flags & (SYN | FIN)) !== SYN) return DROP | TCP_FLAGS;
   if (listener.halfOpen >= listener.backlog) {
-    tcp.replacing(0);
     tcp.stats.listenDrops++;
     return DROP | TCP_BACKLOG;
   }
   const mtu = tcp.ip.mtuTowards(seg.src);
   const tcb = mtu === 0 ? null : tcp.allocate(seg.dst, seg.dport, seg.src, seg.sport);
   if (tcb === null) {
-    tcp.replacing(0);
     tcp.stats.listenDrops++;
     return DROP | TCP_TABLE_FULL;
   }

@@ -16,7 +16,8 @@ import { PROTO_TCP } from '../wire/ipv4.ts';
 import { ACK, emit, FIN, PSH, RST, SYN, TCP_LEN } from '../wire/tcp.ts';
 import { writeSack, writeSyn, writeTimestamp } from '../wire/tcp-options.ts';
 import type { ArrivedSegment } from './arrived.ts';
-import { pipe } from './recovery.ts';
+import { receiveLimit } from './limits.ts';
+import { cut, pipe } from './recovery.ts';
 import { sackEdges, writeEdges } from './sack.ts';
 import { S_EVER_RETRANS, S_FIN, S_LOST, S_RETRANS, S_SENT, type SegmentId } from './segments.ts';
 import * as st from './state.ts';
@@ -141,7 +142,7 @@ function nextLost(tcp: Tcp, tcb: Tcb): SegmentId {
 function resend(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
   const { segments } = tcp;
   const { flags, len, next, sentAt } = segments;
-  if (n < len[s] && !cutAt(tcp, tcb, s, n)) return false;
+  if (n < len[s] && !cut(tcp, tcb, s, n)) return false;
   // Small pieces that were lost together go again together.
   let last = s;
   let total = n;
@@ -169,7 +170,7 @@ function resend(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
 function sendNew(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
   const { segments } = tcp;
   const { flags, len, next, sentAt } = segments;
-  if (n < len[s] && !cutAt(tcp, tcb, s, n)) return false;
+  if (n < len[s] && !cut(tcp, tcb, s, n)) return false;
   let last = s;
   let total = n;
   const window = (tcb.sndUna + tcb.sndWnd - tcb.sndNxt) | 0;
@@ -179,14 +180,13 @@ function sendNew(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
     while (next[last] !== 0 && total < limit) {
       const following = next[last];
       const piece = Math.min(len[following], limit - total);
-      if (piece < len[following] && !cutAt(tcp, tcb, following, piece)) break;
+      if (piece < len[following] && !cut(tcp, tcb, following, piece)) break;
       total += piece;
       last = following;
     }
   }
   // A FIN takes a number, too: when the data fills the window it has to wait.
-  if ((flags[last] & S_FIN) !== 0 && len[last] > 0 && total >= window && !cutAt(tcp, tcb, last, len[last]))
-    return false;
+  if ((flags[last] & S_FIN) !== 0 && len[last] > 0 && total >= window && !cut(tcp, tcb, last, len[last])) return false;
   const fin = (flags[last] & S_FIN) !== 0;
   if (!transmit(tcp, tcb, s, last, tcb.sndNxt, total, fin)) return false;
   const now = tcp.ctx.now | 0;
@@ -198,13 +198,6 @@ function sendNew(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
   tcb.sndNxt = segments.end(last);
   tcb.sndNext = next[last];
   tcb.lastSendMs = tcp.ctx.nowMs;
-  return true;
-}
-
-function cutAt(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
-  const rest = tcp.segments.split(s, n);
-  if (rest === 0) return false;
-  if (tcb.sndTail === s) tcb.sndTail = rest;
   return true;
 }
 
@@ -294,14 +287,8 @@ function acknowledged(tcp: Tcp, tcb: Tcb): void {
 
 /** Bytes the receive buffer could take now. */
 function freeSpace(tcp: Tcp, tcb: Tcb): number {
-  const free = tcb.rcvBuf - tcb.rcvQueued;
-  const { pool } = tcp.ctx;
-  // When frames run short every window closes in to a few segments, so that nobody starves.
-  const scarce =
-    pool.freeSmallCount < pool.config.slots >> 3 ||
-    (pool.config.bigSlots > 0 && pool.freeBigCount < pool.config.bigSlots >> 3);
-  const most = scarce ? 4 * tcb.mss : free;
-  return free < 0 ? 0 : free < most ? free : most;
+  const free = receiveLimit(tcp, tcb) - tcb.rcvQueued;
+  return free < 0 ? 0 : free;
 }
 
 /** Bytes by which a window opens at least (RFC 9293 §3.8.6.2.2): less is not worth telling. */
@@ -344,10 +331,10 @@ function acknowledgeIfDue(tcp: Tcp, tcb: Tcb): void {
  */
 function windowOpened(tcp: Tcp, tcb: Tcb): boolean {
   const current = (tcb.rcvAdv - tcb.rcvNxt) | 0;
-  if (current >= Math.max(tcb.rcvBuf >> 4, 2 * tcb.mss) || tcb.finReceived !== 0) return false;
+  if (current >= Math.max(tcb.rcvLimit >> 4, 2 * tcb.mss) || tcb.finReceived !== 0) return false;
   if (tcb.rcvNxt === ((tcb.irs + 1) | 0)) return false; // the SYN could say no more; the peer has yet to send anything
   const gain = freeSpace(tcp, tcb) - current;
-  return gain >= tcb.rcvBuf >> 2 && gain >= smallestOpening(tcb);
+  return gain >= tcb.rcvLimit >> 2 && gain >= smallestOpening(tcb);
 }
 
 /** The number of a segment without data: SND.NXT, but never beyond the peer's window, where it would be ignored. */
@@ -397,7 +384,7 @@ export function sendProbe(tcp: Tcp, tcb: Tcb): void {
   tcp.stats.zeroWindowProbes++;
   if (tcb.sndHead !== tcb.sndNext) {
     const s = tcb.sndHead;
-    if (segments.len[s] > 1 && !cutAt(tcp, tcb, s, 1)) return;
+    if (segments.len[s] > 1 && !cut(tcp, tcb, s, 1)) return;
     segments.flags[s] |= S_EVER_RETRANS;
     transmit(tcp, tcb, s, s, segments.seq[s], segments.len[s], (segments.flags[s] & S_FIN) !== 0);
     return;

@@ -17,8 +17,12 @@ import type { Tcp } from './tcp.ts';
 
 /** Payloads below this are copied behind the last unread one where they fit. */
 const COALESCE_BELOW = 1024;
-/** Out-of-order frames one connection may hold. */
-const MAX_OFO_FRAMES = 1024;
+/** Out-of-order frames one connection may hold, and how many of them may be smaller than an eighth of a slot. */
+const MAX_OFO_FRAMES = 512;
+const MAX_OFO_SMALL = 64;
+const OFO_SMALL = 256;
+/** Payload of a big slot that is copied to small ones: a slot of 68 KB is not to be held by less than an eighth. */
+const REPACK_UP_TO = 8192;
 
 /** Takes the text and FIN of the arrived segment, which is known to touch the window (RFC 9293 §3.10.7.4, seventh and eighth). */
 export function receive(tcp: Tcp, tcb: Tcb): Verdict {
@@ -84,10 +88,35 @@ export function receive(tcp: Tcp, tcb: Tcb): Verdict {
 function inOrder(tcp: Tcp, tcb: Tcb, f: FrameId, len: number): Verdict {
   tcb.rcvNxt = (tcb.rcvNxt + len) | 0;
   tcb.ackPending += len;
-  const verdict = append(tcp, tcb, f, len);
+  const big = f >= tcp.ctx.pool.config.slots;
+  const verdict = big && len <= REPACK_UP_TO ? repack(tcp, tcb, f, len) : append(tcp, tcb, f, len);
   if (tcb.ofoHead !== 0) fillGap(tcp, tcb);
   tcp.notify(tcb, st.EV_READABLE);
   return verdict;
+}
+
+/** Puts the payload of a big slot at the end of the unread queue in small ones, as far as there are any. */
+function repack(tcp: Tcp, tcb: Tcb, f: FrameId, len: number): Verdict {
+  const { ctx } = tcp;
+  const { pool } = ctx;
+  const from = pool.off[f];
+  let done = 0;
+  while (done < len) {
+    const g = ctx.create();
+    if (g === 0) {
+      pool.off[f] = from + done;
+      pool.len[f] = len - done;
+      pool.paySum[f] = -1;
+      return append(tcp, tcb, f, len - done);
+    }
+    const n = Math.min(len - done, pool.tailroom(g));
+    pool.buf.copyWithin(pool.off[g], from + done, from + done + n);
+    pool.len[g] = n;
+    pool.seq[g] = (pool.seq[f] + done) | 0;
+    done += n;
+    ctx.settle(g, append(tcp, tcb, g, n));
+  }
+  return DELIVERED;
 }
 
 /** Puts payload at the end of the unread queue. */
@@ -120,17 +149,21 @@ function fillGap(tcp: Tcp, tcb: Tcb): void {
   while (tcb.ofoHead !== 0) {
     const f = tcb.ofoHead;
     const ahead = (pool.seq[f] - tcb.rcvNxt) | 0;
-    if (ahead > 0) return;
+    // Beyond the FIN there is nothing (takeFin frees what a peer sent there all the same).
+    const left = tcb.finPending !== 0 ? (tcb.finSeq - tcb.rcvNxt) | 0 : 0x7fffffff;
+    if (ahead > 0 || left <= 0) return;
     tcb.ofoHead = pool.next[f];
+    if (tcb.ofoHead === 0) tcb.ofoTail = 0;
     tcb.ofoBytes -= pool.len[f];
     tcb.ofoCount--;
+    if (pool.len[f] < OFO_SMALL) tcb.ofoSmall--;
     pool.next[f] = 0;
-    const len = pool.len[f] + ahead;
+    const len = Math.min(pool.len[f] + ahead, left);
     if (len <= 0) {
       ctx.settle(f, DROP | TCP_OLD_DUPLICATE);
       continue;
     }
-    if (ahead < 0) {
+    if (len !== pool.len[f]) {
       pool.off[f] -= ahead;
       pool.len[f] = len;
       pool.paySum[f] = -1;
@@ -149,9 +182,15 @@ function outOfOrder(tcp: Tcp, tcb: Tcb, f: FrameId): Verdict {
   // What fills the hole must still find a frame.
   const { slots, bigSlots } = pool.config;
   const scarce = f < slots ? pool.freeSmallCount < slots >> 4 : pool.freeBigCount < Math.max(bigSlots >> 3, 2);
-  if (tcb.ofoCount >= MAX_OFO_FRAMES || scarce) return DROP | TCP_OFO_FULL;
+  const small = len[f] < OFO_SMALL && tcb.ofoSmall >= MAX_OFO_SMALL;
+  if (tcb.ofoCount >= MAX_OFO_FRAMES || small || scarce) return DROP | TCP_OFO_FULL;
   let prev = 0;
   let at = tcb.ofoHead;
+  if (at !== 0 && ((seq[tcb.ofoTail] - seq[f]) | 0) <= 0) {
+    // In order among themselves, as after one loss: no search.
+    prev = tcb.ofoTail;
+    at = 0;
+  }
   while (at !== 0 && ((seq[at] - seq[f]) | 0) <= 0) {
     prev = at;
     at = next[at];
@@ -178,14 +217,21 @@ function outOfOrder(tcp: Tcp, tcb: Tcb, f: FrameId): Verdict {
     const after = next[at];
     tcb.ofoBytes -= len[at];
     tcb.ofoCount--;
+    if (len[at] < OFO_SMALL) tcb.ofoSmall--;
     tcp.ctx.settle(at, DROP | TCP_OLD_DUPLICATE);
     at = after;
   }
+  if (prev === 0) tcb.ofoHead = at;
+  else next[prev] = at;
+  if (at === 0) tcb.ofoTail = prev;
+  if (len[f] === 0) return DROP | TCP_OLD_DUPLICATE; // covered by its neighbours together
   next[f] = at;
   if (prev === 0) tcb.ofoHead = f;
   else next[prev] = f;
+  if (at === 0) tcb.ofoTail = f;
   tcb.ofoBytes += len[f];
   tcb.ofoCount++;
+  if (len[f] < OFO_SMALL) tcb.ofoSmall++;
   tcb.ofoRecent = seq[f];
   return STOLEN;
 }

@@ -12,6 +12,7 @@
  * counts as one, as everywhere in sequence space. What is deemed lost is sent again in every phase. Without SACK each duplicate acknowledgment stands for one segment that left.
  * @hot
  */
+import { hasRoom } from './limits.ts';
 import { RTO_MAX_MS, sampleRtt } from './rtt.ts';
 import { S_EVER_RETRANS, S_LOST, S_RETRANS, S_SACKED, S_SENT } from './segments.ts';
 import { EV_WRITABLE } from './state.ts';
@@ -133,9 +134,7 @@ function markHeadLost(tcp: Tcp, tcb: Tcb): void {
   const s = tcb.sndHead;
   if (s === 0 || s === tcb.sndNext || (flags[s] & (S_SACKED | S_LOST)) !== 0) return;
   // Of a GSO-sized descriptor only the first segment is known to be missing.
-  if (tcp.segments.len[s] > tcb.mss && tcp.segments.split(s, tcb.mss) !== 0 && tcb.sndTail === s) {
-    tcb.sndTail = tcp.segments.next[s];
-  }
+  if (tcp.segments.len[s] > tcb.mss) cut(tcp, tcb, s, tcb.mss);
   lose(tcp, tcb, s);
   tcb.lostHint = s;
   tcb.forceRetrans = 1;
@@ -172,14 +171,18 @@ function markSacked(tcp: Tcp, tcb: Tcb): boolean {
     for (let s = tcb.sndHead; s !== tcb.sndNext; s = segments.next[s]) {
       if (((segments.seq[s] - right) | 0) >= 0) break;
       if (((segments.end(s) - left) | 0) <= 0 || (segments.flags[s] & S_SACKED) !== 0) continue;
-      // A descriptor larger than a segment may be covered in part: cut it at the block's edges.
-      const before = (left - segments.seq[s]) | 0;
+      // A descriptor of several segments may be covered in part: cut it, but only between segments. A peer that names
+      // single bytes is not to multiply descriptors.
+      const before = wholeSegments(tcb, (left - segments.seq[s] + tcb.mss - 1) | 0);
       if (before > 0) {
-        cut(tcp, tcb, s, before);
+        if (before < segments.len[s]) cut(tcp, tcb, s, before);
         continue;
       }
       const inside = (right - segments.seq[s]) | 0;
-      if (inside < segments.len[s] && !cut(tcp, tcb, s, inside)) break;
+      if (inside < segments.len[s]) {
+        const whole = wholeSegments(tcb, inside);
+        if (whole === 0 || !cut(tcp, tcb, s, whole)) break;
+      }
       sack(tcp, tcb, s);
       news = true;
     }
@@ -187,9 +190,14 @@ function markSacked(tcp: Tcp, tcb: Tcb): boolean {
   return news;
 }
 
-function cut(tcp: Tcp, tcb: Tcb, s: number, n: number): boolean {
+/** `n` bytes rounded down to whole segments. */
+const wholeSegments = (tcb: Tcb, n: number): number => n - (n % tcb.mss);
+
+/** Cuts a descriptor of a send queue after `n` bytes; false when no other is free. */
+export function cut(tcp: Tcp, tcb: Tcb, s: number, n: number): boolean {
   const rest = tcp.segments.split(s, n);
   if (rest === 0) return false;
+  tcb.sndSegs++;
   if (tcb.sndTail === s) tcb.sndTail = rest;
   return true;
 }
@@ -237,6 +245,7 @@ function clean(tcp: Tcp, tcb: Tcb, ack: number): void {
     if (tcb.lostHint === s) tcb.lostHint = 0;
     const after = next[s];
     segments.free(s);
+    tcb.sndSegs--;
     s = after;
   }
   tcb.sndHead = s;
@@ -252,7 +261,7 @@ function clean(tcp: Tcp, tcb: Tcb, ack: number): void {
   }
   // Otherwise a backed-off time-out stays until there is a sample (Karn's algorithm, RFC 6298 §5): a path that has become
   // slower than the time-out would never give one.
-  if (tcb.wantWrite !== 0 && tcb.sndQueued < tcb.sndBuf - (tcb.sndBuf >> 2)) {
+  if (tcb.wantWrite !== 0 && hasRoom(tcp, tcb, 1)) {
     tcb.wantWrite = 0;
     tcp.notify(tcb, EV_WRITABLE);
   }

@@ -35,6 +35,7 @@ export function sackEdges(tcp: Tcp, tcb: Tcb): number {
       writeEdges[n * 2 + 1] = right;
       n++;
     }
+    if (found && n > most) break;
   }
   if (found) return n < most ? n : most;
   // The newest block was filled since: close the gap at the front.

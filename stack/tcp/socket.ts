@@ -8,11 +8,15 @@
  */
 import type { FrameId } from '../types.ts';
 import { DELIVERED } from '../verdict.ts';
+import { earn, hasRoom, sendLimit } from './limits.ts';
 import { sendAbort } from './output.ts';
 import { S_FIN } from './segments.ts';
 import * as st from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+
+/** Relayed pieces up to this are copied behind unsent ones. */
+const COPY_UP_TO = 512;
 
 /** Bytes received and not yet read. */
 export const readable = (tcb: Tcb): number => tcb.rcvQueued;
@@ -21,8 +25,10 @@ export const readable = (tcb: Tcb): number => tcb.rcvQueued;
 export const isDrained = (tcb: Tcb): boolean => tcb.finReceived !== 0 && tcb.rcvQueued === 0;
 
 /** Bytes the send queue can still take. */
-export const writable = (tcb: Tcb): number =>
-  tcb.finQueued !== 0 || tcb.state === st.CLOSED ? 0 : Math.max(tcb.sndBuf - tcb.sndQueued, 0);
+export const writable = (tcp: Tcp, tcb: Tcb): number =>
+  tcb.finQueued !== 0 || tcb.state === st.CLOSED || !hasRoom(tcp, tcb, 0)
+    ? 0
+    : Math.max(sendLimit(tcp, tcb) - tcb.sndQueued, 0);
 
 /** True while data may be queued: not before connect, not after shutdown. */
 export const canSend = (tcb: Tcb): boolean =>
@@ -36,6 +42,7 @@ export function consume(tcp: Tcp, tcb: Tcb, n: number): void {
   const { ctx } = tcp;
   const { pool } = ctx;
   tcb.rcvQueued -= n;
+  earn(tcb, n);
   while (n > 0) {
     const f = tcb.rcvHead;
     const len = pool.len[f];
@@ -95,6 +102,7 @@ function enqueue(tcp: Tcp, tcb: Tcb, f: FrameId, off: number, len: number): bool
   if (tcb.sndTail === 0) tcb.sndHead = s;
   else segments.next[tcb.sndTail] = s;
   tcb.sndTail = s;
+  tcb.sndSegs++;
   if (tcb.sndNext === 0) tcb.sndNext = s;
   tcb.sndEnd = (tcb.sndEnd + len) | 0;
   tcb.sndQueued += len;
@@ -109,12 +117,20 @@ export function move(tcp: Tcp, from: Tcb, to: Tcb): number {
   const { pool } = tcp.ctx;
   let moved = 0;
   while (from.rcvHead !== 0 && canSend(to)) {
-    if (to.sndQueued >= to.sndBuf) {
+    if (!hasRoom(tcp, to, 0)) {
       to.wantWrite = 1;
       break;
     }
     const f = from.rcvHead;
     const len = pool.len[f];
+    if (len <= COPY_UP_TO && extendTail(tcp, to, pool.buf, pool.off[f], len, true) === len) {
+      // A small piece behind others that still wait: no slot and no descriptor for it.
+      popFrame(tcp, from);
+      tcp.ctx.settle(f, DELIVERED);
+      from.rcvQueued -= len;
+      moved += len;
+      continue;
+    }
     if (!enqueue(tcp, to, f, pool.off[f], len)) {
       to.wantWrite = 1;
       tcp.starve(to);
@@ -125,14 +141,18 @@ export function move(tcp: Tcp, from: Tcb, to: Tcb): number {
     moved += len;
   }
   if (moved > 0) {
+    earn(from, moved);
     tcp.touch(from);
     tcp.touch(to);
   }
   return moved;
 }
 
-/** Puts up to `max` bytes behind the last ones queued, if those are unsent and nobody shares their frame. */
-function extendTail(tcp: Tcp, tcb: Tcb, src: Uint8Array, at: number, max: number): number {
+/**
+ * Puts up to `max` bytes behind the last ones queued, if those are unsent and nobody shares their frame; all or nothing
+ * when `whole`. Returns how many.
+ */
+function extendTail(tcp: Tcp, tcb: Tcb, src: Uint8Array, at: number, max: number, whole: boolean): number {
   const { segments } = tcp;
   const { pool } = tcp.ctx;
   const s = tcb.sndTail;
@@ -141,6 +161,7 @@ function extendTail(tcp: Tcp, tcb: Tcb, src: Uint8Array, at: number, max: number
   const end = segments.off[s] + segments.len[s];
   if (pool.refs[f] !== 1 || end !== pool.off[f] + pool.len[f]) return 0;
   const n = Math.min(max, pool.tailroom(f));
+  if (whole && n < max) return 0;
   for (let i = 0; i < n; i++) pool.buf[end + i] = src[at + i];
   pool.len[f] += n;
   pool.paySum[f] = -1;
@@ -157,9 +178,9 @@ function extendTail(tcp: Tcp, tcb: Tcb, src: Uint8Array, at: number, max: number
 export function write(tcp: Tcp, tcb: Tcb, src: Uint8Array, at: number, len: number): number {
   const { ctx } = tcp;
   const { pool } = ctx;
-  const room = Math.min(len, writable(tcb));
+  const room = Math.min(len, writable(tcp, tcb));
   const { slots, slotBytes, bigSlots } = pool.config;
-  let done = extendTail(tcp, tcb, src, at, room);
+  let done = extendTail(tcp, tcb, src, at, room, false);
   while (done < room) {
     const left = room - done;
     // Queued data is worth nothing without frames for its headers, and for what the peers send.

@@ -66,8 +66,9 @@ export class Tcb {
   sndTail: SegmentId = 0;
   /** First descriptor never sent. */
   sndNext: SegmentId = 0;
-  /** Payload bytes queued, sent or not. */
+  /** Payload bytes queued, sent or not, and the descriptors they take: each may pin a slot. */
   sndQueued = 0;
+  sndSegs = 0;
   sndBuf = 0;
   /** Sequence number the next queued byte will get. */
   sndEnd = 0;
@@ -87,10 +88,16 @@ export class Tcb {
   rcvTail: FrameId = 0;
   rcvQueued = 0;
   rcvBuf = 0;
+  /** Bytes the peer may send ahead of the reader: grows towards rcvBuf with what is read (limits.ts). */
+  rcvLimit = 0;
+  rcvRead = 0;
   /** Out-of-order frames in sequence order, linked by pool.next; their payload bytes; the newest one's left edge. */
   ofoHead: FrameId = 0;
   ofoBytes = 0;
   ofoCount = 0;
+  /** The last of them, and how many carry little. */
+  ofoTail: FrameId = 0;
+  ofoSmall = 0;
   ofoRecent = 0;
   /** The peer's FIN has been reached. */
   finReceived = 0;

@@ -18,6 +18,7 @@ import { ArrivedSegment } from './arrived.ts';
 import type { CongestionControl } from './congestion/index.ts';
 import { reno } from './congestion/reno.ts';
 import { Secrets } from './isn.ts';
+import { fairShare, hasRoom } from './limits.ts';
 import { Listeners } from './listen.ts';
 import { output, sendAck, sendReset, sendTimeWaitAck } from './output.ts';
 import { RTO_INITIAL_MS } from './rtt.ts';
@@ -37,6 +38,8 @@ export interface TcpConfig {
   /** Bytes a connection may hold unread, and unacknowledged or unsent. */
   readonly rcvBuf: number;
   readonly sndBuf: number;
+  /** The same each way for a connection that has not shown yet that it moves data (limits.ts). */
+  readonly bufStart: number;
   /** Ephemeral ports, inclusive (RFC 6056 §3.2). */
   readonly portMin: number;
   readonly portMax: number;
@@ -50,10 +53,14 @@ export const DEFAULT_TCP: TcpConfig = {
   maxSegments: 65536,
   rcvBuf: 1 << 19,
   sndBuf: 1 << 19,
+  bufStart: 65536,
   portMin: 1025,
   portMax: 65535,
   congestion: reno,
 };
+
+/** Ports looked at before a connect is refused: the search goes on from there with the next one. */
+const MAX_PORT_TRIES = 1024;
 
 /** Counters of one TCP, after the names of RFC 4022 where it has them. */
 export class TcpStats {
@@ -70,6 +77,8 @@ export class TcpStats {
   challengeAcks = 0;
   listenDrops = 0;
   zeroWindowProbes = 0;
+  /** Connects refused because no local port was found towards that peer. */
+  portsExhausted = 0;
 }
 
 export class Tcp implements TimerHandler, TimeWaitReply {
@@ -89,6 +98,8 @@ export class Tcp implements TimerHandler, TimeWaitReply {
   readonly blocks: (Tcb | null)[] = [null];
   /** Largest GSO payload that ip may be given at once; 0 where no port takes GSO frames. Set at composition. */
   gsoMax = 0;
+  /** Bytes one connection may hold of what is free, as of this burst (limits.ts). */
+  share = 0;
 
   private readonly free: Tcb[] = [];
   private dirty: Tcb[] = [];
@@ -115,6 +126,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     this.timeWait = new TimeWait(ctx, this.flows, this, config.maxTimeWait, config.timeWaitMs);
     this.timeWait.attachTimer(timers.range(1, this.timeWait));
     this.listeners = new Listeners();
+    this.share = fairShare(this);
   }
 
   /** Connections with a control block. */
@@ -157,14 +169,16 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     tcb.end = st.END_NORMAL;
     tcb.listener = 0;
     tcb.sndHead = tcb.sndTail = tcb.sndNext = 0;
-    tcb.sndQueued = 0;
+    tcb.sndQueued = tcb.sndSegs = 0;
     tcb.sndBuf = config.sndBuf;
     tcb.rcvBuf = config.rcvBuf;
+    tcb.rcvLimit = Math.min(config.bufStart, config.rcvBuf);
+    tcb.rcvRead = 0;
     tcb.sndWnd = tcb.maxSndWnd = 0;
     tcb.finQueued = tcb.wantWrite = 0;
     tcb.rcvHead = tcb.rcvTail = 0;
     tcb.rcvQueued = 0;
-    tcb.ofoHead = tcb.ofoBytes = tcb.ofoCount = 0;
+    tcb.ofoHead = tcb.ofoTail = tcb.ofoBytes = tcb.ofoCount = tcb.ofoSmall = 0;
     tcb.finReceived = tcb.finPending = tcb.readClosed = tcb.closing = 0;
     tcb.mss = tcb.peerMss = 536; // RFC 9293 §3.7.1 (MUST-15)
     tcb.tsOk = tcb.sackOk = tcb.sndWscale = tcb.rcvWscale = 0;
@@ -211,7 +225,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
       const tcb = this.starved[i];
       tcb.starved = 0;
       if (tcb.state === st.CLOSED) continue;
-      if (tcb.wantWrite !== 0 && tcb.sndQueued < tcb.sndBuf) {
+      if (tcb.wantWrite !== 0 && hasRoom(this, tcb, 0)) {
         tcb.wantWrite = 0;
         this.notify(tcb, st.EV_WRITABLE);
       } else this.touch(tcb);
@@ -220,6 +234,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
 
   /** End of a burst: owners are told, then each touched connection sends what is due. Ends when nothing is dirty. */
   flush(): void {
+    this.share = fairShare(this);
     if (this.nStarved > 0) this.feedStarved();
     while (this.nDirty > 0) {
       // Owners first, for all of them: what one connection received may be what another has to send.
@@ -316,13 +331,13 @@ export class Tcp implements TimerHandler, TimeWaitReply {
       s = next;
     }
     tcb.sndHead = tcb.sndTail = tcb.sndNext = 0;
-    tcb.sndQueued = 0;
+    tcb.sndQueued = tcb.sndSegs = 0;
     tcb.sackedOut = tcb.lostOut = tcb.retransOut = tcb.lostHint = 0;
   }
 
   freeOutOfOrder(tcb: Tcb): void {
     this.freeFrames(tcb.ofoHead);
-    tcb.ofoHead = tcb.ofoBytes = tcb.ofoCount = 0;
+    tcb.ofoHead = tcb.ofoTail = tcb.ofoBytes = tcb.ofoCount = tcb.ofoSmall = 0;
   }
 
   private freeReceiveQueue(tcb: Tcb): void {
@@ -350,7 +365,10 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     const port = lport !== 0 ? this.claimPort(laddr, lport, raddr, rport) : this.choosePort(laddr, raddr, rport);
     if (port === 0) return null;
     const tcb = this.allocate(laddr, port, raddr, rport);
-    if (tcb === null) return null;
+    if (tcb === null) {
+      this.replacing(0);
+      return null;
+    }
     this.stats.activeOpens++;
     tcb.owner = owner;
     tcb.tag = tag;
@@ -391,10 +409,12 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     const { portMin, portMax } = this.config;
     const range = portMax - portMin + 1;
     const offset = this.secrets.portOffset(laddr, raddr, rport);
-    for (let i = 0; i < range; i++) {
+    const tries = Math.min(range, MAX_PORT_TRIES);
+    for (let i = 0; i < tries; i++) {
       const port = portMin + ((offset + this.lastPort++) % range);
       if (this.claimPort(laddr, port, raddr, rport) !== 0) return port;
     }
+    this.stats.portsExhausted++;
     return 0;
   }
 

@@ -1,5 +1,5 @@
 /**
- * TIME_WAIT (RFC 9293 §3.6.1): what must be remembered of a closed connection for 2 MSL, as a row of twelve words
+ * TIME_WAIT (RFC 9293 §3.6.1): what must be remembered of a closed connection for 2 MSL, as a row of a few words
  * instead of a control block. Rows queue in the order of their entry, so expiry needs one timer; when the table is full
  * the oldest row makes room, which is counted (`recycled`).
  *
@@ -20,7 +20,7 @@ import type { Tcb } from './tcb.ts';
 
 export const TW_BASE = 0x40000000;
 
-const WORDS = 12;
+const WORDS = 13;
 const LADDR = 0;
 const RADDR = 1;
 const PORTS = 2; // remote << 16 | local, as in the flow key
@@ -34,6 +34,10 @@ const LIVE = 9;
 const RCV_WND = 10;
 /** The place in the queue is that of a row that entered then. */
 const QUEUED = 11;
+
+const ANSWERED = 12;
+/** Shortest time between two answers to strange segments (RFC 5961 §7). */
+const ANSWER_MS = 500;
 
 /** Answers on behalf of a connection in TIME_WAIT. */
 export interface TimeWaitReply {
@@ -104,6 +108,7 @@ export class TimeWait {
     rows[r + TS_RECENT] = tcb.tsRecent;
     rows[r + TS_OFFSET] = tcb.tsOffset;
     rows[r + ENTERED] = rows[r + QUEUED] = this.ctx.nowMs;
+    rows[r + ANSWERED] = (this.ctx.nowMs - ANSWER_MS) | 0;
     rows[r + LIVE] = 1;
     rows[r + RCV_WND] = Math.max(tcb.rcvAdv - tcb.rcvNxt, 0) >> tcb.rcvWscale;
     this.live++;
@@ -121,7 +126,7 @@ export class TimeWait {
     const { rows } = this;
     const rcvNxt = rows[r + RCV_NXT];
     if ((seg.flags & RST) !== 0) return DROP | TCP_RESET_BLIND;
-    if ((seg.flags & (SYN | ACK)) === SYN) {
+    if ((seg.flags & (SYN | ACK | FIN)) === SYN) {
       // RFC 6191 §2: by timestamp, and by number where that does not decide.
       const later =
         rows[r + TS_OK] !== 0 && seg.options.hasTimestamp ? (seg.options.tsVal - rows[r + TS_RECENT]) | 0 : 0;
@@ -133,6 +138,10 @@ export class TimeWait {
     // An acknowledgment in order asks for nothing; two ends in TIME_WAIT would answer each other for ever.
     const takesNumbers = seg.len > 0 || (seg.flags & (SYN | FIN)) !== 0;
     if (!takesNumbers && seg.seq === rcvNxt) return DROP | TCP_OLD_DUPLICATE;
+    const restarts = (seg.flags & FIN) !== 0 && ((seg.seq + seg.len + 1) | 0) === rcvNxt;
+    // What is no part of the old connection is answered now and then only: two ends that disagree would never stop.
+    if (!restarts && ((this.ctx.nowMs - rows[r + ANSWERED]) | 0) < ANSWER_MS) return DROP | TCP_OUT_OF_WINDOW;
+    rows[r + ANSWERED] = this.ctx.nowMs;
     this.reply.timeWaitAck(
       rows[r + LADDR],
       rows[r + PORTS] & 0xffff,
@@ -145,7 +154,7 @@ export class TimeWait {
       rows[r + TS_OFFSET],
       rows[r + TS_RECENT],
     );
-    if ((seg.flags & FIN) !== 0) {
+    if (restarts) {
       // A retransmitted FIN restarts the wait; the row moves to the end of the queue once it is its turn to leave.
       rows[r + ENTERED] = this.ctx.nowMs;
       return DROP | TCP_OLD_DUPLICATE;

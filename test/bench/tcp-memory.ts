@@ -39,7 +39,7 @@ export function bulk(wire: WireOptions): (segments: number) => void {
   a.ctx.pool.off[frame] = off;
   a.ctx.pool.len[frame] = payload;
   const fill = (tcb: Tcb): void => {
-    while (wanted > 0 && sock.writable(tcb) > 0) {
+    while (wanted > 0 && sock.writable(a.tcp, tcb) > 0) {
       a.ctx.retain(frame);
       if (!sock.send(a.tcp, tcb, frame, off, payload)) throw new Error('no segment descriptor');
       wanted -= payload;

@@ -35,6 +35,8 @@ export const HOST = ip('10.0.0.1');
 export const PEER = ip('10.0.0.2');
 
 const TINY_POOL: PoolConfig = { slots: 1024, slotBytes: 2048, bigSlots: 8, bigSlotBytes: 69632 };
+/** So large that no connection's share of what is free bounds anything. Untouched slots cost nothing. */
+const ROOMY_POOL: PoolConfig = { slots: 32768, slotBytes: 2048, bigSlots: 16, bigSlotBytes: 69632 };
 
 /** Writes down what a connection's owner is told, and reads what arrives unless told to leave it. */
 export class Recorder implements SocketOwner {
@@ -180,9 +182,17 @@ export class TcpRig {
   constructor(options: RigOptions = {}) {
     const config: HostConfig = {
       ...SMALL_HOST,
-      tcp: { ...SMALL_HOST.tcp, maxConnections: 64, maxTimeWait: 8, maxSegments: 4096, ...options.tcp },
+      // Full buffers from the start: limits.ts has tests of its own.
+      tcp: {
+        ...SMALL_HOST.tcp,
+        maxConnections: 64,
+        maxTimeWait: 8,
+        maxSegments: 4096,
+        bufStart: SMALL_HOST.tcp.rcvBuf,
+        ...options.tcp,
+      },
     };
-    const made = makeHost(options.seed ?? 1, config, options.pool ?? TINY_POOL);
+    const made = makeHost(options.seed ?? 1, config, options.pool ?? ROOMY_POOL);
     this.host = made.host;
     this.ctx = made.ctx;
     this.farCtx = new Context(FramePool.create(TINY_POOL), seeded(99));

@@ -476,13 +476,41 @@ test('TIME_WAIT: resets are ignored (RFC 1337)', () => {
 });
 
 test('TIME_WAIT: data and numbers out of place are acknowledged, ACKs in place are not', () => {
-  const [, c] = timeWait({}, TS);
+  const [rig, c] = timeWait({}, TS);
   c.send({ flags: 'A', seq: 2 });
   c.expectNone();
   c.send({ flags: 'A', seq: 1, data: 'x' });
   c.expect({ flags: 'A', seq: 2, ack: 2, ts: true });
+  // Once in half a second: two ends that disagree would otherwise never stop (RFC 5961 §7).
+  c.send({ flags: 'A', seq: 500 });
+  c.expectNone();
+  rig.advance(500);
   c.send({ flags: 'A', seq: 500 });
   c.expect({ flags: 'A', seq: 2, ack: 2 });
+});
+
+test('TIME_WAIT: only the FIN of the old connection restarts it', () => {
+  const [rig, c] = timeWait();
+  for (let t = 0; t < 5; t++) {
+    rig.advance(11_000);
+    c.send({ flags: 'FA', seq: 7000 + t });
+    c.take();
+  }
+  assert.is(rig.host.tcp.timeWait.size, 1);
+  rig.advance(6_000);
+  assert.is(rig.host.tcp.timeWait.size, 0);
+});
+
+test('TIME_WAIT: a SYN with FIN opens nothing and leaves no mark on the next connection', () => {
+  const [rig, c] = timeWait({}, TS);
+  c.send({ flags: 'SF', seq: 5_000_000 });
+  c.take();
+  assert.is(rig.host.tcp.timeWait.size, 1);
+  const other = rig.talk(80, 41000);
+  const before = rig.host.tcp.secrets.isn(rig.ctx.now, HOST, 80, PEER, 41000);
+  other.send({ flags: 'S', mss: 1460 });
+  const tcb = rig.host.tcp.blocks.find((b) => b !== null && b.rport === 41000)!;
+  assert.ok(Math.abs((tcb.iss - before) | 0) < 1000, 'its number is the clock’s and the secret’s, not the old row’s');
 });
 
 test('TIME_WAIT: a SYN with a higher number opens a new connection, beyond the old numbers', () => {

@@ -158,14 +158,14 @@ test('idle: after a pause longer than the time-out at most ten segments go at on
 });
 
 test('writable: told when a full queue has drained to three quarters', () => {
-  const [, c, owner] = connection({ tcp: { sndBuf: 10_000 } });
+  const [rig, c, owner] = connection({ tcp: { sndBuf: 10_000 } });
   assert.is(owner.write(pattern(20_000)), 10_000);
   c.take();
   c.send({ flags: 'A', ack: 1461 });
   assert.equal(owner.log, ['established']);
   c.send({ flags: 'A', ack: 2921 });
   assert.equal(owner.log, ['established', 'writable']);
-  assert.is(sock.writable(owner.tcb!), 2920);
+  assert.is(sock.writable(rig.host.tcp, owner.tcb!), 2920);
 });
 
 // The peer's window shut
@@ -450,15 +450,40 @@ test('without SACK permitted none is sent', () => {
   assert.is(c.expect({ flags: 'A', ack: 1 }).sack, undefined);
 });
 
-test('the out-of-order queue has a bound', () => {
-  const [rig, c, owner] = connection({
-    pool: { slots: 2048, slotBytes: 2048, bigSlots: 8, bigSlotBytes: 69632 },
-    wire: { ring: 2048 },
-  });
-  for (let i = 0; i < 1100; i++) c.put({ flags: 'A', seq: 100 + i * 2, data: 'x' });
-  rig.pump();
-  assert.is(owner.tcb!.ofoCount, 1024);
-  assert.is(rig.dropped(TCP_OFO_FULL), 76);
+test('the out-of-order queue has a bound, and a tighter one for small pieces', () => {
+  for (const [size, most] of [
+    [1, 64],
+    [255, 64],
+    [256, 512],
+  ] as const) {
+    const [rig, c, owner] = connection({ wire: { ring: 2048 } }, { wscale: 7 });
+    for (let i = 0; i < 600; i++) c.put({ flags: 'A', seq: 1000 + i * 2 * size, data: pattern(size) });
+    rig.pump();
+    assert.is(owner.tcb!.ofoCount, most, `${size} bytes`);
+    assert.is(rig.dropped(TCP_OFO_FULL), 600 - most);
+  }
+});
+
+test('a piece whose neighbours cover it between them holds no slot', () => {
+  const [rig, c, owner] = connection();
+  c.send({ flags: 'A', seq: 11, data: pattern(10) });
+  c.send({ flags: 'A', seq: 21, data: pattern(10) });
+  const held = rig.ctx.pool.inUse;
+  c.send({ flags: 'A', seq: 16, data: pattern(10) });
+  assert.is(owner.tcb!.ofoCount, 2);
+  assert.is(rig.ctx.pool.inUse, held);
+});
+
+test('a FIN below data that came before it ends the connection there', () => {
+  const [rig, c, owner] = connection();
+  c.send({ flags: 'A', seq: 11, data: 'beyond the end' });
+  c.send({ flags: 'FA', seq: 1, data: '0123456789' });
+  assert.is(owner.text, '0123456789');
+  assert.is(owner.state, 'CLOSE-WAIT');
+  c.take();
+  c.send({ flags: 'A', seq: 12 });
+  assert.is(owner.tcb!.rcvNxt, owner.tcb!.irs + 12);
+  assert.is(rig.host.tcp.heldUnread(), 0);
 });
 
 test('a pool running short refuses what is out of order before what is in order', () => {
