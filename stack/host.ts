@@ -12,6 +12,7 @@
  */
 import type { Context } from './context.ts';
 import { EthernetInput } from './ethernet/input.ts';
+import { Hooks } from './hook.ts';
 import { IcmpError } from './icmp/error.ts';
 import { Icmp4Input } from './icmp/icmp4.ts';
 import { RateLimit } from './icmp/ratelimit.ts';
@@ -20,6 +21,7 @@ import { Ip4Forward } from './ipv4/forward.ts';
 import { Fragmenter } from './ipv4/fragment.ts';
 import { IpIds } from './ipv4/id.ts';
 import { Ip4Input } from './ipv4/input.ts';
+import { IpipInput } from './ipv4/ipip.ts';
 import { OptionWalker } from './ipv4/options.ts';
 import { Ip4Sender } from './ipv4/output.ts';
 import { DEFAULT_REASSEMBLY, Reassembler, type ReassemblyLimits } from './ipv4/reassemble.ts';
@@ -38,7 +40,7 @@ import type { Ipv4, Micros, PortId } from './types.ts';
 import { UdpInput } from './udp/input.ts';
 import { UdpSockets } from './udp/socket.ts';
 import { EXCEEDED_REASSEMBLY, TIME_EXCEEDED, UNREACH_HOST, UNREACHABLE } from './wire/icmp4.ts';
-import { PROTO_ICMP, PROTO_TCP, PROTO_UDP } from './wire/ipv4.ts';
+import { PROTO_ICMP, PROTO_IPIP, PROTO_TCP, PROTO_UDP } from './wire/ipv4.ts';
 
 export interface HostConfig {
   readonly tcp: TcpConfig;
@@ -64,6 +66,7 @@ export class Host {
   readonly addresses = new LocalAddresses();
   readonly routes: Routes4;
   readonly neigh: Neigh;
+  readonly hooks = new Hooks();
   readonly ip: Ip4Sender;
   readonly icmp: Icmp4Input;
   readonly icmpError: IcmpError;
@@ -71,7 +74,7 @@ export class Host {
   readonly udp: UdpSockets;
   readonly tcp: Tcp;
   readonly ethernet: EthernetInput;
-  private readonly ip4: Ip4Input;
+  readonly ip4: Ip4Input;
 
   /** `neighSab` may be shared memory that others read; `moreTimers` are for users of `timers` outside the stack. */
   constructor(
@@ -113,6 +116,7 @@ export class Host {
       new IpIds(ctx.random),
       new Fragmenter(ctx),
       (hop, port) => this.neigh.nud.confirm(hop, port),
+      this.hooks,
     );
     this.icmpError = new IcmpError(ctx, this.addresses, this.ip, new RateLimit(ctx.random, ctx.nowMs));
     this.reassembler = new Reassembler(
@@ -121,7 +125,8 @@ export class Host {
       (frame0) => this.icmpError.send(frame0, TIME_EXCEEDED, EXCEEDED_REASSEMBLY, 0),
       config.reassembly,
     );
-    const ip4 = new Ip4Input(ctx, this.addresses, new OptionWalker(ctx), this.reassembler, this.icmpError);
+    const options = new OptionWalker(ctx);
+    const ip4 = new Ip4Input(ctx, this.addresses, options, this.reassembler, this.icmpError, this.hooks);
     this.ip4 = ip4;
     this.icmp = new Icmp4Input(ctx, this.addresses, this.ip);
     this.udp = new UdpSockets(ctx, this.ip, {
@@ -144,7 +149,12 @@ export class Host {
 
   /** Forwards packets that are not for us (RFC 1812); off until this is called, as for any host. */
   enableForwarding(): void {
-    this.ip4.attachForward(new Ip4Forward(this.ctx, this.ip, this.icmpError));
+    this.ip4.attachForward(new Ip4Forward(this.ctx, this.ip, this.icmpError, this.hooks));
+  }
+
+  /** Takes packets out of IPIP tunnels that end here (RFC 2003); off until this is called. */
+  enableIpip(): void {
+    this.ip4.register(PROTO_IPIP, new IpipInput(this.ctx, this.ip4));
   }
 
   /** Adds a port; a MAC address is its first 2 bytes and its last 4. */

@@ -6,10 +6,11 @@
  */
 import type { Context } from '../context.ts';
 import { IP_NO_ROUTE, IP_TOO_BIG, IP_TTL, NOT_FOR_US } from '../drop.ts';
+import { FORWARD, type Hooks } from '../hook.ts';
 import type { IcmpError } from '../icmp/error.ts';
 import { F_L2_MULTICAST } from '../mem/frame-pool.ts';
 import type { FrameId, Verdict } from '../types.ts';
-import { DROP } from '../verdict.ts';
+import { DROP, PASS } from '../verdict.ts';
 import { EXCEEDED_TTL, TIME_EXCEEDED, UNREACH_FRAG_NEEDED, UNREACH_NET, UNREACHABLE } from '../wire/icmp4.ts';
 import * as ip from '../wire/ipv4.ts';
 import type { Ip4Sender } from './output.ts';
@@ -18,11 +19,13 @@ export class Ip4Forward {
   private readonly ctx: Context;
   private readonly sender: Ip4Sender;
   private readonly error: IcmpError;
+  private readonly hooks: Hooks;
 
-  constructor(ctx: Context, sender: Ip4Sender, error: IcmpError) {
+  constructor(ctx: Context, sender: Ip4Sender, error: IcmpError, hooks: Hooks) {
     this.ctx = ctx;
     this.sender = sender;
     this.error = error;
+    this.hooks = hooks;
   }
 
   forward(f: FrameId): Verdict {
@@ -33,6 +36,10 @@ export class Ip4Forward {
     if (ip.ttl(buf, l3) <= 1) {
       this.error.send(f, TIME_EXCEEDED, EXCEEDED_TTL, 0);
       return DROP | IP_TTL;
+    }
+    if ((this.hooks.used & (1 << FORWARD)) !== 0) {
+      const verdict = this.hooks.run(FORWARD, f);
+      if (verdict !== PASS) return verdict;
     }
     const dst = ip.dst(buf, l3);
     ip.decrementTtl(buf, l3);

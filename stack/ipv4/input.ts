@@ -10,6 +10,7 @@
  */
 import type { Context } from '../context.ts';
 import { IP_DESTINATION, IP_NOT_LOCAL, IP_OPTIONS, IP_PROTOCOL, IP_SOURCE, NOT_FOR_US } from '../drop.ts';
+import { type Hooks, LOCAL_IN, PRE_ROUTING } from '../hook.ts';
 import type { IcmpError } from '../icmp/error.ts';
 import type { LocalAddresses } from '../inetaddr/addr.ts';
 import { F_L2_MULTICAST } from '../mem/frame-pool.ts';
@@ -43,16 +44,25 @@ export class Ip4Input implements FrameInput {
   private readonly options: OptionWalker;
   private readonly reassembler: Reassembler;
   private readonly error: IcmpError;
+  private readonly hooks: Hooks;
   private readonly handlers: (ProtocolHandler | null)[] = new Array(256).fill(null);
   private flows: FlowToucher | null = null;
   private forward: Ip4Forward | null = null;
 
-  constructor(ctx: Context, addrs: LocalAddresses, options: OptionWalker, reassembler: Reassembler, error: IcmpError) {
+  constructor(
+    ctx: Context,
+    addrs: LocalAddresses,
+    options: OptionWalker,
+    reassembler: Reassembler,
+    error: IcmpError,
+    hooks: Hooks,
+  ) {
     this.ctx = ctx;
     this.addrs = addrs;
     this.options = options;
     this.reassembler = reassembler;
     this.error = error;
+    this.hooks = hooks;
   }
 
   /** Registers the handler of an IP protocol number. */
@@ -60,8 +70,8 @@ export class Ip4Input implements FrameInput {
     this.handlers[proto] = handler;
   }
 
-  /** Names the table whose rows the first pass touches. */
-  attachFlows(flows: FlowToucher): void {
+  /** Names the table whose rows the first pass touches; null = none, and then nothing is hashed. */
+  attachFlows(flows: FlowToucher | null): void {
     this.flows = flows;
   }
 
@@ -93,18 +103,29 @@ export class Ip4Input implements FrameInput {
     const { buf } = pool;
     const l3 = pool.l3[f]!;
     const src = ip.src(buf, l3);
-    const dst = ip.dst(buf, l3);
     if (!isUnicast(src) || this.addrs.isLocal(src) || this.addrs.isBroadcast(src, pool.port[f]!))
       return DROP | IP_SOURCE;
     if (pool.l4[f]! - l3 > ip.IPV4_LEN && this.options.walk(f) !== 0) {
       this.error.send(f, PARAMETER_PROBLEM, 0, (this.options.pointer << 24) | 0);
       return DROP | IP_OPTIONS;
     }
+    if ((this.hooks.used & (1 << PRE_ROUTING)) !== 0) {
+      const verdict = this.hooks.run(PRE_ROUTING, f);
+      if (verdict !== PASS) return verdict;
+    }
+    return this.route(f);
+  }
+
+  /** Input behind PRE_ROUTING: for us, to be forwarded, or neither. */
+  route(f: FrameId): Verdict {
+    const { pool } = this.ctx;
+    const dst = ip.dst(pool.buf, pool.l3[f]!);
     if (this.addrs.isLocal(dst)) {
       // A unicast packet in a link-layer broadcast: RFC 1122 §3.3.6 has it discarded silently.
       if ((pool.flags[f]! & F_L2_MULTICAST) !== 0) return DROP | NOT_FOR_US;
     } else if (isMulticast(dst) || this.addrs.isBroadcast(dst, pool.port[f]!)) {
-      // Delivered to whoever wants it; TCP and echo refuse it themselves.
+      // Delivered to whoever wants it. TCP and echo refuse it, however the frame that carried it was addressed.
+      pool.flags[f]! |= F_L2_MULTICAST;
     } else if (!isUnicast(dst)) return DROP | IP_DESTINATION;
     else if (this.forward !== null) return this.forward.forward(f);
     else return DROP | IP_NOT_LOCAL;
@@ -127,6 +148,10 @@ export class Ip4Input implements FrameInput {
     const { pool } = this.ctx;
     const l3 = pool.l3[f]!;
     const l4 = pool.l4[f]!;
+    if ((this.hooks.used & (1 << LOCAL_IN)) !== 0) {
+      const verdict = this.hooks.run(LOCAL_IN, f);
+      if (verdict !== PASS) return verdict;
+    }
     const handler = this.handlers[ip.proto(pool.buf, l3)]!;
     if (handler === null) {
       this.error.send(f, UNREACHABLE, UNREACH_PROTOCOL, 0);

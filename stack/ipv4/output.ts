@@ -8,11 +8,12 @@
  */
 import type { Context } from '../context.ts';
 import { IP_NO_ROUTE, IP_TOO_BIG } from '../drop.ts';
+import { type Hooks, LOCAL_OUT, POST_ROUTING } from '../hook.ts';
 import type { LocalAddresses } from '../inetaddr/addr.ts';
 import type { Neighbours } from '../neigh/output.ts';
 import type { Routes4 } from '../route/route4.ts';
 import type { FrameId, Ipv4, PortId, Verdict } from '../types.ts';
-import { DELIVERED, DROP, STOLEN } from '../verdict.ts';
+import { DELIVERED, DROP, PASS, STOLEN } from '../verdict.ts';
 import * as ip from '../wire/ipv4.ts';
 import type { Fragmenter } from './fragment.ts';
 import type { IpIds } from './id.ts';
@@ -39,6 +40,7 @@ export class Ip4Sender implements Ip4Output {
   private readonly ids: IpIds;
   private readonly fragmenter: Fragmenter;
   private readonly confirm: (hop: Ipv4, port: PortId) => void;
+  private readonly hooks: Hooks;
   private fragPort: PortId = 0;
   private fragHop: Ipv4 = 0;
   private readonly sendFragment = (f: FrameId): Verdict => this.toNeighbour(f, this.fragPort, this.fragHop);
@@ -51,6 +53,7 @@ export class Ip4Sender implements Ip4Output {
     ids: IpIds,
     fragmenter: Fragmenter,
     confirm: (hop: Ipv4, port: PortId) => void,
+    hooks: Hooks,
   ) {
     this.ctx = ctx;
     this.routes = routes;
@@ -59,6 +62,7 @@ export class Ip4Sender implements Ip4Output {
     this.ids = ids;
     this.fragmenter = fragmenter;
     this.confirm = confirm;
+    this.hooks = hooks;
   }
 
   output(f: FrameId, src: Ipv4, dst: Ipv4, proto: number, df: boolean, tos = 0): Verdict {
@@ -71,22 +75,28 @@ export class Ip4Sender implements Ip4Output {
     pool.l4[f] = off + ip.IPV4_LEN;
     pool.off[f] = off;
     pool.len[f]! += ip.IPV4_LEN;
+    if ((this.hooks.used & (1 << LOCAL_OUT)) !== 0) {
+      const verdict = this.hooks.run(LOCAL_OUT, f);
+      if (verdict !== PASS) return verdict;
+    }
     return this.route(f, dst);
   }
 
   /** Sends a packet whose IP header is complete (forwarding). */
   route(f: FrameId, dst: Ipv4): Verdict {
-    const { pool } = this.ctx;
     const { routes } = this;
     if (!routes.lookup(dst)) return DROP | IP_NO_ROUTE;
-    const port = routes.outPort;
-    const hop = routes.outNextHop;
-    const size = pool.wireLength(f);
-    if (pool.gsoSize[f] === 0 && size > routes.outMtu) {
+    return this.via(f, routes.outPort, routes.outNextHop, routes.outMtu);
+  }
+
+  /** Sends a complete packet on a way that is known: through `port` to the neighbour `hop`, in pieces of at most `mtu`. */
+  via(f: FrameId, port: PortId, hop: Ipv4, mtu: number): Verdict {
+    const { pool } = this.ctx;
+    if (pool.gsoSize[f] === 0 && pool.wireLength(f) > mtu) {
       if ((ip.fragmentField(pool.buf, pool.off[f]!) & ip.DF) !== 0) return DROP | IP_TOO_BIG;
       this.fragPort = port;
       this.fragHop = hop;
-      const verdict = this.fragmenter.fragment(f, routes.outMtu, this.sendFragment);
+      const verdict = this.fragmenter.fragment(f, mtu, this.sendFragment);
       // The fragments carry the content on; the original ends here as any frame does.
       if (verdict === DELIVERED) this.ctx.settle(f, DELIVERED);
       return verdict === DELIVERED ? STOLEN : verdict;
@@ -95,6 +105,10 @@ export class Ip4Sender implements Ip4Output {
   }
 
   private toNeighbour(f: FrameId, port: PortId, hop: Ipv4): Verdict {
+    if ((this.hooks.used & (1 << POST_ROUTING)) !== 0) {
+      const verdict = this.hooks.run(POST_ROUTING, f);
+      if (verdict !== PASS) return verdict;
+    }
     if (isMulticast(hop)) return this.neighbours.outputMulticast(f, port, hop);
     if (this.addrs.isBroadcast(hop, port)) return this.neighbours.outputBroadcast(f, port);
     return this.neighbours.output(f, port, hop);

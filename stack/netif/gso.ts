@@ -77,7 +77,7 @@ export class Segmenter {
    * Cuts a TCP/IPv4 frame (Ethernet | IP | TCP | linear payload? | slice) into segments of gsoSize payload bytes.
    * STOLEN, or DROP|reason with nothing sent.
    */
-  segment(f: FrameId, port: Port, out: SegmentOutput): Verdict {
+  segment(f: FrameId, port: Pick<Port, 'id' | 'mtu'>, out: SegmentOutput): Verdict {
     const { ctx } = this;
     const { pool } = ctx;
     const { buf } = pool;

@@ -27,6 +27,12 @@ export interface FrameInput {
   input(frame: FrameId): Verdict;
 }
 
+/** Somebody who wants to see a burst between the passes, to load what its frames will need. */
+export interface Prefetcher {
+  /** `frames[i]` goes on when `verdicts[i]` is PASS. Changes nothing of a frame but its hash. */
+  prefetch(frames: Int32Array, verdicts: Int32Array, n: number): void;
+}
+
 /** Frames that may wait for one port between two flushes. */
 const TX_QUEUE = 1024;
 
@@ -63,6 +69,7 @@ export class Netif {
   private readonly burst = new Int32Array(BURST);
   private readonly verdicts = new Int32Array(BURST);
   private upper: FrameInput | null = null;
+  private prefetcher: Prefetcher | null = null;
 
   constructor(ctx: Context) {
     this.ctx = ctx;
@@ -72,6 +79,11 @@ export class Netif {
   /** Names the receiver of all frames; called once when the stack is put together. */
   attach(upper: FrameInput): void {
     this.upper = upper;
+  }
+
+  /** Names who sees each burst between the passes. */
+  attachPrefetcher(prefetcher: Prefetcher): void {
+    this.prefetcher = prefetcher;
   }
 
   /** A MAC address is given as its first 2 bytes and its last 4. */
@@ -114,6 +126,7 @@ export class Netif {
       pool.port[f] = port.id;
       verdicts[i] = upper.parse(f);
     }
+    if (this.prefetcher !== null) this.prefetcher.prefetch(burst, verdicts, n);
     for (let i = 0; i < n; i++) {
       const f = burst[i]!;
       const early = verdicts[i]!;

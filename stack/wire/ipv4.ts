@@ -32,6 +32,8 @@ export const IPV4_MAX_LEN = 65535;
 export const DEFAULT_TTL = 64;
 
 export const PROTO_ICMP = 1;
+/** IPv4 in IPv4 (RFC 2003). */
+export const PROTO_IPIP = 4;
 export const PROTO_TCP = 6;
 export const PROTO_UDP = 17;
 
@@ -84,6 +86,14 @@ export function decrementTtl(buf: Uint8Array, off: number): void {
   const before = get16(buf, off + 8);
   set16(buf, off + 8, before - 0x100);
   set16(buf, off + 10, update16(checksum(buf, off), before, before - 0x100));
+}
+
+/** Changes the TOS byte, checksum updated in place (RFC 1624). */
+export function setTos(buf: Uint8Array, off: number, v: number): void {
+  const before = get16(buf, off);
+  const after = (before & 0xff00) | v;
+  set16(buf, off, after);
+  set16(buf, off + 10, update16(checksum(buf, off), before, after));
 }
 
 /** Writes a header without options, checksum included. The sum is taken from the fields: nothing is read back. */

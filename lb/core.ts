@@ -1,0 +1,474 @@
+/**
+ * The layer-4 director: what becomes of a packet at PRE_ROUTING. Read this file first.
+ *
+ * ```
+ *  packet -> related ICMP error? ------------------------------------------------> xmit/related-icmp
+ *         -> known connection, either direction -> state, timeout, counts -------> xmit
+ *         -> bare SYN, or a datagram, for a layer-4 service -> scheduler -> row -> xmit
+ *         -> anything else: PASS, it is the stack's (ping to a VIP, layer 7, ARP's packets, resets for nobody's segments)
+ * ```
+ *
+ * | packet                                               | verdict                                                        |
+ * | ---------------------------------------------------- | -------------------------------------------------------------- |
+ * | of a connection                                      | as transmit says                                               |
+ * | bare SYN meets a connection that is over             | that one ends, and a new one is scheduled, without delay       |
+ * | TCP of no connection, no bare SYN                    | PASS: the VIP is ours, and the stack resets it                 |
+ * | no server to be had                                  | DROP\|LB_NO_SERVER, ICMP port unreachable to the client (LVS)  |
+ * | FullNAT without a free local port                    | DROP\|LB_NO_LOCAL_PORT                                         |
+ * | no row left                                          | DROP\|LB_CONN_FULL                                             |
+ * | NAT: another connection has the server's tuple       | DROP\|LB_CONN_CLASH                                            |
+ * | server drained or gone, and the service says so      | the connection ends; DROP\|LB_QUIESCED                         |
+ *
+ * Fragments: those for an address of ours pass, are put together by the stack, and come back whole at LOCAL_IN; those that
+ * a NAT server sends to its client are put together here.
+ *
+ * Between the two passes of a burst `prefetch` hashes all of it, loads the lines of the index, then the rows: with a
+ * million connections these loads are what a packet costs.
+ *
+ * Ownership: PASS leaves the frame with the stack; otherwise as any stage. Everybody is given at composition (l4.ts).
+ * @hot
+ */
+import type { Context } from '../stack/context.ts';
+import {
+  LB_CONN_CLASH,
+  LB_CONN_FULL,
+  LB_NO_LOCAL_PORT,
+  LB_NO_SERVER,
+  LB_QUIESCED,
+  TCP_MALFORMED,
+} from '../stack/drop.ts';
+import type { Hook } from '../stack/hook.ts';
+import type { Ip4Input } from '../stack/ipv4/input.ts';
+import type { Reassembler } from '../stack/ipv4/reassemble.ts';
+import { F_L2_MULTICAST, F_REASSEMBLED } from '../stack/mem/frame-pool.ts';
+import { BURST } from '../stack/netif/device.ts';
+import type { Prefetcher } from '../stack/netif/port.ts';
+import type { FrameId, Ipv4, Verdict } from '../stack/types.ts';
+import { DROP, PASS } from '../stack/verdict.ts';
+import { get32 } from '../stack/wire/bytes.ts';
+import { UNREACH_PORT, UNREACHABLE } from '../stack/wire/icmp4.ts';
+import * as ip from '../stack/wire/ipv4.ts';
+import * as wire from '../stack/wire/tcp.ts';
+import { UDP_LEN } from '../stack/wire/udp.ts';
+import { ACTIVATED, ConnSpec, type ConnTable, REFUSED_FULL } from './conn.ts';
+import * as c from './conn-row.ts';
+import { AVAILABLE, type DestTable } from './dest.ts';
+import type { LocalAddrs } from './laddr.ts';
+import * as tcp from './proto/tcp.ts';
+import type { Timeouts } from './proto/timeouts.ts';
+import * as udp from './proto/udp.ts';
+import { FlowKey } from './sched/index.ts';
+import type { ServiceTable } from './service.ts';
+import type { Xmit, XmitStack } from './xmit/index.ts';
+import { RelatedIcmp } from './xmit/related-icmp.ts';
+import { resetBoth } from './xmit/reset.ts';
+
+/** Bits of `policy`. A connection whose server is drained or gone ends with its next packet. */
+export const EXPIRE_QUIESCENT = 1;
+
+/** Counters of the director. */
+export class CoreStats {
+  opened = 0;
+  expired = 0;
+  /** Ended by a fresh SYN of the same client and port; by EXPIRE_QUIESCENT. */
+  reused = 0;
+  quiesced = 0;
+  /** Connections refused: no server, no local port, no row, another connection with the same tuple. */
+  noServer = 0;
+  noLocalPort = 0;
+  tableFull = 0;
+  clashes = 0;
+  /** Resets sent to the ends of expired connections. */
+  resets = 0;
+}
+
+/** What the core needs of the stack; a Host has it all. */
+export interface CoreStack extends XmitStack {
+  readonly ip4: Ip4Input;
+  readonly reassembler: Reassembler;
+}
+
+/** The connections of one protocol. */
+export interface Tracked {
+  readonly table: ConnTable;
+  readonly timeouts: Timeouts;
+}
+
+export interface CoreParts {
+  readonly stack: CoreStack;
+  readonly services: ServiceTable;
+  readonly dests: DestTable;
+  readonly locals: LocalAddrs;
+  readonly xmit: Xmit;
+  readonly tcp: Tracked;
+  readonly udp: Tracked;
+  /** Rows of the tables of services: ids are 1..maxServices. */
+  readonly maxServices: number;
+}
+
+/** The packets of a burst that one table may know. */
+class TableBurst {
+  readonly frames = new Int32Array(BURST);
+  readonly hashes = new Int32Array(BURST);
+  readonly guesses = new Int32Array(BURST);
+  n = 0;
+}
+
+export class Core implements Hook, Prefetcher {
+  readonly stats = new CoreStats();
+  readonly related: RelatedIcmp;
+  /** At LOCAL_IN: what arrived in fragments. */
+  readonly whole: Hook = { packet: (f) => this.reassembled(f) };
+  /** Forwarding mode by service, conn-row.ts; 0 = not of layer 4. */
+  readonly mode: Uint8Array;
+  /** By service: EXPIRE_QUIESCENT. */
+  readonly policy: Uint8Array;
+  /** Addresses of NAT servers: their fragments are put together. */
+  readonly natServers = new Set<Ipv4>();
+  /** Consumes what touching gave, so that the loads are not optimised away. */
+  touched = 0;
+
+  private readonly ctx: Context;
+  private readonly stack: CoreStack;
+  private readonly services: ServiceTable;
+  private readonly dests: DestTable;
+  private readonly locals: LocalAddrs;
+  private readonly xmit: Xmit;
+  private readonly tcp: ConnTable;
+  private readonly tcpTimeouts: Timeouts;
+  private readonly udp: ConnTable;
+  private readonly udpTimeouts: Timeouts;
+  private readonly flow = new FlowKey();
+  private readonly spec = new ConnSpec();
+  private readonly tcpBurst = new TableBurst();
+  private readonly udpBurst = new TableBurst();
+
+  constructor(parts: CoreParts) {
+    const { stack } = parts;
+    this.ctx = stack.ctx;
+    this.stack = stack;
+    this.services = parts.services;
+    this.dests = parts.dests;
+    this.locals = parts.locals;
+    this.xmit = parts.xmit;
+    this.tcp = parts.tcp.table;
+    this.tcpTimeouts = parts.tcp.timeouts;
+    this.udp = parts.udp.table;
+    this.udpTimeouts = parts.udp.timeouts;
+    this.mode = new Uint8Array(parts.maxServices + 1);
+    this.policy = new Uint8Array(parts.maxServices + 1);
+    this.related = new RelatedIcmp(stack, parts.xmit, this.tcp, this.udp);
+  }
+
+  /** Leaves each packet's hash and the connection it probably belongs to in `pool.hash` and `pool.mark`. */
+  prefetch(frames: Int32Array, verdicts: Int32Array, n: number): void {
+    const { pool } = this.ctx;
+    const { buf } = pool;
+    const { tcpBurst, udpBurst } = this;
+    tcpBurst.n = 0;
+    udpBurst.n = 0;
+    for (let i = 0; i < n; i++) {
+      const f = frames[i];
+      const l3 = pool.l3[f];
+      // Only what the first pass took for IP stands at its layer-3 header.
+      if (verdicts[i] !== PASS || pool.off[f] !== l3 || ip.isFragment(buf, l3)) continue;
+      const l4 = pool.l4[f];
+      if (l3 + pool.len[f] - l4 < UDP_LEN) continue;
+      const proto = ip.proto(buf, l3);
+      if (proto === ip.PROTO_TCP) this.collect(this.tcp, tcpBurst, f, l3, l4);
+      else if (proto === ip.PROTO_UDP) this.collect(this.udp, udpBurst, f, l3, l4);
+    }
+    if (tcpBurst.n > 0) this.guess(this.tcp, tcpBurst);
+    if (udpBurst.n > 0) this.guess(this.udp, udpBurst);
+  }
+
+  private collect(table: ConnTable, burst: TableBurst, f: FrameId, l3: number, l4: number): void {
+    const { buf } = this.ctx.pool;
+    const h = table.hash(ip.src(buf, l3), ip.dst(buf, l3), get32(buf, l4));
+    burst.frames[burst.n] = f;
+    burst.hashes[burst.n++] = h;
+    this.ctx.pool.hash[f] = h;
+  }
+
+  private guess(table: ConnTable, { frames, hashes, guesses, n }: TableBurst): void {
+    const { mark } = this.ctx.pool;
+    this.touched ^= table.touchAll(hashes, n);
+    this.touched ^= table.guessAll(hashes, guesses, n);
+    for (let i = 0; i < n; i++) mark[frames[i]] = guesses[i];
+  }
+
+  /** What `prefetch` guessed, confirmed; or a search. 0 = none. */
+  private find(table: ConnTable, f: FrameId, src: Ipv4, dst: Ipv4, ports: number): number {
+    const { hash, mark } = this.ctx.pool;
+    const h = hash[f];
+    return h === 0 ? table.find(src, dst, ports) : table.confirm(mark[f], h, src, dst, ports);
+  }
+
+  /** PRE_ROUTING. */
+  packet(f: FrameId): Verdict {
+    const { pool } = this.ctx;
+    const { buf } = pool;
+    const l3 = pool.l3[f];
+    if ((pool.flags[f] & F_L2_MULTICAST) !== 0) return PASS;
+    if (ip.isFragment(buf, l3)) return this.fragment(f, l3);
+    return this.datagram(f, l3);
+  }
+
+  private datagram(f: FrameId, l3: number): Verdict {
+    const { buf } = this.ctx.pool;
+    switch (ip.proto(buf, l3)) {
+      case ip.PROTO_TCP:
+        return this.segment(f, l3);
+      case ip.PROTO_UDP:
+        return this.udpDatagram(f, l3);
+      case ip.PROTO_ICMP:
+        return this.related.input(f);
+      default:
+        return PASS;
+    }
+  }
+
+  /** A fragment from a NAT server to its client is for nobody here: without us it would never be put together. */
+  private fragment(f: FrameId, l3: number): Verdict {
+    const { pool } = this.ctx;
+    const { stack, natServers } = this;
+    if (natServers.size === 0 || !natServers.has(ip.src(pool.buf, l3))) return PASS;
+    if (stack.addresses.isLocal(ip.dst(pool.buf, l3))) return PASS;
+    const verdict = stack.reassembler.input(f);
+    const whole = stack.reassembler.outFrame;
+    if (whole !== 0) {
+      const own = this.datagram(whole, pool.l3[whole]);
+      this.ctx.settle(whole, own === PASS ? stack.ip4.route(whole) : own);
+    }
+    return verdict;
+  }
+
+  private reassembled(f: FrameId): Verdict {
+    const { pool } = this.ctx;
+    return (pool.flags[f] & (F_REASSEMBLED | F_L2_MULTICAST)) === F_REASSEMBLED ? this.datagram(f, pool.l3[f]) : PASS;
+  }
+
+  // TCP
+
+  private segment(f: FrameId, l3: number): Verdict {
+    const { pool } = this.ctx;
+    const { buf } = pool;
+    const { tcp: table } = this;
+    const l4 = pool.l4[f];
+    const end = pool.off[f] + pool.len[f];
+    if (end - l4 < wire.TCP_LEN) return PASS;
+    const src = ip.src(buf, l3);
+    const dst = ip.dst(buf, l3);
+    const ports = get32(buf, l4);
+    const hit = this.find(table, f, src, dst, ports);
+    if (hit === 0) return this.openTcp(f, src, dst, ports, wire.flags(buf, l4));
+    if (wire.check(buf, l4, end) !== 0) return DROP | TCP_MALFORMED;
+
+    const row = c.rowOf(hit);
+    const dir = c.dirOf(hit);
+    const at = row << c.ROW_SHIFT;
+    const flags = wire.flags(buf, l4);
+    const dest = table.rows[at + c.DEST];
+    if (dir === c.IN) {
+      if (tcp.isBareSyn(flags) && this.isOver(table.state(row), dest)) {
+        this.stats.reused += 1;
+        table.close(row, c.END_REUSED);
+        return this.openTcp(f, src, dst, ports, flags);
+      }
+      if (this.quiesces(table, row, dest)) return DROP | LB_QUIESCED;
+    } else if ((flags & wire.RST) === 0) this.heardServer(f, at, l4, flags);
+    this.stepTcp(row, at, dir, dest, flags);
+    return this.onward(f, table, row, at, dir, dest, ip.PROTO_TCP);
+  }
+
+  /** Whether a fresh SYN may take the tuple: the connection has ended, or it has half and its server takes no more. */
+  private isOver(state: number, dest: number): boolean {
+    return tcp.isReusable(state) || (!this.takesConnections(dest) && tcp.isReusableElsewhere(state));
+  }
+
+  private stepTcp(row: number, at: number, dir: number, dest: number, flags: number): void {
+    const { tcp: table } = this;
+    const meta = table.rows[at + c.META];
+    const seen = c.seesReplies((meta & c.MODE_MASK) >> c.MODE_SHIFT);
+    const next = tcp.nextState(dir === c.IN && !seen ? tcp.IN_ONLY : dir, flags, meta & c.STATE_MASK);
+    const service = table.rows[at + c.SERVICE_HOP] >>> 16;
+    const change = table.step(row, next, this.tcpTimeouts.of(service, next));
+    if (change === 0) return;
+    if (change === ACTIVATED) this.dests.connActive(dest);
+    else this.dests.connInactive(dest);
+  }
+
+  /** What the server has said last: both ends can be reset by it. */
+  private heardServer(f: FrameId, at: number, l4: number, flags: number): void {
+    const { pool } = this.ctx;
+    const { buf } = pool;
+    const { rows } = this.tcp;
+    const data = pool.off[f] + pool.wireLength(f) - l4 - wire.dataOffset(buf, l4);
+    const control = ((flags & wire.SYN) !== 0 ? 1 : 0) + ((flags & wire.FIN) !== 0 ? 1 : 0);
+    const next = (wire.seq(buf, l4) + data + control) | 0;
+    // A segment sent again says nothing new.
+    const meta = rows[at + c.META];
+    if ((meta & c.F_SERVER_SEEN) === 0 || ((next - rows[at + c.SERVER_SEQ]) | 0) >= 0) rows[at + c.SERVER_SEQ] = next;
+    if ((flags & wire.ACK) !== 0) rows[at + c.SERVER_ACK] = wire.ack(buf, l4);
+    rows[at + c.META] = meta | c.F_SERVER_SEEN;
+  }
+
+  private openTcp(f: FrameId, src: Ipv4, dst: Ipv4, ports: number, flags: number): Verdict {
+    const service = this.services.lookup(ip.PROTO_TCP, dst, ports & 0xffff);
+    if (service === 0 || this.mode[service] === 0 || !tcp.isBareSyn(flags)) return this.notOurs(f);
+    const { tcp: table } = this;
+    const refused = this.open(f, table, service, ip.PROTO_TCP, src, dst, ports);
+    if (refused !== PASS) return refused;
+    const row = this.opened;
+    const at = row << c.ROW_SHIFT;
+    const dest = table.rows[at + c.DEST];
+    this.stepTcp(row, at, c.IN, dest, flags);
+    return this.onward(f, table, row, at, c.IN, dest, ip.PROTO_TCP);
+  }
+
+  // UDP
+
+  private udpDatagram(f: FrameId, l3: number): Verdict {
+    const { pool } = this.ctx;
+    const { buf } = pool;
+    const { udp: table } = this;
+    const l4 = pool.l4[f];
+    if (pool.off[f] + pool.len[f] - l4 < UDP_LEN) return PASS;
+    const src = ip.src(buf, l3);
+    const dst = ip.dst(buf, l3);
+    const ports = get32(buf, l4);
+    const hit = this.find(table, f, src, dst, ports);
+    let row = c.rowOf(hit);
+    const dir = c.dirOf(hit);
+    if (hit === 0) {
+      const service = this.services.lookup(ip.PROTO_UDP, dst, ports & 0xffff);
+      if (service === 0 || this.mode[service] === 0) return this.notOurs(f);
+      const refused = this.open(f, table, service, ip.PROTO_UDP, src, dst, ports);
+      if (refused !== PASS) return refused;
+      row = this.opened;
+    }
+    const at = row << c.ROW_SHIFT;
+    const dest = table.rows[at + c.DEST];
+    if (dir === c.IN && this.quiesces(table, row, dest)) return DROP | LB_QUIESCED;
+    const next = udp.nextState(dir === c.OUT, table.rows[at + c.META] & c.STATE_MASK);
+    table.step(row, next, this.udpTimeouts.of(table.rows[at + c.SERVICE_HOP] >>> 16, next));
+    return this.onward(f, table, row, at, dir, dest, ip.PROTO_UDP);
+  }
+
+  // Both
+
+  private onward(
+    f: FrameId,
+    table: ConnTable,
+    row: number,
+    at: number,
+    dir: number,
+    dest: number,
+    proto: number,
+  ): Verdict {
+    const bytes = this.ctx.pool.wireLength(f);
+    table.cold.count(row, dir, 1, bytes);
+    if (dir === c.IN) this.services.countIn(dest, 1, bytes);
+    else this.services.countOut(dest, 1, bytes);
+    return this.xmit.send(f, table.rows, at, dir, proto);
+  }
+
+  /** The stack hashes with a key of its own. */
+  private notOurs(f: FrameId): Verdict {
+    this.ctx.pool.hash[f] = 0;
+    return PASS;
+  }
+
+  private takesConnections(dest: number): boolean {
+    const { dests } = this;
+    return (dests.flags[dest] & AVAILABLE) !== 0 && dests.weight[dest] > 0;
+  }
+
+  /** Ends the connection when its server is drained or gone and its service does not wait. */
+  private quiesces(table: ConnTable, row: number, dest: number): boolean {
+    if ((this.policy[table.service(row)] & EXPIRE_QUIESCENT) === 0 || this.takesConnections(dest)) return false;
+    this.stats.quiesced += 1;
+    table.close(row, c.END_QUIESCED);
+    return true;
+  }
+
+  /** The row that the last successful `open` made. */
+  private opened = 0;
+
+  /** Chooses a server and makes a row. PASS, or the verdict for a packet that is refused. */
+  private open(
+    f: FrameId,
+    table: ConnTable,
+    service: number,
+    proto: number,
+    src: Ipv4,
+    dst: Ipv4,
+    ports: number,
+  ): Verdict {
+    const { spec, flow, dests, locals } = this;
+    flow.set(src, dst, ports >>> 16, ports & 0xffff, proto, this.ctx.now);
+    const dest = this.services.schedule(service, flow);
+    if (dest === 0) {
+      this.stats.noServer += 1;
+      this.stack.icmpError.send(f, UNREACHABLE, UNREACH_PORT, 0);
+      return DROP | LB_NO_SERVER;
+    }
+    const mode = this.mode[service];
+    spec.caddr = src;
+    spec.cport = ports >>> 16;
+    spec.vaddr = dst;
+    spec.vport = ports & 0xffff;
+    spec.raddr = dests.addr[dest];
+    spec.rport = c.seesReplies(mode) ? dests.port[dest] : spec.vport;
+    spec.laddr = src;
+    spec.lport = spec.cport;
+    spec.mode = mode;
+    spec.state = 0;
+    spec.flags = 0;
+    spec.dest = dest;
+    spec.service = service;
+    if (mode === c.FNAT) {
+      if (!locals.acquire(service, spec.raddr, spec.rport)) {
+        this.stats.noLocalPort += 1;
+        return DROP | LB_NO_LOCAL_PORT;
+      }
+      spec.laddr = locals.addr;
+      spec.lport = locals.port;
+      spec.flags = c.F_LOCAL_PORT;
+    }
+    const row = table.open(spec);
+    if (row === 0) return this.refused(table);
+    this.opened = row;
+    this.stats.opened += 1;
+    this.services.connOpen(dest);
+    return PASS;
+  }
+
+  private refused(table: ConnTable): Verdict {
+    const { spec } = this;
+    if ((spec.flags & c.F_LOCAL_PORT) !== 0) this.locals.release(spec.laddr, spec.lport, spec.raddr, spec.rport);
+    if (table.refusal === REFUSED_FULL) {
+      this.stats.tableFull += 1;
+      return DROP | LB_CONN_FULL;
+    }
+    this.stats.clashes += 1;
+    return DROP | LB_CONN_CLASH;
+  }
+
+  /** A connection of `table` ends: what it held is given back, and who still believes in it is told. */
+  ended(table: ConnTable, row: number, end: number): void {
+    const { rows } = table;
+    const at = row << c.ROW_SHIFT;
+    const meta = rows[at + c.META];
+    if (end === c.END_EXPIRED) this.stats.expired += 1;
+    const believed = end === c.END_EXPIRED || end === c.END_QUIESCED || end === c.END_FLUSHED;
+    if (table === this.tcp && believed && (meta & c.F_SERVER_SEEN) !== 0 && table.state(row) === tcp.ESTABLISHED) {
+      this.stats.resets += resetBoth(this.ctx, this.stack.ip, rows, at);
+    }
+    if ((meta & c.F_LOCAL_PORT) !== 0) {
+      const rl = rows[at + c.RLPORTS];
+      this.locals.release(rows[at + c.LADDR], rl & 0xffff, rows[at + c.RADDR], rl >>> 16);
+    }
+    this.dests.connClose(rows[at + c.DEST], table.isActive(row));
+  }
+}

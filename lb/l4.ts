@@ -1,0 +1,142 @@
+/**
+ * The layer-4 director put together and registered with a host's stack: tables, local ports, transmit, core. Used by
+ * src/workers/pipeline.ts and by simulations.
+ */
+import { LOCAL_IN, PRE_ROUTING, PRIORITY_BALANCER } from '../stack/hook.ts';
+import type { Host } from '../stack/host.ts';
+import { DEFAULT_BUCKETS, SaPools } from '../stack/inetaddr/sapool.ts';
+import type { Ipv4 } from '../stack/types.ts';
+import { ConnTable } from './conn.ts';
+import { FNAT, NAT } from './conn-row.ts';
+import { Core, EXPIRE_QUIESCENT } from './core.ts';
+import type { DestTable } from './dest.ts';
+import { LocalAddrs } from './laddr.ts';
+import { type Profile, Timeouts } from './proto/index.ts';
+import { TCP } from './proto/tcp.ts';
+import { UDP } from './proto/udp.ts';
+import type { ServiceTable } from './service.ts';
+import { Xmit } from './xmit/index.ts';
+
+/** How many connections are tracked at most. */
+export interface L4Limits {
+  readonly tcp: number;
+  readonly udp: number;
+}
+
+/** What a service of layer 4 wants apart from servers and scheduler. */
+export interface L4Service {
+  /** FNAT, NAT, DR or TUN of conn-row.ts. */
+  readonly mode: number;
+  /** FNAT: where connections to servers leave from. */
+  readonly localAddresses: readonly Ipv4[];
+  /** The scheduler goes in turn (laddr.ts). */
+  readonly inTurn: boolean;
+  /** Largest TCP segment size let through in a SYN; 0 = any. */
+  readonly mss: number;
+  /** Connections of a server that is drained or gone end with their next packet. */
+  readonly expireQuiescent: boolean;
+}
+
+export interface L4Events {
+  /** A local address is running out of ports towards some servers. */
+  portsScarce(addr: Ipv4, used: number, size: number): void;
+}
+
+export interface L4Options {
+  readonly limits: L4Limits;
+  readonly profile: Profile;
+  /** Decrement TTL as a router does. */
+  readonly decrementTtl: boolean;
+  /** Ids of services are 1..maxServices. */
+  readonly maxServices: number;
+}
+
+const LINE = 64;
+const lines = (bytes: number): number => Math.ceil(bytes / LINE) * LINE;
+
+export class L4 {
+  readonly core: Core;
+  readonly xmit: Xmit;
+  readonly locals: LocalAddrs;
+  readonly pools: SaPools;
+  readonly tcp: ConnTable;
+  readonly udp: ConnTable;
+  readonly tcpTimeouts: Timeouts;
+  readonly udpTimeouts: Timeouts;
+
+  private readonly dests: DestTable;
+  private readonly services: ServiceTable;
+
+  /** `memory`: zeroed, `bytes(limits)`. The host needs `timersFor(limits)` more timers. */
+  constructor(
+    host: Host,
+    services: ServiceTable,
+    dests: DestTable,
+    memory: SharedArrayBuffer,
+    events: L4Events,
+    options: L4Options,
+  ) {
+    const { ctx } = host;
+    const { limits, profile, maxServices } = options;
+    this.services = services;
+    this.dests = dests;
+    this.pools = new SaPools({
+      worker: 0,
+      workers: 1,
+      buckets: DEFAULT_BUCKETS,
+      random: ctx.random,
+      onScarce: (addr, used, size) => events.portsScarce(addr, used, size),
+    });
+    this.locals = new LocalAddrs(this.pools, ctx.random, maxServices);
+    this.xmit = new Xmit(host, maxServices);
+    this.xmit.way.decrementTtl = options.decrementTtl;
+    this.tcpTimeouts = new Timeouts(TCP, profile, maxServices);
+    this.udpTimeouts = new Timeouts(UDP, profile, maxServices);
+    const table = (at: number, max: number, activeStates: number): ConnTable => {
+      const made: ConnTable = new ConnTable(memory, at, { max, activeStates }, ctx, host.timers, {
+        onEnd: (row, end) => this.core.ended(made, row, end),
+      });
+      return made;
+    };
+    this.tcp = table(0, limits.tcp, TCP.active[profile]);
+    this.udp = table(lines(ConnTable.bytes(limits.tcp)), limits.udp, UDP.active[profile]);
+    this.core = new Core({
+      stack: host,
+      services,
+      dests,
+      locals: this.locals,
+      xmit: this.xmit,
+      tcp: { table: this.tcp, timeouts: this.tcpTimeouts },
+      udp: { table: this.udp, timeouts: this.udpTimeouts },
+      maxServices,
+    });
+    host.hooks.register(PRE_ROUTING, PRIORITY_BALANCER, this.core);
+    host.hooks.register(LOCAL_IN, PRIORITY_BALANCER, this.core.whole);
+    // The director hashes each packet once for its own tables; what it leaves to the stack is hashed there.
+    host.ip4.attachFlows(null);
+    host.netif.attachPrefetcher(this.core);
+  }
+
+  static bytes(limits: L4Limits): number {
+    return lines(ConnTable.bytes(limits.tcp)) + lines(ConnTable.bytes(limits.udp));
+  }
+
+  static timersFor(limits: L4Limits): number {
+    return limits.tcp + limits.udp;
+  }
+
+  /** Makes a listed service one of layer 4, or changes it; connections keep the mode they began with. */
+  setService(id: number, service: L4Service): void {
+    const { core } = this;
+    core.mode[id] = service.mode;
+    core.policy[id] = service.expireQuiescent ? EXPIRE_QUIESCENT : 0;
+    this.xmit.mss[id] = service.mss;
+    this.locals.set(id, service.mode === FNAT ? service.localAddresses : [], service.inTurn);
+    if (service.mode === NAT) for (const dest of this.services.destIds(id)) core.natServers.add(this.dests.addr[dest]!);
+  }
+
+  /** Connections now. */
+  get open(): number {
+    return this.tcp.size() + this.udp.size();
+  }
+}

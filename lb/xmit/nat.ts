@@ -1,0 +1,105 @@
+/**
+ * NAT and FullNAT: addresses, ports and, with FullNAT, TCP's numbers rewritten in place.
+ *
+ * ```
+ *               from the client              to the server
+ *  NAT          CIP:cport -> VIP:vport       CIP:cport -> RIP:rport
+ *  FullNAT      CIP:cport -> VIP:vport       LIP:lport -> RIP:rport     number + delta
+ *               from the server              to the client
+ *  NAT          RIP:rport -> CIP:cport       VIP:vport -> CIP:cport
+ *  FullNAT      RIP:rport -> LIP:lport       VIP:vport -> CIP:cport     acknowledgment, SACK - delta
+ * ```
+ *
+ * Both are one rewrite, because a row names whom the server believes to talk to: the client, or a local address.
+ *
+ * With FullNAT many clients share a local address, and what a server remembers of <LIP, lport> is of whoever had it last.
+ * So a connection begins with a number of our own (RFC 6528), which rises from one connection of the four-tuple to the
+ * next, as the server expects (RFC 6191); it is chosen with the first SYN and kept when the SYN is sent again. Timestamps
+ * of different clients do not rise: the option is taken out of the SYN, and so is not used at all (RFC 7323 §2.3).
+ *
+ * Ownership: as Way.
+ * @hot
+ */
+import type { Context } from '../../stack/context.ts';
+import type { FramePool } from '../../stack/mem/frame-pool.ts';
+import { Secrets } from '../../stack/tcp/isn.ts';
+import type { FrameId, Verdict } from '../../stack/types.ts';
+import { PASS } from '../../stack/verdict.ts';
+import { PROTO_TCP } from '../../stack/wire/ipv4.ts';
+import * as tcp from '../../stack/wire/tcp.ts';
+import * as c from '../conn-row.ts';
+import { fixTcp, fixUdp, reversed, setAddresses, setWord } from './rewrite.ts';
+import { blankTimestamp, clampMss, shiftAck, shiftSeq } from './tcp.ts';
+import type { Way } from './way.ts';
+
+export class Nat {
+  private readonly ctx: Context;
+  private readonly way: Way;
+  private readonly secrets: Secrets;
+  /** Largest segment size let through in a SYN, by service; 0 = any. */
+  private readonly mss: Int32Array;
+
+  constructor(ctx: Context, way: Way, mss: Int32Array) {
+    this.ctx = ctx;
+    this.way = way;
+    this.secrets = new Secrets(ctx.random);
+    this.mss = mss;
+  }
+
+  /** `rows[at..]` is the connection. */
+  toServer(f: FrameId, rows: Int32Array, at: number, proto: number): Verdict {
+    const { way } = this;
+    const raddr = rows[at + c.RADDR];
+    const verdict = way.find(f, raddr, 0);
+    if (verdict !== PASS) return verdict;
+    const { pool } = this.ctx;
+    const { buf } = pool;
+    const l4 = pool.l4[f];
+    const addresses = setAddresses(buf, pool.l3[f], rows[at + c.LADDR], raddr);
+    let content = setWord(buf, l4, reversed(rows[at + c.RLPORTS]));
+    if (proto === PROTO_TCP) {
+      if ((tcp.flags(buf, l4) & tcp.SYN) !== 0) content += this.synToServer(pool, l4, rows, at);
+      const delta = rows[at + c.SEQ_DELTA];
+      if (delta !== 0) content += shiftSeq(buf, l4, delta);
+      fixTcp(pool, f, l4, addresses, content);
+    } else fixUdp(pool, f, l4, addresses, content);
+    return way.go(f);
+  }
+
+  toClient(f: FrameId, rows: Int32Array, at: number, proto: number): Verdict {
+    const { way } = this;
+    const caddr = rows[at + c.CADDR];
+    const verdict = way.find(f, caddr, 0);
+    if (verdict !== PASS) return verdict;
+    const { pool } = this.ctx;
+    const { buf } = pool;
+    const l4 = pool.l4[f];
+    const addresses = setAddresses(buf, pool.l3[f], rows[at + c.VADDR], caddr);
+    let content = setWord(buf, l4, reversed(rows[at + c.CVPORTS]));
+    if (proto === PROTO_TCP) {
+      const delta = rows[at + c.SEQ_DELTA];
+      if (delta !== 0) content += shiftAck(buf, l4, -delta | 0);
+      if ((tcp.flags(buf, l4) & tcp.SYN) !== 0) content += clampMss(buf, l4, this.mssOf(rows, at));
+      fixTcp(pool, f, l4, addresses, content);
+    } else fixUdp(pool, f, l4, addresses, content);
+    return way.go(f);
+  }
+
+  private synToServer(pool: FramePool, l4: number, rows: Int32Array, at: number): number {
+    const { buf } = pool;
+    const change = clampMss(buf, l4, this.mssOf(rows, at));
+    const meta = rows[at + c.META];
+    if ((meta & c.MODE_MASK) >> c.MODE_SHIFT !== c.FNAT) return change;
+    if ((meta & c.F_SEQ_SHIFTED) === 0) {
+      const rl = rows[at + c.RLPORTS];
+      const isn = this.secrets.isn(this.ctx.now, rows[at + c.LADDR], rl & 0xffff, rows[at + c.RADDR], rl >>> 16);
+      rows[at + c.SEQ_DELTA] = (isn - tcp.seq(buf, l4)) | 0;
+      rows[at + c.META] = meta | c.F_SEQ_SHIFTED;
+    }
+    return change + blankTimestamp(buf, l4);
+  }
+
+  private mssOf(rows: Int32Array, at: number): number {
+    return this.mss[rows[at + c.SERVICE_HOP] >>> 16];
+  }
+}
