@@ -41,6 +41,14 @@ test('addresses and marks sort by signed differences', async () => {
   ]);
 });
 
+test('the order of three addresses may run in a circle: each pair is compared for itself', async () => {
+  const first = async (...ips: string[]): Promise<string | undefined> =>
+    (await shown([...ips.map((ip) => `-A -t ${ip}:80`), '-S -n']))[0]?.split(' ')[2];
+  assert.is(await first('200.0.0.1', '100.0.0.1'), '100.0.0.1:80');
+  assert.is(await first('9.0.0.1', '200.0.0.1'), '200.0.0.1:80');
+  assert.is(await first('100.0.0.1', '9.0.0.1'), '9.0.0.1:80');
+});
+
 test('tunnels of every type', async () => {
   const at = '-a -t 10.0.0.1:80 -i -r';
   const lines = await shown([
