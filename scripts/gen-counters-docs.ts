@@ -63,7 +63,6 @@ const COUNTERS: Readonly<Record<string, string>> = {
   'tcp.challengeAcks': 'Acknowledgments sent in answer to something suspicious (RFC 5961).',
   'tcp.listenDrops': 'SYNs dropped for want of room: see `tcp_backlog` and `tcp_table_full`.',
   'tcp.portsExhausted': 'Connects refused because no local port was found towards that peer.',
-  'tcp.portsExhausted': 'Connects refused because no local port was found towards that peer.',
   'tcp.zeroWindowProbes': 'Probes of a closed window.',
   'proxy.accepted': 'Client connections accepted.',
   'proxy.finished': 'Sessions that are over, however they ended.',
@@ -74,7 +73,6 @@ const COUNTERS: Readonly<Record<string, string>> = {
   'proxy.connectFailures': 'Connections to servers that failed.',
   'proxy.retries': 'Of those, how often another server was tried.',
   'proxy.noServer': 'Clients reset because no server could be chosen.',
-  'proxy.evicted': 'Sessions ended because frames ran short and they held many for long.',
   'proxy.evicted': 'Sessions ended because frames ran short and they held many for long.',
   'proxy.tableFull': 'Clients reset because the session table was full.',
 };
