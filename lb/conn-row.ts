@@ -113,3 +113,6 @@ export const END_NAMES = ['', 'expired', 'reused', 'quiesced', 'flushed', 'done'
 
 /** Modes in which the server's packets come through us, and both tuples are looked up. */
 export const seesReplies = (mode: number): boolean => mode !== DR && mode !== TUN;
+
+/** Modes in which both ends of an established TCP connection whose time is over are told so by a reset. */
+export const resetsEnds = (mode: number): boolean => mode === FNAT || mode === NAT || mode === SNAT;

@@ -32,3 +32,18 @@ export function planRegion<K extends string>(sizes: Readonly<Record<K, number>>,
   }
   return { at, bytes: end };
 }
+
+interface WasmMemory {
+  readonly buffer: SharedArrayBuffer;
+}
+declare const WebAssembly: { Memory: new (d: { initial: number; maximum: number; shared: true }) => WasmMemory };
+
+/**
+ * Zeroed shared memory that begins on a page, at least `bytes` long. A SharedArrayBuffer of its own begins wherever the allocator puts it,
+ * 16 bytes into a page when it is large: then no row of 64 bytes is one cache line, but a piece of two. Pages never
+ * touched cost nothing.
+ */
+export function pageAligned(bytes: number): SharedArrayBuffer {
+  const pages = Math.max(1, Math.ceil(bytes / 65536));
+  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer;
+}

@@ -277,16 +277,39 @@ test('rows can be listed a few at a time while they come and go', () => {
   assert.equal(seen, [1, 3, 5, 6]);
 });
 
-test('touching reads lines and changes nothing', () => {
+test('a burst is touched, guessed and confirmed, and comes to what a search finds', () => {
   const { conns } = new ConnRig(8);
   const spec = specOf(1);
-  conns.open(spec);
-  const known = conns.hash(spec.caddr, spec.vaddr, ports(spec.cport, spec.vport));
-  const hashes = Int32Array.of(known, conns.hash(1, 2, 3), known);
+  const row = conns.open(spec);
+  const key = [spec.caddr, spec.vaddr, ports(spec.cport, spec.vport)] as const;
+  const known = conns.hash(...key);
+  const unknown = conns.hash(1, 2, 3);
+  const hashes = Int32Array.of(known, unknown, known);
+  const hits = new Int32Array(3);
   assert.type(conns.touchAll(hashes, 3), 'number');
-  assert.is(conns.touchRows(hashes, 1), spec.caddr);
-  assert.is(conns.touchRows(hashes, 2), spec.caddr, 'an unknown packet touches row 0');
-  assert.is(conns.findHashed(known, spec.caddr, spec.vaddr, ports(spec.cport, spec.vport)), 2);
+  assert.is(conns.guessAll(hashes, hits, 2), spec.caddr, 'an unknown packet touches row 0');
+  assert.equal([...hits], [row << 1, 0, 0]);
+  assert.is(conns.confirm(hits[0]!, known, ...key), row << 1);
+  assert.is(conns.confirm(hits[1]!, unknown, 1, 2, 3), 0);
+  assert.is(conns.confirm(0, conns.hash(0, 0, 0), 0, 0, 0), 0, 'row 0 is nobody');
+  assert.is(conns.confirm(0, known, ...key), row << 1, 'opened since the guess');
+  assert.is(conns.confirm(hits[0]!, unknown, 1, 2, 3), 0, 'a guess that is wrong');
+});
+
+test('a guess is no longer believed when its connection has ended', () => {
+  const { conns } = new ConnRig(8);
+  const spec = specOf(1);
+  const key = [spec.caddr, spec.vaddr, ports(spec.cport, spec.vport)] as const;
+  const h = conns.hash(...key);
+  const guess = conns.open(spec) << 1;
+  conns.close(guess >> 1, c.END_REUSED);
+  assert.is(conns.confirm(guess, h, ...key), 0);
+  conns.open(specOf(2));
+  assert.is(conns.confirm(guess, h, ...key), 0, 'the row is another one now');
+  const again = conns.open(spec);
+  assert.is(conns.confirm(guess, h, ...key), again << 1);
+  conns.invalidate(again);
+  assert.is(conns.confirm(again << 1, h, ...key), 0);
 });
 
 test('packets and bytes are counted whatever their number', () => {
