@@ -21,7 +21,7 @@
  */
 import type { Context } from '../../stack/context.ts';
 import type { Listener } from '../../stack/tcp/listen.ts';
-import { abort, canSend, isDrained, move, shutdown } from '../../stack/tcp/socket.ts';
+import { abort, canSend, isDrained, keepAlive, move, shutdown } from '../../stack/tcp/socket.ts';
 import * as st from '../../stack/tcp/state.ts';
 import type { SocketOwner, Tcb } from '../../stack/tcp/tcb.ts';
 import type { Tcp } from '../../stack/tcp/tcp.ts';
@@ -72,6 +72,12 @@ export class ProxyStats {
 /** Servers remembered as tried per session; the configuration allows no more retries than that. */
 const MAX_TRIED = 8;
 const DEFAULT_BACKLOG = 4096;
+/**
+ * Silence after which an end is asked whether it is still there. A session lives as long as its ends do, and without
+ * asking nobody would know that one has vanished. (RFC 9293 §3.8.4 leaves it to the application; its two hours are for
+ * hosts, not for a table of sessions.)
+ */
+const KEEPALIVE_MS = 120_000;
 /** How often it is looked whether frames run short, and what counts as short: an eighth of them left. */
 const RELIEF_MS = 100;
 const SCARCE_SHIFT = 3;
@@ -212,6 +218,7 @@ export class TcpProxy implements TimerHandler {
       return;
     }
     client.tag = id;
+    keepAlive(this.tcp, client, KEEPALIVE_MS);
     this.client[id] = client;
     this.server[id] = null;
     this.state[id] = ses.CONNECTING;
@@ -294,6 +301,7 @@ export class TcpProxy implements TimerHandler {
 
   private connected(server: Tcb): void {
     const id = server.tag;
+    keepAlive(this.tcp, server, KEEPALIVE_MS);
     this.state[id] = ses.RELAYING;
     this.active[id] = 1;
     this.dests.connActive(this.dest[id]);
@@ -436,8 +444,8 @@ export class TcpProxy implements TimerHandler {
     const server = this.server[id];
     const { nowMs } = this.ctx;
     let left = 0x7fffffff;
-    const silentClient = client === null ? 0 : (nowMs - client.lastRecvMs) | 0;
-    const silentServer = server === null ? 0 : (nowMs - server.lastRecvMs) | 0;
+    const silentClient = client === null ? 0 : (nowMs - client.lastDataMs) | 0;
+    const silentServer = server === null ? 0 : (nowMs - server.lastDataMs) | 0;
     if (l.clientMs > 0 && client !== null) left = Math.min(left, l.clientMs - silentClient);
     if (l.serverMs > 0 && server !== null) left = Math.min(left, l.serverMs - silentServer);
     const half = (client !== null && client.finQueued !== 0) || (server !== null && server.finQueued !== 0);

@@ -177,6 +177,7 @@ function arrives(tcp: Tcp, tcb: Tcb): Verdict {
     return DROP | TCP_OUT_OF_WINDOW;
   }
   tcb.lastRecvMs = ctx.nowMs;
+  tcb.keepProbes = 0;
 
   // Second: RST (RFC 5961 §3.2).
   if ((flags & RST) !== 0) {
@@ -293,6 +294,7 @@ function acknowledgment(tcp: Tcp, tcb: Tcb): Verdict {
   if (acked > 0 || duplicate || seg.options.sackBlocks > 0) {
     acknowledge(tcp, tcb, ack, duplicate);
     if (acked > 0) {
+      tcb.lastDataMs = tcp.ctx.nowMs;
       forwardProgress(tcp, tcb);
       // RFC 6298 §5.2, §5.3
       if (tcb.sndNxt === tcb.sndUna) cancelRexmit(tcp, tcb);

@@ -395,6 +395,14 @@ export function sendProbe(tcp: Tcp, tcb: Tcb): void {
   sendNew(tcp, tcb, s, Math.min(n, segments.len[s]));
 }
 
+/** An old number and no data: whoever is there answers with an acknowledgment (RFC 9293 §3.8.4). */
+export function sendKeepalive(tcp: Tcp, tcb: Tcb): void {
+  const f = tcp.ctx.create();
+  if (f === 0) return;
+  headerFor(tcp, tcb, f, (tcb.sndUna - 1) | 0, ACK, 0, false);
+  send(tcp, tcb, f);
+}
+
 export function sendSyn(tcp: Tcp, tcb: Tcb): void {
   sendOpening(tcp, tcb, SYN, 0, tcb.rcvWscale, true, true);
 }

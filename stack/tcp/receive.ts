@@ -88,6 +88,7 @@ export function receive(tcp: Tcp, tcb: Tcb): Verdict {
 function inOrder(tcp: Tcp, tcb: Tcb, f: FrameId, len: number): Verdict {
   tcb.rcvNxt = (tcb.rcvNxt + len) | 0;
   tcb.ackPending += len;
+  tcb.lastDataMs = tcp.ctx.nowMs;
   const big = f >= tcp.ctx.pool.config.slots;
   const verdict = big && len <= REPACK_UP_TO ? repack(tcp, tcb, f, len) : append(tcp, tcb, f, len);
   if (tcb.ofoHead !== 0) fillGap(tcp, tcb);

@@ -14,6 +14,7 @@ import { S_FIN } from './segments.ts';
 import * as st from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { armKeepalive } from './timers.ts';
 
 /** Relayed pieces up to this are copied behind unsent ones. */
 const COPY_UP_TO = 512;
@@ -202,6 +203,12 @@ export function write(tcp: Tcp, tcb: Tcb, src: Uint8Array, at: number, len: numb
   if (done < room) tcp.starve(tcb);
   if (done > 0) tcp.touch(tcb);
   return done;
+}
+
+/** Asks a peer that has been silent for `ms` whether it is there; without an answer the connection ends. 0 = never. */
+export function keepAlive(tcp: Tcp, tcb: Tcb, ms: number): void {
+  tcb.keepMs = ms;
+  armKeepalive(tcp, tcb);
 }
 
 /** No more data will be sent: the FIN follows what is queued (RFC 9293 §3.10.4). Reading goes on. */

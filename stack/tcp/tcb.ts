@@ -166,6 +166,11 @@ export class Tcb {
   lastSendMs: Ticks = 0;
   lastRecvMs: Ticks = 0;
   synRetries = 0;
+  /** Silence after which the peer is asked whether it is there, 0 = never; and probes unanswered so far. */
+  keepMs = 0;
+  keepProbes = 0;
+  /** When data last arrived, or was last acknowledged. */
+  lastDataMs: Ticks = 0;
   /** When IP was last told that the peer hears us. */
   progressMs: Ticks = 0;
 

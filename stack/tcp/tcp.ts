@@ -196,7 +196,8 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     tcb.srtt = tcb.rttvar = 0;
     tcb.rtoMs = RTO_INITIAL_MS;
     tcb.backoff = tcb.probes = tcb.synRetries = 0;
-    tcb.lastSendMs = tcb.lastRecvMs = tcb.progressMs = this.ctx.nowMs;
+    tcb.keepMs = tcb.keepProbes = 0;
+    tcb.lastSendMs = tcb.lastRecvMs = tcb.lastDataMs = tcb.progressMs = this.ctx.nowMs;
   }
 
   /** Puts a block on the list of those `flush` will look at. */

@@ -5,13 +5,13 @@
  * | -------- | ----------------------------------------------------------------------------------------- |
  * | T_REXMIT | SYN or SYN-ACK again; oldest data again (RFC 6298 §5); zero-window probe (RFC 9293 §3.8.6.1) |
  * | T_DELACK | acknowledge what was held back (RFC 9293 §3.8.6.3: within 0.5 s)                            |
- * | T_LINGER | the owner has closed, the peer has not: how long FIN_WAIT_2 is kept                         |
+ * | T_KEEP   | is the peer still there (RFC 9293 §3.8.4)? Or, when nobody reads: how long FIN_WAIT_2 is kept |
  *
  * One retransmission timer, as RFC 6298 has it: which of its meanings applies is read from the block when it fires, so
  * no two of them can be armed together.
  */
 
-import { sendHeadUncut, sendProbe, sendSyn, sendSynAck } from './output.ts';
+import { sendAbort, sendHeadUncut, sendKeepalive, sendProbe, sendSyn, sendSynAck } from './output.ts';
 import { enterLoss } from './recovery.ts';
 import { backOff } from './rtt.ts';
 import * as st from './state.ts';
@@ -20,7 +20,7 @@ import type { Tcp } from './tcp.ts';
 
 export const T_REXMIT = 0;
 export const T_DELACK = 1;
-export const T_LINGER = 2;
+export const T_KEEP = 2;
 export const T_COUNT = 3;
 
 /** SYN and SYN-ACK retransmissions before giving up: 63 s with doubling from 1 s. */
@@ -34,6 +34,9 @@ export const DELAYED_ACK_MS = 40;
  */
 export const QUICK_ACK_MS = 4;
 export const LINGER_MS = 60_000;
+/** Unanswered probes before a silent peer counts as gone, and the time between them. */
+export const KEEP_PROBES = 4;
+export const KEEP_INTERVAL_MS = 15_000;
 
 const node = (tcb: Tcb, t: number): number => (tcb.id - 1) * T_COUNT + 1 + t;
 
@@ -52,7 +55,7 @@ export function armDelayedAck(tcp: Tcp, tcb: Tcb, ms: number): void {
 export const cancelDelayedAck = (tcp: Tcp, tcb: Tcb): void => tcp.timers.cancel(node(tcb, T_DELACK));
 
 export function armLinger(tcp: Tcp, tcb: Tcb): void {
-  tcp.timers.arm(node(tcb, T_LINGER), (tcp.ctx.nowMs + LINGER_MS) | 0);
+  tcp.timers.arm(node(tcb, T_KEEP), (tcp.ctx.nowMs + LINGER_MS) | 0);
 }
 
 export function onTimer(tcp: Tcp, tcb: Tcb, timer: number): void {
@@ -64,11 +67,40 @@ export function onTimer(tcp: Tcp, tcb: Tcb, timer: number): void {
       tcb.ackNow = 1;
       tcp.touch(tcb);
       break;
-    case T_LINGER:
-      // The peer never closed its half; nobody waits for it any more.
-      tcp.close(tcb, st.END_TIMEOUT, false);
+    case T_KEEP:
+      keep(tcp, tcb);
       break;
   }
+}
+
+/** Starts asking a silent peer whether it is there, after `tcb.keepMs` each time. */
+export function armKeepalive(tcp: Tcp, tcb: Tcb): void {
+  if (tcb.keepMs > 0) tcp.timers.arm(node(tcb, T_KEEP), (tcp.ctx.nowMs + tcb.keepMs) | 0);
+}
+
+function keep(tcp: Tcp, tcb: Tcb): void {
+  if (tcb.readClosed !== 0 && tcb.state === st.FIN_WAIT_2) {
+    // The peer never closed its half; nobody waits for it any more.
+    tcp.close(tcb, st.END_TIMEOUT, false);
+    return;
+  }
+  if (tcb.keepMs === 0) return;
+  const silentMs = (tcp.ctx.nowMs - tcb.lastRecvMs) | 0;
+  let again = tcb.keepMs - silentMs;
+  if (again <= 0) {
+    if (tcb.keepProbes >= KEEP_PROBES) {
+      sendAbort(tcp, tcb);
+      tcp.close(tcb, st.END_TIMEOUT, false);
+      return;
+    }
+    // What is unacknowledged asks often enough by itself.
+    if (tcb.sndNxt === tcb.sndUna) {
+      tcb.keepProbes++;
+      sendKeepalive(tcp, tcb);
+    }
+    again = KEEP_INTERVAL_MS;
+  }
+  tcp.timers.arm(node(tcb, T_KEEP), (tcp.ctx.nowMs + again) | 0);
 }
 
 function rexmit(tcp: Tcp, tcb: Tcb): void {

@@ -50,6 +50,7 @@ export class BalancedNetwork {
   /** Microseconds. */
   now = 1_000_000;
   private readonly switch: Switch;
+  private plugged = true;
 
   constructor(options: BalancerOptions = {}) {
     const seed = options.seed ?? 1;
@@ -99,10 +100,16 @@ export class BalancedNetwork {
     );
   }
 
+  /** The client's cable is pulled: it hears and says nothing from now on. */
+  unplugClient(): void {
+    this.plugged = false;
+  }
+
   /** Everything runs until nothing moves; then a millisecond passes. */
   step(): void {
     for (let quiet = 0, rounds = 0; quiet < 2 && rounds < 10_000; rounds++) {
-      let n = this.client.host.turn(this.now) + this.balancer.host.turn(this.now);
+      let n = this.balancer.host.turn(this.now);
+      if (this.plugged) n += this.client.host.turn(this.now);
       for (const s of this.servers) n += s.host.turn(this.now);
       n += this.switch.forward();
       quiet = n === 0 ? quiet + 1 : 0;
@@ -141,6 +148,9 @@ function configuration(servers: number, options: BalancerOptions): Config {
     schedOptions: {},
     timeouts: { connectMs: 3000, clientMs: 0, serverMs: 0, finMs: 0 },
     retries: 3,
+    localAddresses: [],
+    mssClamp: 0,
+    expireQuiescent: false,
     dests: Array.from({ length: servers }, (_, i) => ({
       name: `server${i + 1}`,
       af: 4,
@@ -152,7 +162,7 @@ function configuration(servers: number, options: BalancerOptions): Config {
     ...options.service,
   };
   return {
-    global: { mode: 'proxy', logLevel: 'info', controlSocket: null, workers: 1, drainTimeoutMs: 1000 },
+    global: { mode: 'proxy', logLevel: 'info', controlSocket: null, workers: 1, drainTimeoutMs: 1000, xmitTtl: false },
     links: [
       {
         name: 'lan',

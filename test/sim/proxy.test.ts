@@ -279,6 +279,41 @@ test('a client that leaves while its server is sought leaves nothing behind', ()
   assertClean(net);
 });
 
+test('a session whose client vanished without a word ends by itself, a silent one that is alive does not', () => {
+  for (const vanished of [true, false]) {
+    const net = new BalancedNetwork({ servers: 1 });
+    const [accepted] = serve(net, 5, 'never');
+    const client = request(net, 5, 'never');
+    net.run(500);
+    if (vanished) net.unplugClient();
+    net.run(400_000);
+    assert.is(net.balancer.proxy.open, vanished ? 0 : 1);
+    assert.is(accepted![0]!.end, vanished ? st.END_RESET : -1);
+    assert.is(client.end, -1);
+    conserved(net.ctx);
+  }
+});
+
+test('a client that vanished after closing its half does not keep the session for ever', () => {
+  const net = new BalancedNetwork({ servers: 1 });
+  serve(net, 5, 'sending');
+  request(net, 5, 'never');
+  net.run(500); // the server is done, the client has our FIN and says nothing more
+  net.unplugClient();
+  net.run(400_000);
+  assert.is(net.balancer.proxy.open, 0);
+  assert.is(net.balancer.host.tcp.open, 0);
+});
+
+test('answers to keepalives do not count against an idle limit', () => {
+  const timeouts = { connectMs: 3000, clientMs: 200_000, serverMs: 0, finMs: 0 };
+  const net = new BalancedNetwork({ servers: 1, service: { timeouts } });
+  serve(net, 5, 'never');
+  const client = request(net, 5, 'never');
+  assert.ok(net.run(260_000, () => client.done));
+  assert.is(net.balancer.proxy.stats.timeouts, 1);
+});
+
 test('idle limits end a session, and only an idle one', () => {
   const timeouts = { connectMs: 3000, clientMs: 2000, serverMs: 0, finMs: 0 };
   const net = new BalancedNetwork({ servers: 1, service: { timeouts } });
