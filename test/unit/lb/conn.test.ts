@@ -69,6 +69,12 @@ test('flags, modes and words of the row do not overlap', () => {
   }
 });
 
+test('what the modes mean: whose replies are seen, whose ends are reset', () => {
+  const named = (is: (mode: number) => boolean): string[] => c.MODE_NAMES.filter((_, mode) => mode > 0 && is(mode));
+  assert.equal(named(c.seesReplies), ['FNAT', 'NAT', 'SNAT', 'SPLICE']);
+  assert.equal(named(c.resetsEnds), ['FNAT', 'NAT', 'SNAT']);
+});
+
 test('with DR and TUN only the client is looked for', () => {
   for (const mode of [c.DR, c.TUN]) {
     const { conns } = new ConnRig(8);

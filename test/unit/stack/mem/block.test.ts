@@ -2,7 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type BlockKind, isPowerOfTwo, openBlock, writeBlock } from '../../../../stack/mem/block.ts';
 import { MpmcRing } from '../../../../stack/mem/mpmc-ring.ts';
-import { planRegion } from '../../../../stack/mem/region.ts';
+import { pageAligned, planRegion } from '../../../../stack/mem/region.ts';
 import { Slab } from '../../../../stack/mem/slab.ts';
 import { SpscRing } from '../../../../stack/mem/spsc-ring.ts';
 
@@ -51,6 +51,15 @@ test('a region lays blocks out one after the other on 64-byte lines', () => {
   assert.equal(more, { at: { e: 320 }, bytes: 448 });
   assert.throws(() => planRegion({ a: -1 }), code('EBLOCK_CONFIG'));
   assert.throws(() => planRegion({ a: Number.NaN }), code('EBLOCK_CONFIG'));
+});
+
+test('page-aligned memory is shared, zero and long enough for the blocks laid out in it', () => {
+  for (const bytes of [1, 65536, 65537, 200_000]) {
+    const memory = pageAligned(bytes);
+    assert.instance(memory, SharedArrayBuffer);
+    assert.ok(memory.byteLength >= bytes && memory.byteLength < bytes + 65536);
+    assert.ok(new Int32Array(memory).every((word) => word === 0));
+  }
 });
 
 test.run();
