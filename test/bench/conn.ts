@@ -12,7 +12,7 @@ import { pageAligned } from '../../stack/mem/region.ts';
 import { Timers } from '../../stack/timer/timers.ts';
 import { ACK, FIN, SYN } from '../../stack/wire/tcp.ts';
 import { seeded } from '../lib/random.ts';
-import { time } from './harness.ts';
+import { allocated, time } from './harness.ts';
 
 const BURST = 64;
 const VIP = 0x0a640001;
@@ -234,6 +234,10 @@ const gc = (globalThis as { gc?: () => void }).gc ?? (() => {});
 }
 
 {
+  const small = new World(8192);
+  fill(small, 0, 1000);
+  line('packet, heap', await allocated(lookups(small, 1000, 3), 1 << 20), 'B/million');
+  line('connection, heap', await allocated(churn(new World(8192), 0), 100_000), 'B/million');
   const t = time(churn(new World(8192), 0), 50_000, 5);
   line('connection, 9 packets, opened and closed', t.median, 'ns', `best ${t.best.toFixed(1)}, 1 k live`);
 }
