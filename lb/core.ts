@@ -125,6 +125,8 @@ export class Core implements Hook, Prefetcher {
   readonly policy: Uint8Array;
   /** Addresses of NAT servers: their fragments are put together. */
   readonly natServers = new Set<Ipv4>();
+  /** No new connections. */
+  draining = false;
   /** Consumes what touching gave, so that the loads are not optimised away. */
   touched = 0;
 
@@ -315,7 +317,7 @@ export class Core implements Hook, Prefetcher {
 
   private openTcp(f: FrameId, src: Ipv4, dst: Ipv4, ports: number, flags: number): Verdict {
     const service = this.services.lookup(ip.PROTO_TCP, dst, ports & 0xffff);
-    if (service === 0 || this.mode[service] === 0 || !tcp.isBareSyn(flags)) return this.notOurs(f);
+    if (!this.serves(service) || !tcp.isBareSyn(flags)) return this.notOurs(f);
     const { tcp: table } = this;
     const refused = this.open(f, table, service, ip.PROTO_TCP, src, dst, ports);
     if (refused !== PASS) return refused;
@@ -342,7 +344,7 @@ export class Core implements Hook, Prefetcher {
     const dir = c.dirOf(hit);
     if (hit === 0) {
       const service = this.services.lookup(ip.PROTO_UDP, dst, ports & 0xffff);
-      if (service === 0 || this.mode[service] === 0) return this.notOurs(f);
+      if (!this.serves(service)) return this.notOurs(f);
       const refused = this.open(f, table, service, ip.PROTO_UDP, src, dst, ports);
       if (refused !== PASS) return refused;
       row = this.opened;
@@ -377,6 +379,10 @@ export class Core implements Hook, Prefetcher {
   private notOurs(f: FrameId): Verdict {
     this.ctx.pool.hash[f] = 0;
     return PASS;
+  }
+
+  private serves(service: number): boolean {
+    return service !== 0 && this.mode[service] !== 0 && !this.draining;
   }
 
   private takesConnections(dest: number): boolean {

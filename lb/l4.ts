@@ -7,7 +7,7 @@ import type { Host } from '../stack/host.ts';
 import { DEFAULT_BUCKETS, SaPools } from '../stack/inetaddr/sapool.ts';
 import type { Ipv4 } from '../stack/types.ts';
 import { ConnTable } from './conn.ts';
-import { FNAT, NAT } from './conn-row.ts';
+import { END_FLUSHED, FNAT, NAT } from './conn-row.ts';
 import { Core, EXPIRE_QUIESCENT } from './core.ts';
 import type { DestTable } from './dest.ts';
 import { LocalAddrs } from './laddr.ts';
@@ -64,6 +64,8 @@ export class L4 {
   readonly tcpTimeouts: Timeouts;
   readonly udpTimeouts: Timeouts;
 
+  /** The row up to which `flush` has come. */
+  private flushed = 0;
   private readonly dests: DestTable;
   private readonly services: ServiceTable;
 
@@ -133,6 +135,35 @@ export class L4 {
     this.xmit.mss[id] = service.mss;
     this.locals.set(id, service.mode === FNAT ? service.localAddresses : [], service.inTurn);
     if (service.mode === NAT) for (const dest of this.services.destIds(id)) core.natServers.add(this.dests.addr[dest]!);
+  }
+
+  /** Takes no new connections: the stack refuses them. */
+  drain(): void {
+    this.core.draining = true;
+  }
+
+  /**
+   * Ends the TCP connections, `n` at a time, by resets where both ends believe in them; true while there are more. To be
+   * called after `drain`. UDP has nobody to tell.
+   */
+  flush(n: number): boolean {
+    for (; n > 0; n--) {
+      this.flushed = this.tcp.next(this.flushed);
+      if (this.flushed === 0) return false;
+      this.tcp.close(this.flushed, END_FLUSHED);
+    }
+    return true;
+  }
+
+  /** Established TCP connections: those that a drain waits for. */
+  get established(): number {
+    const { services, dests } = this;
+    let n = 0;
+    for (const id of services.ids()) {
+      if (this.core.mode[id] === 0) continue;
+      for (const dest of services.destIds(id)) n += dests.activeConns[dest]!;
+    }
+    return n;
   }
 
   /** Connections now. */

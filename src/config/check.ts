@@ -4,8 +4,8 @@
  */
 import { formatIpv4, formatNetwork, macFromIpv4, networkOf, reservedRole } from './address.ts';
 import type { Draft, DraftLink, DraftService } from './draft.ts';
-import type { ErrorList, Located } from './error.ts';
-import type { Config, Ipv4, LinkConfig, Mac, ServiceConfig } from './model.ts';
+import type { ErrorList, Located, Where } from './error.ts';
+import type { Config, Ipv4, LinkConfig, Mac, Mode, ServiceConfig } from './model.ts';
 
 /** The model, or null when the draft has errors: those found before or added to draft.errors here. */
 export function buildModel(draft: Draft): Config | null {
@@ -14,7 +14,10 @@ export function buildModel(draft: Draft): Config | null {
   if (!prefixLen && netmaskMissing) errors.add(netmaskMissing.where, netmaskMissing.message, netmaskMissing.hint);
   if (prefixLen) checkNetwork(draft, prefixLen.value);
   checkVips(services, errors);
-  for (const service of services) checkDests(draft, service);
+  for (const service of services) {
+    checkDests(draft, service);
+    checkMode(draft, service);
+  }
   const links = buildLinks(draft);
   const built = services.flatMap((service) => buildServices(service, draft));
   checkNames(built, services, errors);
@@ -39,7 +42,8 @@ function vipsOf(draft: Draft): Located<Ipv4>[] {
 function checkNetwork(draft: Draft, prefixLen: number): void {
   const { errors, network, services } = draft;
   const vips = vipsOf(draft);
-  const own = [...(network.gateway ? [network.gateway] : []), ...vips, ...network.localAddresses];
+  const locals = [...network.localAddresses, ...services.flatMap((service) => service.localAddresses)];
+  const own = [...(network.gateway ? [network.gateway] : []), ...vips, ...locals];
   if (own.length === 0) return;
   const dests = services.flatMap((service) => service.dests);
   const home = commonNetwork(
@@ -98,19 +102,71 @@ function checkVips(services: readonly DraftService[], errors: ErrorList): void {
     if (!service.vip || !service.ports) continue;
     for (const port of service.ports.value) {
       const endpoint = `${formatIpv4(service.vip.value)}:${port}`;
-      const first = owner.get(endpoint);
+      const first = owner.get(`${service.proto} ${endpoint}`);
       if (first) {
         const message = `${endpoint} belongs to [${first.where.section}] already (line ${first.where.line})`;
         errors.add(service.ports, message, 'give it to one of them');
-      } else owner.set(endpoint, service);
+      } else owner.set(`${service.proto} ${endpoint}`, service);
     }
+  }
+}
+
+const modeOf = (service: DraftService, draft: Draft): Mode => service.mode ?? draft.global.mode;
+
+/** FullNAT's own addresses, or those of [network]. */
+function localsOf(service: DraftService, draft: Draft): readonly Located<Ipv4>[] {
+  if (modeOf(service, draft) !== 'fnat') return [];
+  return service.localAddresses.length > 0 ? service.localAddresses : draft.network.localAddresses;
+}
+
+/** What a mode demands of protocol, ports, servers and local addresses. */
+function checkMode(draft: Draft, service: DraftService): void {
+  const { errors } = draft;
+  const mode = modeOf(service, draft);
+  const at = (key: string): Where => ({ ...service.where, key });
+  if (mode === 'proxy' && service.proto === 'udp') {
+    errors.add(at('proto'), 'mode proxy carries TCP only', 'choose mode fnat, nat, dr or tun');
+  }
+  if (mode === 'fnat') checkLocals(draft, service, at('local_address'));
+  else
+    for (const local of service.localAddresses.slice(0, 1)) {
+      errors.add(local, `mode ${mode} has no local addresses of its own`, 'remove it, or choose mode fnat');
+    }
+  if (mode !== 'dr' && mode !== 'tun') return;
+  for (const { server } of service.dests) {
+    const other = service.ports?.value.find((port) => port !== server.value.port);
+    if (other !== undefined) {
+      const message = `mode ${mode} does not translate ports: port ${other} cannot become ${server.value.port}`;
+      errors.add(server, message, 'let the server listen on the port of the service');
+    }
+  }
+}
+
+/** A local address serves FullNAT or the proxy: they do not know of each other's ports. */
+function checkLocals(draft: Draft, service: DraftService, where: Where): void {
+  const { errors } = draft;
+  const locals = localsOf(service, draft);
+  if (locals.length === 0) {
+    errors.add(where, 'mode fnat needs local addresses', 'add local_address = 192.168.100.30, an address of its own');
+  }
+  const vips = new Set(vipsOf(draft).map((vip) => vip.value));
+  for (const local of locals) {
+    if (vips.has(local.value)) errors.add(local, `${formatIpv4(local.value)} is a VIP`, 'write an address of its own');
+  }
+  const proxies = draft.services.some((other) => modeOf(other, draft) === 'proxy');
+  const theirs = new Set(proxies ? draft.network.localAddresses.map((local) => local.value) : []);
+  const shared = locals.find((local) => theirs.has(local.value));
+  if (shared) {
+    const message = `${formatIpv4(shared.value)} is the local address of mode proxy`;
+    errors.add(where, message, 'give the service a local_address of its own');
   }
 }
 
 function checkDests(draft: Draft, service: DraftService): void {
   const { errors } = draft;
   const vips = new Set(vipsOf(draft).map((vip) => vip.value));
-  const locals = new Set(draft.network.localAddresses.map((local) => local.value));
+  const ours = [...draft.network.localAddresses, ...draft.services.flatMap((other) => other.localAddresses)];
+  const locals = new Set(ours.map((local) => local.value));
   const firstLine = new Map<string, number>();
   for (const { server } of service.dests) {
     const { ip, port } = server.value;
@@ -171,7 +227,7 @@ function checkDevice({ kind, device }: DraftLink, errors: ErrorList): void {
 
 /** One service of the model per port. */
 function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
-  const { vip, ports, proto, scheduler, schedOptions, timeouts, retries } = service;
+  const { vip, ports, proto, scheduler, schedOptions, timeouts, retries, mssClamp, expireQuiescent } = service;
   if (!vip || !ports) return [];
   const dests = service.dests.map(({ name, server }) => ({ name, af: 4 as const, ...server.value }));
   return ports.value.map((port) => ({
@@ -185,6 +241,9 @@ function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
     schedOptions,
     timeouts,
     retries,
+    localAddresses: localsOf(service, draft).map((local) => local.value),
+    mssClamp,
+    expireQuiescent,
     dests,
   }));
 }

@@ -3,7 +3,7 @@
  * or a wrong one (already complained about). read.ts makes drafts of lb.conf, fstack.ts fills one up, check.ts turns one into the model.
  */
 import type { ErrorList, Located, Where } from './error.ts';
-import type { GlobalConfig, Ipv4, LinkKind, Mac, Mode, SchedulerName, Timeouts } from './model.ts';
+import type { GlobalConfig, Ipv4, LinkKind, Mac, Mode, Proto, SchedulerName, Timeouts } from './model.ts';
 import type { ServerValue } from './values.ts';
 
 export interface DraftDest {
@@ -17,13 +17,16 @@ export interface DraftService {
   readonly name: string;
   readonly vip: Located<Ipv4> | null;
   readonly ports: Located<readonly number[]> | null;
-  readonly proto: 'tcp';
+  readonly proto: Proto;
   /** Null takes the mode of [global]. */
   readonly mode: Mode | null;
   readonly scheduler: SchedulerName;
   readonly schedOptions: Readonly<Record<string, string>>;
   readonly timeouts: Timeouts;
   readonly retries: number;
+  readonly localAddresses: readonly Located<Ipv4>[];
+  readonly mssClamp: number;
+  readonly expireQuiescent: boolean;
   readonly dests: readonly DraftDest[];
   /** Set when every server could be read: only then the sum of the weights means something. */
   readonly complete: boolean;

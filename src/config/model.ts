@@ -14,10 +14,14 @@ export type Ipv4 = number;
 /** A MAC address in its one spelling: six lower-case hexadecimal pairs joined by colons. */
 export type Mac = string;
 
-/** How packets reach a real server. */
-export type Mode = 'proxy';
+/** How packets reach a real server: by connections of our own (layer 7), or as packets (layer 4). */
+export const MODES = ['proxy', 'fnat', 'nat', 'dr', 'tun'] as const;
+export type Mode = (typeof MODES)[number];
 /** Words that name a mode to come: understood, and refused with that explanation. */
-export const PLANNED_MODES = ['fnat', 'dr', 'tun', 'nat', 'snat'] as const;
+export const PLANNED_MODES = ['snat'] as const;
+
+export const PROTOS = ['tcp', 'udp'] as const;
+export type Proto = (typeof PROTOS)[number];
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -70,6 +74,8 @@ export interface GlobalConfig {
   readonly workers: number;
   /** How long sessions may go on after SIGTERM before they are reset. */
   readonly drainTimeoutMs: number;
+  /** Layer 4 counts as a hop: TTL is decremented. */
+  readonly xmitTtl: boolean;
 }
 
 export interface LinkConfig {
@@ -120,7 +126,7 @@ export interface DestConfig {
 export interface ServiceConfig {
   readonly name: string;
   readonly af: 4;
-  readonly proto: 'tcp';
+  readonly proto: Proto;
   readonly vip: Ipv4;
   readonly port: number;
   readonly mode: Mode;
@@ -130,6 +136,12 @@ export interface ServiceConfig {
   readonly timeouts: Timeouts;
   /** How many further servers are tried when connecting to the chosen one fails. */
   readonly retries: number;
+  /** fnat: where packets to the servers leave from; empty otherwise. */
+  readonly localAddresses: readonly Ipv4[];
+  /** fnat, nat: the largest TCP segment size let through in a SYN, in bytes; 0 = any. */
+  readonly mssClamp: number;
+  /** Layer 4: connections of a server that is drained or gone end with their next packet. */
+  readonly expireQuiescent: boolean;
   readonly dests: readonly DestConfig[];
 }
 

@@ -52,6 +52,7 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
       controlSocket: globals.control_socket?.value ?? null,
       workers: globals.workers?.value ?? 1,
       drainTimeoutMs: globals.drain_timeout?.value ?? 0,
+      xmitTtl: globals.xmit_ttl?.value === 'on',
     },
     links: (byKind.get('link') ?? []).map((section) => readLink(file, section, errors)),
     network: readNetwork(file, byKind.get('network')?.[0], readable ? end : null, errors),
@@ -143,13 +144,17 @@ function readNetwork(
   }
   const { where, values, missing } = readSection(file, section, SCHEMA.network.rows, errors);
   const lacking = missing.includes('netmask');
-  const locals: Located<readonly Ipv4[]> | null = values.local_address;
   return {
     gateway: values.gateway,
     prefixLen: values.netmask,
     netmaskMissing: lacking ? { where: { ...where, key: 'netmask' }, message: 'key is missing', hint } : null,
-    localAddresses: locals ? locals.value.map((value) => ({ ...locals, value })) : [],
+    localAddresses: eachOf(values.local_address),
   };
+}
+
+/** The addresses of a list, each in the place of the list. */
+function eachOf(list: Located<readonly Ipv4[]> | null): Located<Ipv4>[] {
+  return list ? list.value.map((value) => ({ ...list, value })) : [];
 }
 
 function readLink(file: string, section: IniSection, errors: ErrorList): DraftLink {
@@ -184,6 +189,9 @@ function policy(values: ServiceValues): Omit<DraftService, 'where' | 'name' | 'v
       finMs: values.fin_timeout?.value ?? 0,
     },
     retries: values.retries?.value ?? 0,
+    localAddresses: eachOf(values.local_address),
+    mssClamp: values.mss_clamp?.value ?? 0,
+    expireQuiescent: values.expire_quiescent?.value === 'on',
   };
 }
 

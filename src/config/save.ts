@@ -27,6 +27,7 @@ export function save(config: Config): string {
       ...(global.controlSocket === null ? [] : [['control_socket', global.controlSocket] as const]),
       ['workers', global.workers],
       ['drain_timeout', formatDuration(global.drainTimeoutMs)],
+      ['xmit_ttl', global.xmitTtl ? 'on' : 'off'],
     ]),
     ...config.links.map(saveLink),
     section('network', [
@@ -64,6 +65,11 @@ function saveService(service: ServiceConfig): string {
     ['server_timeout', formatDuration(timeouts.serverMs)],
     ['fin_timeout', formatDuration(timeouts.finMs)],
     ['retries', service.retries],
+    ...(service.localAddresses.length === 0
+      ? []
+      : [['local_address', service.localAddresses.map(formatIpv4).join(', ')] as const]),
+    ['mss_clamp', service.mssClamp],
+    ['expire_quiescent', service.expireQuiescent ? 'on' : 'off'],
     ['count', dests.length],
     ...dests.map((dest, i) => [`server${i + 1}`, serverText(dest)] as const),
   ]);

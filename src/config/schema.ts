@@ -4,7 +4,7 @@
  */
 import type { z } from 'zod';
 import { checkScheduler } from '../../lb/sched/index.ts';
-import { LINK_KINDS, LOG_LEVELS, SCHEDULER_KEYS, SCHEDULERS, type SchedulerKey } from './model.ts';
+import { LINK_KINDS, LOG_LEVELS, MODES, PROTOS, SCHEDULER_KEYS, SCHEDULERS, type SchedulerKey } from './model.ts';
 import type { Value } from './values.ts';
 import * as values from './values.ts';
 
@@ -49,10 +49,10 @@ const globalRows = {
     unit: '',
     default: 'proxy',
     without: '',
-    range: 'proxy',
+    range: MODES.join(', '),
     reloadable: false,
     example: 'proxy',
-    doc: 'How connections reach the servers, for every service that does not say it itself. `proxy` ends the TCP connection of the client here and opens another one to the server. The words `fnat`, `dr`, `tun`, `nat` and `snat` are known and refused as not supported yet.',
+    doc: 'How connections reach the servers, for every service that does not say it itself. `proxy` ends the TCP connection of the client here and opens another one to the server. The others pass packets on. `fnat`: from a local address of ours to the server, and back; nothing is asked of the network or the servers. `nat`: only the destination is rewritten; the servers must answer through us. `dr`: the packet goes untouched to the MAC address of the server, which has the VIP as well, without answering ARP for it, and answers the client itself. `tun`: as `dr`, but in an IPIP tunnel, over any number of hops. The word `snat` is known and refused as not supported yet.',
   },
   log_level: {
     type: 'word',
@@ -86,6 +86,17 @@ const globalRows = {
     reloadable: false,
     example: '1',
     doc: 'How many threads carry packets. One, so far.',
+  },
+  xmit_ttl: {
+    type: 'word',
+    read: values.oneOf(['off', 'on']),
+    unit: '',
+    default: 'off',
+    without: '',
+    range: 'off, on',
+    reloadable: true,
+    example: 'on',
+    doc: 'Whether the modes of layer 4 count as a hop: with `on` they decrement TTL, and answer when it runs out.',
   },
   drain_timeout: {
     type: 'time',
@@ -261,14 +272,14 @@ const serviceRows = {
   ports,
   proto: {
     type: 'word',
-    read: values.oneOf(['tcp']),
+    read: values.oneOf(PROTOS),
     unit: '',
     default: 'tcp',
     without: '',
-    range: 'tcp',
+    range: PROTOS.join(', '),
     reloadable: false,
-    example: 'tcp',
-    doc: 'The transport protocol of the service.',
+    example: 'udp',
+    doc: 'The transport protocol of the service. `udp` needs a mode of layer 4.',
   },
   mode: {
     ...globalRows.mode,
@@ -354,6 +365,39 @@ const serviceRows = {
     reloadable: true,
     example: '2m',
     doc: 'How long a session may stay silent once one side has closed its direction.',
+  },
+  local_address: {
+    type: 'list of addresses',
+    read: values.addressList,
+    unit: '',
+    default: null,
+    without: 'those of [network]',
+    range: 'IPv4 host addresses in the network, none twice, no VIP',
+    reloadable: true,
+    example: '192.168.100.30, 192.168.100.31',
+    doc: 'Mode `fnat`: where packets to the servers leave from. Each address gives 64,511 connections to each server, and more to several. One that mode `proxy` uses cannot be among them.',
+  },
+  mss_clamp: {
+    type: 'number',
+    read: values.integer(0, 1460, 'a segment size'),
+    unit: 'bytes',
+    default: '0',
+    without: '',
+    range: '0..1460; 0 leaves it',
+    reloadable: true,
+    example: '1400',
+    doc: 'Modes `fnat` and `nat`: the largest TCP segment size that client and server may announce to each other, for paths whose routers do not tell their MTU.',
+  },
+  expire_quiescent: {
+    type: 'word',
+    read: values.oneOf(['off', 'on']),
+    unit: '',
+    default: 'off',
+    without: '',
+    range: 'off, on',
+    reloadable: true,
+    example: 'on',
+    doc: 'Modes of layer 4: what happens to the connections of a server whose weight is 0 or that was removed. `off` lets them go on until they end, `on` ends each with its next packet, by a reset where both directions pass here.',
   },
   retries: {
     type: 'number',

@@ -6,7 +6,7 @@ import { isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { isGroupMac, notAHost, parseIpv4, parseMac, prefixLenOf } from './address.ts';
 import { clip } from './error.ts';
-import { type Ipv4, type Mac, type Mode, PLANNED_MODES } from './model.ts';
+import { type Ipv4, type Mac, MODES, type Mode, PLANNED_MODES } from './model.ts';
 import { nearest } from './nearest.ts';
 
 export type Value<T> = z.ZodType<T, string>;
@@ -63,12 +63,15 @@ export function oneOf<const W extends readonly string[]>(words: W): Value<W[numb
   });
 }
 
+const MODE_HINT = `write ${MODES.join(', ').replace(/, ([^,]*)$/, ' or $1')}`;
+
 export const mode: Value<Mode> = value((text, fail) => {
-  const words = ['proxy', ...PLANNED_MODES];
-  if ((PLANNED_MODES as readonly string[]).includes(text)) fail(`'${text}' is not supported yet`, 'write proxy');
-  else if (text !== 'proxy') {
-    const near = nearest(text, words);
-    fail(`'${clip(text)}' is unknown`, near ? `did you mean '${near}'?` : 'write proxy');
+  const known = MODES.find((word) => word === text);
+  if (known) return known;
+  if ((PLANNED_MODES as readonly string[]).includes(text)) fail(`'${text}' is not supported yet`, MODE_HINT);
+  else {
+    const near = nearest(text, [...MODES, ...PLANNED_MODES]);
+    fail(`'${clip(text)}' is unknown`, near ? `did you mean '${near}'?` : MODE_HINT);
   }
   return 'proxy';
 });

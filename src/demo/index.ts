@@ -138,8 +138,8 @@ function addTsvs(network: Network, config: Config): Balancer {
     epochMicros: EPOCH_US,
     snapLength: 65535,
   });
-  const quiet = { onConflict() {}, connectFailed() {}, noServer() {} };
-  const pipeline = buildPipeline(ctx, config, device, config.links[0]!.mac, planWorker(), quiet, SMALL_HOST);
+  const quiet = { onConflict() {}, connectFailed() {}, noServer() {}, portsScarce() {} };
+  const pipeline = buildPipeline(ctx, config, device, config.links[0]!.mac, planWorker(config), quiet, SMALL_HOST);
   network.add(pipeline.host);
   return { pipeline, device, saveCapture: () => Buffer.concat(chunks) };
 }

@@ -66,6 +66,14 @@ export function describe(event: WorkerEvent, names: Names): LogLine | null {
         message: `${service} has no server that takes connections${times(event.count)}; the client was reset`,
       };
     }
+    case 'portsScarce': {
+      const address = formatIpv4(event.address);
+      return {
+        level: 'warn',
+        fields: { address, used: event.used, size: event.size, count: event.count },
+        message: `local address ${address} has ${event.used} of its ${event.size} ports towards a server in use: add another local_address`,
+      };
+    }
   }
 }
 

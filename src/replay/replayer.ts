@@ -65,13 +65,13 @@ export class Replayer {
   private epoch = Number.NaN;
 
   constructor(config: Config, options: ReplayerOptions, events: ReplayEvents) {
-    const share = planWorker();
+    const share = planWorker(config);
     this.events = events;
     this.ctx = new Context(FramePool.attach(share.pool, true), new SeededRandom(options.seed));
     this.ctx.tick(START_US);
     const link = config.links[0]!;
     this.device = new FeedDevice(this.ctx, link.mtu, options.trustChecksums);
-    const quiet = { onConflict() {}, connectFailed() {}, noServer() {} };
+    const quiet = { onConflict() {}, connectFailed() {}, noServer() {}, portsScarce() {} };
     this.pipeline = buildPipeline(this.ctx, config, this.device, link.mac, share, quiet);
     this.pipeline.host.ethernet.promiscuous = options.anyMac;
     this.packetOf = new Int32Array(this.ctx.pool.refs.length);

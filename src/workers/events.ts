@@ -22,7 +22,15 @@ export type RepeatedEvent =
       readonly retry: boolean;
       readonly count: number;
     }
-  | { readonly type: 'noServer'; readonly service: number; readonly count: number };
+  | { readonly type: 'noServer'; readonly service: number; readonly count: number }
+  | {
+      /** A local address has given away most of its ports towards some servers: `used` of `size`. */
+      readonly type: 'portsScarce';
+      readonly address: number;
+      readonly used: number;
+      readonly size: number;
+      readonly count: number;
+    };
 
 export type WorkerEvent =
   | { readonly type: 'running' }
@@ -35,6 +43,8 @@ const KIND = 2 ** 32;
 export const conflictKey = (ip: number): number => ip >>> 0;
 export const failureKey = (dest: number, retry: boolean): number => (retry ? 1 : 2) * KIND + dest;
 export const noServerKey = (service: number): number => 3 * KIND + service;
+
+export const scarceKey = (address: number): number => 4 * KIND + (address >>> 0);
 
 const WINDOW_MS = 1000;
 

@@ -5,6 +5,7 @@
  * The control words go the other way: the control thread writes COMMAND and wakes the worker through its eventfd.
  */
 import { DestTable } from '../../lb/dest.ts';
+import { L4, type L4Limits } from '../../lb/l4.ts';
 import { type SessionShare, SessionTable } from '../../lb/l7/session.ts';
 import { ServiceColumns } from '../../lb/service.ts';
 import { FATE_WORDS } from '../../stack/context.ts';
@@ -13,7 +14,7 @@ import { Counters } from '../../stack/mem/counters.ts';
 import { DEFAULT_POOL, FramePool, type PoolShare } from '../../stack/mem/frame-pool.ts';
 import { DEFAULT_MAX_NEIGHBOURS, NeighTable } from '../../stack/neigh/table.ts';
 import type { FaultRules } from '../../stack/netif/middleware/fault.ts';
-import type { Config } from '../config/model.ts';
+import type { Config, ServiceConfig } from '../config/model.ts';
 import type { LinkHandle } from './link.ts';
 import { COUNTER_NAMES } from './stats.ts';
 
@@ -40,6 +41,8 @@ export const STOPPED = 2;
 export const MAX_SERVICES = 256;
 export const MAX_DESTS = 4096;
 export const MAX_SESSIONS = 32768;
+/** Connections at layer 4. Their memory is reserved, and taken as it is used for the first time. */
+export const MAX_CONNS: L4Limits = { tcp: 1 << 20, udp: 1 << 18 };
 
 /** Plain data and shared memory: it travels to the worker as workerData. */
 export interface WorkerShare {
@@ -52,7 +55,12 @@ export interface WorkerShare {
   readonly services: SharedArrayBuffer;
   readonly dests: SharedArrayBuffer;
   readonly sessions: SessionShare;
+  /** Of MAX_CONNS; null when no service is of layer 4. */
+  readonly connections: SharedArrayBuffer | null;
 }
+
+/** Whether a service is of layer 4: packets are passed on, connections are not ended here. */
+export const isLayer4 = (service: ServiceConfig): boolean => service.mode !== 'proxy';
 
 /** Faults of a link on purpose, the same in both directions. */
 export interface FaultPlan {
@@ -73,7 +81,7 @@ export interface WorkerData {
   readonly fault: FaultPlan | null;
 }
 
-export function planWorker(): WorkerShare {
+export function planWorker(config: Config): WorkerShare {
   const counters = new SharedArrayBuffer(Counters.bytes(COUNTER_NAMES));
   Counters.create(counters, 0, COUNTER_NAMES);
   const services = new SharedArrayBuffer(ServiceColumns.bytes(MAX_SERVICES));
@@ -88,5 +96,6 @@ export function planWorker(): WorkerShare {
     services,
     dests,
     sessions: SessionTable.memory(MAX_SESSIONS),
+    connections: config.services.some(isLayer4) ? new SharedArrayBuffer(L4.bytes(MAX_CONNS)) : null,
   };
 }

@@ -2,6 +2,8 @@
  * The counters of one worker that other threads read, beside frame fates and drops. The modules count in plain fields
  * of their own; `publish` copies them to shared memory now and then, so the hot path pays nothing for being watched.
  */
+import { CoreStats } from '../../lb/core.ts';
+import type { L4 } from '../../lb/l4.ts';
 import { ProxyStats, type TcpProxy } from '../../lb/l7/tcp-proxy.ts';
 import type { Host } from '../../stack/host.ts';
 import { Counters } from '../../stack/mem/counters.ts';
@@ -9,6 +11,7 @@ import { TcpStats } from '../../stack/tcp/tcp.ts';
 
 const TCP = Object.keys(new TcpStats()) as (keyof TcpStats)[];
 const PROXY = Object.keys(new ProxyStats()) as (keyof ProxyStats)[];
+const CORE = Object.keys(new CoreStats()) as (keyof CoreStats)[];
 const HOST = [
   'port.rxFrames',
   'port.rxBytes',
@@ -25,12 +28,15 @@ const HOST = [
   'loop.turns',
   'loop.sleeps',
   'proxy.open',
+  'l4.open',
+  'l4.icmpErrors',
 ] as const;
 
 export const COUNTER_NAMES: readonly string[] = [
   ...HOST,
   ...TCP.map((name) => `tcp.${name}`),
   ...PROXY.map((name) => `proxy.${name}`),
+  ...CORE.map((name) => `l4.${name}`),
 ];
 
 /** Counters of the loop itself. */
@@ -43,17 +49,19 @@ export class StatsPublisher {
   private readonly values: Float64Array;
   private readonly host: Host;
   private readonly proxy: TcpProxy;
+  private readonly l4: L4 | null;
   private readonly loop: LoopStats;
 
-  constructor(sab: SharedArrayBuffer, host: Host, proxy: TcpProxy, loop: LoopStats) {
+  constructor(sab: SharedArrayBuffer, host: Host, proxy: TcpProxy, l4: L4 | null, loop: LoopStats) {
     this.values = Counters.attach(sab, 0).values;
     this.host = host;
     this.proxy = proxy;
+    this.l4 = l4;
     this.loop = loop;
   }
 
   publish(): void {
-    const { values, host, proxy, loop } = this;
+    const { values, host, proxy, l4, loop } = this;
     const { pool } = host.ctx;
     let rxFrames = 0;
     let rxBytes = 0;
@@ -83,7 +91,10 @@ export class StatsPublisher {
     values[i++] = loop.turns;
     values[i++] = loop.sleeps;
     values[i++] = proxy.open;
+    values[i++] = l4?.open ?? 0;
+    values[i++] = l4?.core.related.translated ?? 0;
     for (const name of TCP) values[i++] = host.tcp.stats[name];
     for (const name of PROXY) values[i++] = proxy.stats[name];
+    for (const name of CORE) values[i++] = l4?.core.stats[name] ?? 0;
   }
 }

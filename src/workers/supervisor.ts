@@ -13,10 +13,10 @@ import { COMMAND, type FaultPlan, OPEN, planWorker, SLEEPING, type WorkerData, t
 
 /** Emits `event` (WorkerEvent), and `exit` once with the error that ended the worker, or null. */
 export class Supervisor extends EventEmitter implements Drainable {
-  readonly share: WorkerShare = planWorker();
+  readonly share: WorkerShare;
   /** Resolves when the thread has ended, whatever the reason. */
   readonly ended: Promise<void>;
-  private readonly control = new Int32Array(this.share.control);
+  private readonly control: Int32Array;
   private readonly eventFd: number;
   private readonly one: NativeBytes;
   private readonly worker: Worker;
@@ -24,6 +24,8 @@ export class Supervisor extends EventEmitter implements Drainable {
 
   private constructor(config: Config, capture: string | null, fault: FaultPlan | null) {
     super();
+    this.share = planWorker(config);
+    this.control = new Int32Array(this.share.control);
     const sys = syscalls();
     const link = openLink(config.links[0]!);
     this.eventFd = sys.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -7,7 +7,7 @@ import { Context } from '../../stack/context.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
 import { openCapture } from './capture.ts';
 import { realClock } from './clock.ts';
-import { conflictKey, EventLimiter, failureKey, noServerKey, type WorkerEvent } from './events.ts';
+import { conflictKey, EventLimiter, failureKey, noServerKey, scarceKey, type WorkerEvent } from './events.ts';
 import { driveLink, injectFaults } from './link.ts';
 import { runLoop } from './loop.ts';
 import { buildPipeline } from './pipeline.ts';
@@ -15,6 +15,9 @@ import { CLOCK_MS, DRAIN, OPEN, RUNNING, STATUS, STOP, STOPPED, type WorkerData 
 import { PollWaiter } from './poll.ts';
 import { CryptoRandom } from './random.ts';
 import { type LoopStats, StatsPublisher } from './stats.ts';
+
+/** Connections of layer 4 ended between two turns: each may send two resets. */
+const FLUSH_AT_ONCE = 256;
 
 const data = workerData as WorkerData;
 const control = new Int32Array(data.share.control);
@@ -49,12 +52,18 @@ const pipeline = buildPipeline(ctx, data.config, device, data.config.links[0]!.m
     if (limiter.again(noServerKey(service))) return;
     limiter.note(noServerKey(service), { type: 'noServer', service, count: 1 }, ctx.nowMs);
   },
+  portsScarce(address, used, size) {
+    if (limiter.again(scarceKey(address))) return;
+    limiter.note(scarceKey(address), { type: 'portsScarce', address, used, size, count: 1 }, ctx.nowMs);
+  },
 });
-const { host, proxy } = pipeline;
+const { host, proxy, l4 } = pipeline;
 const waiter = new PollWaiter([device.fd, data.eventFd], data.eventFd);
 const loop: LoopStats = { turns: 0, sleeps: 0 };
-const publisher = new StatsPublisher(data.share.counters, host, proxy, loop);
+const publisher = new StatsPublisher(data.share.counters, host, proxy, l4, loop);
 let draining = false;
+/** What keeps a drain waiting. */
+const open = (): number => proxy.open + (l4?.established ?? 0);
 
 publisher.publish();
 Atomics.store(control, CLOCK_MS, ctx.nowMs);
@@ -66,24 +75,26 @@ runLoop(host, realClock, waiter, control, loop, {
     if (command >= DRAIN && !draining) {
       draining = true;
       proxy.stopListening();
+      l4?.drain();
     }
     if (command >= STOP) {
       proxy.abortAll();
       host.turn(realClock.nowUs());
+      while (l4?.flush(FLUSH_AT_ONCE)) host.turn(realClock.nowUs());
       return false;
     }
     return true;
   },
   housekeeping() {
     publisher.publish();
-    Atomics.store(control, OPEN, proxy.open);
+    Atomics.store(control, OPEN, open());
     Atomics.store(control, CLOCK_MS, ctx.nowMs);
     limiter.flush(ctx.nowMs);
     if (!device.up) {
       tell({ type: 'linkGone', name: device.name });
       return false;
     }
-    return !(draining && proxy.open === 0);
+    return !(draining && open() === 0);
   },
 });
 
@@ -91,6 +102,6 @@ host.netif.close();
 capture?.close();
 publisher.publish();
 limiter.flushAll();
-Atomics.store(control, OPEN, proxy.open);
+Atomics.store(control, OPEN, open());
 Atomics.store(control, STATUS, STOPPED);
 tell({ type: 'stopped' });

@@ -3,6 +3,7 @@
  * own to one switch, under one fake clock. Addresses: client 10.0.0.1, VIP 10.0.0.10, servers 10.0.0.21 upwards.
  */
 import { DestTable } from '../../lb/dest.ts';
+import { L4 } from '../../lb/l4.ts';
 import { SessionTable } from '../../lb/l7/session.ts';
 import { ServiceColumns } from '../../lb/service.ts';
 import type { Config, ServiceConfig } from '../../src/config/model.ts';
@@ -22,6 +23,8 @@ export const CLIENT = ip('10.0.0.1');
 export const VIP = ip('10.0.0.10');
 export const server = (i: number): number => ip(`10.0.0.${21 + i}`);
 
+const L4_LIMITS = { tcp: 256, udp: 256 };
+
 export interface BalancerOptions {
   readonly servers?: number;
   readonly seed?: number;
@@ -29,6 +32,8 @@ export interface BalancerOptions {
   /** Middleware around the balancer's end of its wire. */
   readonly wrap?: (device: Device, ctx: Context) => Device;
   readonly service?: Partial<ServiceConfig>;
+  /** Services beside that one. */
+  readonly more?: readonly Partial<ServiceConfig>[];
   readonly localAddresses?: readonly number[];
   readonly maxSessions?: number;
   /** `mtu` of the balancer's link section. */
@@ -88,6 +93,7 @@ export class BalancedNetwork {
         services: new SharedArrayBuffer(ServiceColumns.bytes(MAX_SERVICES)),
         dests: new SharedArrayBuffer(DestTable.bytes(MAX_DESTS)),
         sessions: SessionTable.memory(options.maxSessions ?? 512),
+        connections: new SharedArrayBuffer(L4.bytes(L4_LIMITS)),
       },
       {
         onConflict: () => {},
@@ -95,8 +101,10 @@ export class BalancedNetwork {
         noServer: () => {
           this.reports.noServer++;
         },
+        portsScarce: () => {},
       },
       SMALL_HOST,
+      L4_LIMITS,
     );
   }
 
@@ -174,6 +182,6 @@ function configuration(servers: number, options: BalancerOptions): Config {
       },
     ],
     network: { gateway: null, prefixLen: 24, localAddresses: options.localAddresses ?? [] },
-    services: [service],
+    services: [service, ...(options.more ?? []).map((other) => ({ ...service, ...other }))],
   };
 }

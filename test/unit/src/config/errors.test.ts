@@ -206,12 +206,36 @@ reports('multicast MAC of our own', PLAIN, { 6: 'mac = 01:00:5e:64:00:0a' }, [
 reports('zero MAC of our own', PLAIN, { 6: 'mac = 00:00:00:00:00:00' }, [
   'lb.conf:6: [vip] mac: 00:00:00:00:00:00 is no address of our own; write one, or leave the key out to have one made',
 ]);
-for (const mode of ['fnat', 'dr', 'tun', 'nat', 'snat']) {
-  reports(`mode ${mode}`, PLAIN, { 2: `mode = ${mode}` }, [
-    `lb.conf:2: [global] mode: '${mode}' is not supported yet; write proxy`,
-  ]);
-}
-reports('unknown mode', PLAIN, { 2: 'mode = bridge' }, ["lb.conf:2: [global] mode: 'bridge' is unknown; write proxy"]);
+reports('mode to come', PLAIN, { 2: 'mode = snat' }, [
+  "lb.conf:2: [global] mode: 'snat' is not supported yet; write proxy, fnat, nat, dr or tun",
+]);
+reports('unknown mode', PLAIN, { 2: 'mode = bridge' }, [
+  "lb.conf:2: [global] mode: 'bridge' is unknown; write proxy, fnat, nat, dr or tun",
+]);
+reports('UDP for the proxy', GENERAL, { 9: 'ports = 80\nproto = udp' }, [
+  'lb.conf:7: [service web] proto: mode proxy carries TCP only; choose mode fnat, nat, dr or tun',
+]);
+reports('FullNAT from an address of the proxy', GENERAL, { 9: 'ports = 80\nmode = fnat' }, [
+  'lb.conf:7: [service web] local_address: 192.168.100.20 is the local address of mode proxy; give the service a local_address of its own',
+]);
+reports('direct routing to another port', GENERAL, { 9: 'ports = 80,81\nmode = dr' }, [
+  'lb.conf:12: [service web] server1: mode dr does not translate ports: port 81 cannot become 80; let the server listen on the port of the service',
+]);
+test('an address and port can be two services, one of TCP and one of UDP', () => {
+  const udp = {
+    12: 'server1 = 192.168.100.11:80:1:00:00:00:00:00:00\n[service dns]\nip = 192.168.100.10\nports = 80\nproto = udp\nmode = dr\ncount = 1\nserver1 = 192.168.100.11:80:1:00:00:00:00:00:00',
+  };
+  assert.equal(errorsOf(edit(GENERAL, { 11: udp[12] })), []);
+});
+reports('FullNAT without local addresses', GENERAL, { 6: null, 9: 'ports = 80\nmode = fnat' }, [
+  'lb.conf:6: [service web] local_address: mode fnat needs local addresses; add local_address = 192.168.100.30, an address of its own',
+]);
+reports('FullNAT from the VIP', GENERAL, { 9: 'ports = 80\nmode = fnat\nlocal_address = 192.168.100.10' }, [
+  'lb.conf:11: [service web] local_address: 192.168.100.10 is a VIP; write an address of its own',
+]);
+reports('local addresses nobody asks for', GENERAL, { 9: 'ports = 80\nmode = nat\nlocal_address = 192.168.100.30' }, [
+  'lb.conf:11: [service web] local_address: mode nat has no local addresses of its own; remove it, or choose mode fnat',
+]);
 reports('unknown word', PLAIN, { 2: 'log_level = wran' }, [
   "lb.conf:2: [global] log_level: 'wran' is unknown; did you mean 'warn'?",
 ]);
@@ -370,7 +394,7 @@ reports('path with a character of its own meaning', PLAIN, { 2: 'control_socket 
 ]);
 
 test('every error of a file is listed, from top to bottom', () => {
-  const text = edit(PLAIN, { 2: 'mode = dr', 4: 'ip = 1.2.3', 5: 'prots = 80', 10: null, 13: 'netmask = x' });
+  const text = edit(PLAIN, { 2: 'mode = snat', 4: 'ip = 1.2.3', 5: 'prots = 80', 10: null, 13: 'netmask = x' });
   assert.equal(
     errorsOf(text).map((line) => line.split(': ').slice(0, 2).join(': ')),
     [

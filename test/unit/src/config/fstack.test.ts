@@ -143,7 +143,9 @@ test('lines of other sections are not judged, those of ports are', () => {
 });
 
 test('errors of both files are listed', () => {
-  const found = errorsOf(together(FSTACK.replace('addr=192', 'addr=392'), lbConf.replace('mode = proxy', 'mode = dr')));
+  const found = errorsOf(
+    together(FSTACK.replace('addr=192', 'addr=392'), lbConf.replace('mode = proxy', 'mode = snat')),
+  );
   assert.equal(
     found.map((line) => line.split(': ').slice(0, 2).join(': ')),
     [`lb.conf:${lineOf(lbConf, 'mode')}: [global] mode`, 'config.ini:11: [port0] addr'],

@@ -27,6 +27,9 @@ const service = (port: number): Config['services'][number] => ({
   schedOptions: { key: '5tuple' },
   timeouts: { connectMs: 5000, clientMs: 0, serverMs: 0, finMs: 0 },
   retries: 3,
+  localAddresses: [],
+  mssClamp: 0,
+  expireQuiescent: false,
   dests: [
     { name: 'server1', af: 4, ip: ip('192.168.100.11'), port: 80, weight: 1, mac: null },
     { name: 'server2', af: 4, ip: ip('192.168.100.12'), port: 80, weight: 1, mac: null },
@@ -34,7 +37,7 @@ const service = (port: number): Config['services'][number] => ({
 });
 
 const SAMPLE: Config = {
-  global: { mode: 'proxy', logLevel: 'info', controlSocket: null, workers: 1, drainTimeoutMs: 10_000 },
+  global: { mode: 'proxy', logLevel: 'info', controlSocket: null, workers: 1, drainTimeoutMs: 10_000, xmitTtl: false },
   links: [{ name: 'tap0', kind: 'tap', device: 'tap0', offload: 'on', mac: '02:00:00:64:00:0a', mtu: 1500 }],
   network: { gateway: ip('192.168.100.1'), prefixLen: 24, localAddresses: [] },
   services: [service(80), service(8080)],

@@ -6,7 +6,15 @@ import { checkScheduler } from '../../../../lb/sched/index.ts';
 import { formatIpv4, macFromIpv4, netmaskOf } from '../../../../src/config/address.ts';
 import { formatError } from '../../../../src/config/error.ts';
 import { load, loadFile } from '../../../../src/config/load.ts';
-import { type Config, LINK_KINDS, LOG_LEVELS, SCHEDULERS, type ServiceConfig } from '../../../../src/config/model.ts';
+import {
+  type Config,
+  LINK_KINDS,
+  LOG_LEVELS,
+  MODES,
+  PROTOS,
+  SCHEDULERS,
+  type ServiceConfig,
+} from '../../../../src/config/model.ts';
 import { save } from '../../../../src/config/save.ts';
 
 const DAY_MS = 86_400_000;
@@ -19,7 +27,7 @@ const idleMs = fc.oneof(
   fc.integer({ min: 1, max: 168 }).map((h) => h * 3_600_000),
 );
 const mac = fc.integer({ min: 1, max: 0x7fffffff }).map(macFromIpv4);
-/** Positions within the network, all different: 0 gateway, 1..8 VIPs, 9..11 local addresses, then servers. */
+/** Positions within the network, all different: 0 gateway, 1..8 VIPs, 9..11 and 12..14 local addresses, then servers. */
 const HOSTS = 40;
 
 /** A scheduler with a value for each of its options. */
@@ -29,15 +37,15 @@ const scheduling = fc.constantFrom(...SCHEDULERS).chain((scheduler) => {
   return fc.record({ scheduler: fc.constant(scheduler), schedOptions: fc.record(Object.fromEntries(values)) });
 });
 
-const service = (vip: number, hosts: readonly number[]): fc.Arbitrary<ServiceConfig> =>
+const service = (vip: number, hosts: readonly number[], locals: readonly number[]): fc.Arbitrary<ServiceConfig> =>
   fc
     .record({
       name,
       af: fc.constant(4 as const),
-      proto: fc.constant('tcp' as const),
+      proto: fc.constantFrom(...PROTOS),
       vip: fc.constant(vip),
       port: fc.integer({ min: 1, max: 65535 }),
-      mode: fc.constant('proxy' as const),
+      mode: fc.constantFrom(...MODES),
       scheduling,
       timeouts: fc.record({
         connectMs: fc.integer({ min: 1, max: DAY_MS }),
@@ -46,6 +54,9 @@ const service = (vip: number, hosts: readonly number[]): fc.Arbitrary<ServiceCon
         finMs: idleMs,
       }),
       retries: fc.integer({ min: 0, max: 100 }),
+      localAddresses: fc.uniqueArray(fc.constantFrom(...locals), { minLength: 1 }),
+      mssClamp: fc.integer({ min: 0, max: 1460 }),
+      expireQuiescent: fc.boolean(),
       dests: fc
         .uniqueArray(
           fc.record({
@@ -59,7 +70,17 @@ const service = (vip: number, hosts: readonly number[]): fc.Arbitrary<ServiceCon
         .filter((dests) => dests.some(({ weight }) => weight > 0))
         .map((dests) => dests.map((dest, i) => ({ name: `server${i + 1}`, af: 4 as const, ...dest }))),
     })
-    .map(({ scheduling: chosen, ...rest }) => ({ ...rest, ...chosen }));
+    .map(({ scheduling: chosen, ...rest }) => fitting({ ...rest, ...chosen }));
+
+/** As the mode demands: TCP for the proxy, local addresses for FullNAT alone, ports that nobody translates. */
+function fitting(one: ServiceConfig): ServiceConfig {
+  const proto = one.mode === 'proxy' ? ('tcp' as const) : one.proto;
+  const localAddresses = one.mode === 'fnat' ? one.localAddresses : [];
+  if (one.mode !== 'dr' && one.mode !== 'tun') return { ...one, proto, localAddresses };
+  const alone = one.dests.filter(({ ip }, i) => one.dests.findIndex((other) => other.ip === ip) === i);
+  const dests = alone.map((dest, i) => ({ ...dest, name: `server${i + 1}`, port: one.port, weight: dest.weight || 1 }));
+  return { ...one, proto, localAddresses, dests };
+}
 
 const network = fc
   .record({
@@ -75,14 +96,16 @@ const network = fc
 
 const config: fc.Arbitrary<Config> = network
   .chain(({ prefixLen, host }) => {
-    const hosts = Array.from({ length: HOSTS - 12 }, (_, i) => host(12 + i));
+    const hosts = Array.from({ length: HOSTS - 15 }, (_, i) => host(15 + i));
+    const locals = [12, 13, 14].map(host);
     return fc.record({
       global: fc.record({
-        mode: fc.constant('proxy' as const),
+        mode: fc.constantFrom(...MODES),
         logLevel: fc.constantFrom(...LOG_LEVELS),
         controlSocket: fc.option(path),
         workers: fc.constant(1),
         drainTimeoutMs: fc.integer({ min: 0, max: DAY_MS }),
+        xmitTtl: fc.boolean(),
       }),
       links: fc
         .record({
@@ -101,7 +124,7 @@ const config: fc.Arbitrary<Config> = network
       }),
       services: fc
         .array(
-          fc.integer({ min: 1, max: 8 }).chain((i) => service(host(i), hosts)),
+          fc.integer({ min: 1, max: 8 }).chain((i) => service(host(i), hosts, locals)),
           { minLength: 1, maxLength: 5 },
         )
         .map((services) =>

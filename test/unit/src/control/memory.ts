@@ -62,7 +62,7 @@ export interface Fabricated {
 
 /** One service, two servers, a session, two neighbours, some counts; the worker's clock stands at 100 s. */
 export function fabricate(): Fabricated {
-  const share = planWorker();
+  const share = planWorker(config());
   const control = new Int32Array(share.control);
   control[STATUS] = RUNNING;
   control[OPEN] = 1;
