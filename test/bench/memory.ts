@@ -27,7 +27,7 @@ export async function memoryRows(scale: number): Promise<MemoryRow[]> {
     const t = time(bulk(wire), count(wire.tso ? 2_000_000 : 300_000));
     add(`TCP stack to stack, ${name}`, (1448 * 8) / t.median, 'Gbit/s', 'sender, wire and receiver on one core');
     add(`TCP stack to stack, ${name}`, t.median, 'ns/segment', `best ${t.best.toFixed(1)}`);
-    add(`TCP stack to stack, ${name}, heap`, await allocated(bulk(wire), count(200_000)), 'bytes/million');
+    add(`TCP stack to stack, ${name}, heap`, await allocated(bulk(wire), count(wire.tso ? 4_000_000 : 1_000_000)), 'bytes/million');
   }
   return rows;
 }
