@@ -8,35 +8,25 @@ import { formatIpv4, netmaskOf } from './address.ts';
 import {
   type Config,
   type DestConfig,
+  type GlobalConfig,
+  type Ipv4,
   type LinkConfig,
+  type NetworkConfig,
   SCHEDULER_KEYS,
   type ServiceConfig,
   schedulerKeys,
 } from './model.ts';
 import { formatDuration } from './values.ts';
 
-type Line = readonly [key: string, value: string | number];
+/** A key and what it is set to, as a section of the file has them. */
+export type Line = readonly [key: string, value: string | number];
 
 /** The text of a valid model. */
 export function save(config: Config): string {
-  const { global, network } = config;
   const sections = [
-    section('global', [
-      ['mode', global.mode],
-      ['log_level', global.logLevel],
-      ...(global.controlSocket === null ? [] : [['control_socket', global.controlSocket] as const]),
-      ['workers', global.workers],
-      ['drain_timeout', formatDuration(global.drainTimeoutMs)],
-      ['xmit_ttl', global.xmitTtl ? 'on' : 'off'],
-    ]),
-    ...config.links.map(saveLink),
-    section('network', [
-      ...(network.gateway === null ? [] : [['gateway', formatIpv4(network.gateway)] as const]),
-      ['netmask', formatIpv4(netmaskOf(network.prefixLen))],
-      ...(network.localAddresses.length === 0
-        ? []
-        : [['local_address', network.localAddresses.map(formatIpv4).join(', ')] as const]),
-    ]),
+    section('global', globalLines(config.global)),
+    ...config.links.map((link) => section(`link ${link.name}`, linkLines(link))),
+    section('network', networkLines(config.network)),
     ...config.services.map(saveService),
   ];
   return sections.join('\n');
@@ -46,30 +36,58 @@ function section(title: string, lines: readonly Line[]): string {
   return [`[${title}]`, ...lines.map(([key, value]) => `${key} = ${value}`), ''].join('\n');
 }
 
-function saveLink(link: LinkConfig): string {
-  const { kind, device, offload, mac, mtu } = link;
-  return section(`link ${link.name}`, Object.entries({ kind, device, offload, mac, mtu }));
+export function globalLines(global: GlobalConfig): Line[] {
+  return [
+    ['mode', global.mode],
+    ['log_level', global.logLevel],
+    ...(global.controlSocket === null ? [] : [['control_socket', global.controlSocket] as const]),
+    ['workers', global.workers],
+    ['drain_timeout', formatDuration(global.drainTimeoutMs)],
+    ['xmit_ttl', global.xmitTtl ? 'on' : 'off'],
+  ];
 }
 
-function saveService(service: ServiceConfig): string {
-  const { scheduler, schedOptions, timeouts, dests } = service;
-  return section(`service ${service.name}`, [
-    ['ip', formatIpv4(service.vip)],
-    ['ports', service.port],
-    ['proto', service.proto],
+export function linkLines({ kind, device, offload, mac, mtu }: LinkConfig): Line[] {
+  return Object.entries({ kind, device, offload, mac, mtu });
+}
+
+export function networkLines({ gateway, prefixLen, localAddresses }: NetworkConfig): Line[] {
+  return [
+    ...(gateway === null ? [] : [['gateway', formatIpv4(gateway)] as const]),
+    ['netmask', formatIpv4(netmaskOf(prefixLen))],
+    ...localLines(localAddresses),
+  ];
+}
+
+/** What a service is set to, apart from its name, address, port, protocol and servers. */
+export function serviceLines(service: Omit<ServiceConfig, 'dests'>): Line[] {
+  const { scheduler, schedOptions, timeouts } = service;
+  return [
     ['mode', service.mode],
     ['scheduler', scheduler],
-    ...schedulerKeys(scheduler).map((key) => [key, schedOptions[SCHEDULER_KEYS[key].option]] as const),
+    ...schedulerKeys(scheduler).map((key) => [key, schedOptions[SCHEDULER_KEYS[key].option] ?? ''] as const),
     ['connect_timeout', formatDuration(timeouts.connectMs)],
     ['client_timeout', formatDuration(timeouts.clientMs)],
     ['server_timeout', formatDuration(timeouts.serverMs)],
     ['fin_timeout', formatDuration(timeouts.finMs)],
     ['retries', service.retries],
-    ...(service.localAddresses.length === 0
-      ? []
-      : [['local_address', service.localAddresses.map(formatIpv4).join(', ')] as const]),
+    ...localLines(service.localAddresses),
     ['mss_clamp', service.mssClamp],
     ['expire_quiescent', service.expireQuiescent ? 'on' : 'off'],
+  ];
+}
+
+function localLines(addresses: readonly Ipv4[]): Line[] {
+  return addresses.length === 0 ? [] : [['local_address', addresses.map(formatIpv4).join(', ')]];
+}
+
+function saveService(service: ServiceConfig): string {
+  const { dests } = service;
+  return section(`service ${service.name}`, [
+    ['ip', formatIpv4(service.vip)],
+    ['ports', service.port],
+    ['proto', service.proto],
+    ...serviceLines(service),
     ['count', dests.length],
     ...dests.map((dest, i) => [`server${i + 1}`, serverText(dest)] as const),
   ]);
