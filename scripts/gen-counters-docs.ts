@@ -72,6 +72,10 @@ const COUNTERS: Readonly<Record<string, string>> = {
   'tcp.timeouts': 'Retransmission time-outs of established connections.',
   'tcp.fastRecoveries': 'Times fast recovery began.',
   'tcp.challengeAcks': 'Acknowledgments sent in answer to something suspicious (RFC 5961).',
+  'tcp.cookiesSent': 'SYNs answered with a SYN cookie, because too many connections were half open.',
+  'tcp.cookiesAccepted': 'Connections opened by a cookie that came back.',
+  'tcp.cookiesFailed':
+    'Acknowledgments that brought a wrong or old cookie: answered with a reset. A guess, or a late client.',
   'tcp.listenDrops': 'SYNs dropped for want of room: see `tcp_backlog` and `tcp_table_full`.',
   'tcp.portsExhausted': 'Connects refused because no local port was found towards that peer.',
   'tcp.zeroWindowProbes': 'Probes of a closed window.',

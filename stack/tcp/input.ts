@@ -110,7 +110,7 @@ export class TcpInput implements ProtocolHandler, IcmpErrorSink {
     if (listener !== null) {
       const verdict = listenInput(tcp, listener, seg);
       tcp.replacing(0);
-      return verdict;
+      return verdict === PASS ? arrives(tcp, tcp.blocks[tcp.flows.findHashed(hash, src, dst, ports)]!) : verdict;
     }
     tcp.replacing(0);
     tcp.reset(seg);

@@ -1,6 +1,6 @@
 /**
- * Numbers a stranger must not guess: initial sequence numbers (RFC 6528), timestamp offsets (RFC 7323 §7.1) and the
- * start of the ephemeral port search (RFC 6056 §3.3.3), each from a keyed hash of the addresses.
+ * Numbers a stranger must not guess: initial sequence numbers (RFC 6528), SYN cookies (RFC 4987), timestamp offsets
+ * (RFC 7323 §7.1) and the start of the ephemeral port search (RFC 6056 §3.3.3), each from a keyed hash of the addresses.
  *
  * ISN = M + F(local, remote, ports, key), M a 4 us clock: successive connections of one 4-tuple get rising numbers,
  * which TIME_WAIT reuse relies on (RFC 6191). F is HalfSipHash-2-4 with a 64-bit key drawn at start.
@@ -29,6 +29,16 @@ export class Secrets {
   /** Where the search for a local port begins. */
   portOffset(laddr: Ipv4, raddr: Ipv4, rport: number): number {
     return this.hash(laddr, raddr, rport, 3) & 0xffff;
+  }
+
+  /** The four-tuple as the cookies of cookie.ts have it. */
+  tuple(laddr: Ipv4, lport: number, raddr: Ipv4, rport: number): number {
+    return this.hash(laddr, raddr, (lport << 16) | rport, 4);
+  }
+
+  /** Keyed hash of a `tuple`, the peer's initial number and a time slot. */
+  cookie(tuple: number, irs: number, slot: number): number {
+    return this.hash(tuple, irs, slot, 5);
   }
 
   /** HalfSipHash-2-4 of four words. */

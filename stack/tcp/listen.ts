@@ -1,14 +1,16 @@
 /**
- * Listening sockets, and the opening of connections from the passive side (RFC 9293 §3.10.7.2).
+ * Listening sockets, and the opening of connections from the passive side (RFC 9293 §3.10.7.2, RFC 4987).
  *
- * The backlog bounds half-open connections per listener; beyond it a SYN is dropped (TCP_BACKLOG). An accepted
- * connection belongs to its owner at once, so there is no queue of established ones.
+ * The backlog bounds half-open connections per listener, `maxHalfOpen` those of all. Beyond either a SYN is answered
+ * with a cookie (cookie.ts) and nothing is kept of it, or, without cookies, dropped (TCP_BACKLOG). An accepted connection
+ * belongs to its owner at once, so there is no queue of established ones.
  */
 import { TCP_BACKLOG, TCP_FLAGS, TCP_NO_SOCKET, TCP_TABLE_FULL } from '../drop.ts';
-import type { Ipv4, Verdict } from '../types.ts';
+import type { Ipv4, Ticks, Verdict } from '../types.ts';
 import { DELIVERED, DROP } from '../verdict.ts';
 import { ACK, FIN, RST, SYN } from '../wire/tcp.ts';
 import type { ArrivedSegment } from './arrived.ts';
+import { COOKIE_LIFE_MS, cookieInput, sendCookie } from './cookie.ts';
 import { sendSynAck } from './output.ts';
 import * as st from './state.ts';
 import type { SocketOwner, Tcb } from './tcb.ts';
@@ -27,9 +29,26 @@ export interface Listener {
   halfOpen: number;
 }
 
+/** SYN and SYN-ACK retransmissions before giving up: 63 s with doubling from 1 s; and while SYNs flood in: 7 s. */
+const MAX_SYN_RETRIES = 5;
+const PRESSED_SYN_RETRIES = 2;
+/** How long after the last cookie SYNs still count as a flood. */
+const PRESSED_MS = 10_000;
+
 export class Listeners {
+  /** Half-open connections of all listeners. */
+  halfOpen = 0;
+
   /** Index = id. */
   private readonly list: (Listener | null)[] = [null];
+  private readonly maxHalfOpen: number;
+  /** When the last cookie was sent, if any was. */
+  private cookieMs: Ticks = 0;
+  private anyCookie = false;
+
+  constructor(maxHalfOpen: number) {
+    this.maxHalfOpen = maxHalfOpen;
+  }
 
   /** Throws when the address and port are taken. */
   add(addr: Ipv4, port: number, backlog: number, owner: SocketOwner, tag: number): Listener {
@@ -52,9 +71,33 @@ export class Listeners {
     return null;
   }
 
+  isFull(listener: Listener): boolean {
+    return listener.halfOpen >= listener.backlog || this.halfOpen >= this.maxHalfOpen;
+  }
+
+  /** A half-open connection is established or gone; `id` 0 = it came from no listener. */
   halfOpenDone(id: number): void {
+    if (id === 0) return;
+    this.halfOpen--;
     const l = this.list[id];
     if (l !== null && l !== undefined) l.halfOpen--;
+  }
+
+  cookieSent(nowMs: Ticks): void {
+    this.cookieMs = nowMs;
+    this.anyCookie = true;
+  }
+
+  /** May a cookie come back? In quiet times none is looked for, so none can be guessed. */
+  cookiesAbout(nowMs: Ticks): boolean {
+    if (this.anyCookie && ((nowMs - this.cookieMs) | 0) >= COOKIE_LIFE_MS) this.anyCookie = false;
+    return this.anyCookie;
+  }
+
+  /** How often an opening connection's SYN or SYN-ACK is sent again: in a flood room is worth more than patience. */
+  synRetries(tcb: Tcb, nowMs: Ticks): number {
+    const pressed = tcb.listener !== 0 && this.cookiesAbout(nowMs) && ((nowMs - this.cookieMs) | 0) < PRESSED_MS;
+    return pressed ? PRESSED_SYN_RETRIES : MAX_SYN_RETRIES;
   }
 
   /** The window scale to offer, and the first window: half of the buffer can never exceed 65535 << 14. */
@@ -65,37 +108,53 @@ export class Listeners {
   }
 }
 
-/** A segment for a listener: only a SYN may pass (RFC 9293 §3.10.7.2). */
+/**
+ * A segment for a listener: only a SYN may pass, or an ACK that brings a cookie back (RFC 9293 §3.10.7.2). PASS: the
+ * connection is in the flow table now, and the segment is for it.
+ */
 export function listenInput(tcp: Tcp, listener: Listener, seg: ArrivedSegment): Verdict {
   if ((seg.flags & RST) !== 0) return DROP | TCP_NO_SOCKET;
   if ((seg.flags & ACK) !== 0) {
-    tcp.reset(seg);
-    return DROP | TCP_NO_SOCKET;
+    const verdict = (seg.flags & SYN) === 0 ? cookieInput(tcp, listener, seg) : DROP | TCP_NO_SOCKET;
+    if (verdict === (DROP | TCP_NO_SOCKET)) tcp.reset(seg);
+    return verdict;
   }
   if ((seg.flags & (SYN | FIN)) !== SYN) return DROP | TCP_FLAGS;
-  if (listener.halfOpen >= listener.backlog) {
+  if (tcp.listeners.isFull(listener)) {
+    if (tcp.config.synCookies && tcp.ip.mtuTowards(seg.src) !== 0) {
+      sendCookie(tcp, seg);
+      return DELIVERED;
+    }
     tcp.stats.listenDrops++;
     return DROP | TCP_BACKLOG;
   }
+  const tcb = beginHalfOpen(tcp, listener, seg);
+  if (tcb === null) return DROP | TCP_TABLE_FULL;
+  tcp.chooseNumbers(tcb);
+  acceptSyn(tcp, tcb, seg);
+  sendSynAck(tcp, tcb);
+  armRexmit(tcp, tcb, tcb.rtoMs);
+  return DELIVERED;
+}
+
+/** A control block for the sender of `seg`, in SYN_RECEIVED but without any numbers yet; null when there is no room. */
+export function beginHalfOpen(tcp: Tcp, listener: Listener, seg: ArrivedSegment): Tcb | null {
   const mtu = tcp.ip.mtuTowards(seg.src);
   const tcb = mtu === 0 ? null : tcp.allocate(seg.dst, seg.dport, seg.src, seg.sport);
   if (tcb === null) {
     tcp.stats.listenDrops++;
-    return DROP | TCP_TABLE_FULL;
+    return null;
   }
   listener.halfOpen++;
+  tcp.listeners.halfOpen++;
   tcp.stats.passiveOpens++;
   tcb.owner = listener.owner;
   tcb.tag = listener.tag;
   tcb.listener = listener.id;
   tcb.state = st.SYN_RECEIVED;
-  tcp.chooseNumbers(tcb);
   tcb.mss = mtu - 40;
   tcp.listeners.prepareReceive(tcb);
-  acceptSyn(tcp, tcb, seg);
-  sendSynAck(tcp, tcb);
-  armRexmit(tcp, tcb, tcb.rtoMs);
-  return DELIVERED;
+  return tcb;
 }
 
 /** Takes the peer's SYN: its number, window and options. `tcb.mss` holds our own MTU's limit on entry. */

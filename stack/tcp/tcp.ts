@@ -31,6 +31,10 @@ import { TimeWait, type TimeWaitReply, TW_BASE } from './timewait.ts';
 export interface TcpConfig {
   /** Control blocks at most. */
   readonly maxConnections: number;
+  /** Half-open connections at most, over all listeners; each has its backlog besides. */
+  readonly maxHalfOpen: number;
+  /** SYNs beyond either bound are answered with cookies, not dropped. */
+  readonly synCookies: boolean;
   readonly maxTimeWait: number;
   readonly timeWaitMs: number;
   /** Segment descriptors at most, over all connections. */
@@ -48,6 +52,8 @@ export interface TcpConfig {
 
 export const DEFAULT_TCP: TcpConfig = {
   maxConnections: 65536,
+  maxHalfOpen: 16384,
+  synCookies: true,
   maxTimeWait: 131072,
   timeWaitMs: 60_000,
   maxSegments: 65536,
@@ -76,6 +82,10 @@ export class TcpStats {
   fastRecoveries = 0;
   challengeAcks = 0;
   listenDrops = 0;
+  /** SYN cookies: SYN-ACKs that carried one, those that came back, and acknowledgments that brought a wrong one. */
+  cookiesSent = 0;
+  cookiesAccepted = 0;
+  cookiesFailed = 0;
   zeroWindowProbes = 0;
   /** Connects refused because no local port was found towards that peer. */
   portsExhausted = 0;
@@ -125,7 +135,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     this.timers = timers.range(config.maxConnections * T_COUNT, this);
     this.timeWait = new TimeWait(ctx, this.flows, this, config.maxTimeWait, config.timeWaitMs);
     this.timeWait.attachTimer(timers.range(1, this.timeWait));
-    this.listeners = new Listeners();
+    this.listeners = new Listeners(config.maxHalfOpen);
     this.share = fairShare(this);
   }
 

@@ -23,8 +23,6 @@ export const T_DELACK = 1;
 export const T_KEEP = 2;
 export const T_COUNT = 3;
 
-/** SYN and SYN-ACK retransmissions before giving up: 63 s with doubling from 1 s. */
-const MAX_SYN_RETRIES = 5;
 /** Time-outs in a row before a connection is given up: over 4 minutes (RFC 9293 §3.8.3: R2 at least 100 s). */
 const MAX_BACKOFF = 12;
 export const DELAYED_ACK_MS = 40;
@@ -105,7 +103,7 @@ function keep(tcp: Tcp, tcb: Tcb): void {
 
 function rexmit(tcp: Tcp, tcb: Tcb): void {
   if (tcb.state === st.SYN_SENT || tcb.state === st.SYN_RECEIVED) {
-    if (tcb.synRetries++ >= MAX_SYN_RETRIES) {
+    if (tcb.synRetries++ >= tcp.listeners.synRetries(tcb, tcp.ctx.nowMs)) {
       tcp.stats.attemptFails++;
       tcp.close(tcb, st.END_TIMEOUT, false);
       return;
