@@ -17,14 +17,32 @@ import { type ColumnShape, Columns } from './columns.ts';
 export const AVAILABLE = 1;
 /** At its upper connection threshold: gets no new connections until below the lower one. */
 export const OVERLOAD = 2;
-/** Kept out by a health check or by the operator; its weight is untouched. */
+/** Kept out for a time (IPVS); its weight is untouched. */
 export const INHIBITED = 4;
+/** Kept out by failed health checks (lb/health). */
+export const UNHEALTHY = 8;
+/** Kept out by the operator: gets no new connections, keeps those it has. */
+export const DRAINED = 16;
+/** As DRAINED, and health checks leave it in peace. */
+export const MAINT = 32;
 
-const STATE = AVAILABLE | OVERLOAD | INHIBITED;
+/** Reasons to get no connections that are forgotten with the server's place in the list. */
+const KEPT_OUT = INHIBITED | UNHEALTHY | DRAINED | MAINT;
+const STATE = AVAILABLE | OVERLOAD | KEPT_OUT;
+
+/** What the operator wants of a server at run time. */
+export type AdminState = 'ready' | 'drain' | 'maint';
+
+const ADMIN_FLAGS: Readonly<Record<AdminState, number>> = { ready: 0, drain: DRAINED, maint: MAINT };
+
+/** Values of the column `health`. */
+export const UNCHECKED = 0;
+export const HEALTHY = 1;
+export const FAILING = 2;
 
 export const MAX_WEIGHT = 65535;
 
-const SHAPE: ColumnShape = { magic: 0x44535401, f64: 6, i32: 11 };
+const SHAPE: ColumnShape = { magic: 0x44535401, f64: 6, i32: 15 };
 
 /** What the operator says of a real server. */
 export interface DestSpec {
@@ -48,7 +66,7 @@ export class DestTable {
   readonly addr: Int32Array;
   readonly port: Int32Array;
   readonly weight: Int32Array;
-  /** AVAILABLE, OVERLOAD, INHIBITED. */
+  /** AVAILABLE, OVERLOAD and what keeps it out. */
   readonly flags: Int32Array;
   /** Id of the service the row belongs to; 0 = the row is free. */
   readonly service: Int32Array;
@@ -61,6 +79,11 @@ export class DestTable {
   readonly lower: Int32Array;
   /** Holders of the row: connections, sessions, templates. */
   readonly refs: Int32Array;
+  /** UNCHECKED, HEALTHY or FAILING; since when, in ticks; the last check's result (lb/health/result.ts) and its tick. */
+  readonly health: Int32Array;
+  readonly healthMs: Int32Array;
+  readonly checkResult: Int32Array;
+  readonly checkMs: Int32Array;
 
   /** Connections ever opened; packets and bytes from (in) and to (out) the clients; connects that failed. */
   readonly conns: Float64Array;
@@ -93,6 +116,10 @@ export class DestTable {
     this.upper = columns.i32(8);
     this.lower = columns.i32(9);
     this.refs = columns.i32(10);
+    this.health = columns.i32(11);
+    this.healthMs = columns.i32(12);
+    this.checkResult = columns.i32(13);
+    this.checkMs = columns.i32(14);
   }
 
   static bytes(capacity: number): number {
@@ -144,9 +171,29 @@ export class DestTable {
     this.judgeLoad(id);
   }
 
-  /** Takes the server off its service's list; connections that hold the row keep it. Health is forgotten. */
+  /** Takes the server off its service's list; connections that hold the row keep it. What kept it out is forgotten. */
   remove(id: number): void {
-    this.flags[id]! &= ~(AVAILABLE | INHIBITED);
+    this.flags[id]! &= ~(AVAILABLE | KEPT_OUT);
+    this.health[id] = UNCHECKED;
+  }
+
+  /** What the operator wants of a listed server; its connections are left alone, its weight and health too. */
+  setState(id: number, state: AdminState): void {
+    this.flags[id] = (this.flags[id]! & ~(DRAINED | MAINT)) | ADMIN_FLAGS[state];
+  }
+
+  /** What health checks say, at a tick. */
+  setHealth(id: number, healthy: boolean, nowMs: number): void {
+    this.health[id] = healthy ? HEALTHY : FAILING;
+    this.healthMs[id] = nowMs;
+    if (healthy) this.flags[id]! &= ~UNHEALTHY;
+    else this.flags[id]! |= UNHEALTHY;
+  }
+
+  /** Nobody checks the server any more: it counts as healthy. */
+  clearHealth(id: number): void {
+    this.health[id] = UNCHECKED;
+    this.flags[id]! &= ~UNHEALTHY;
   }
 
   inhibit(id: number, on: boolean): void {

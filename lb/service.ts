@@ -12,7 +12,7 @@
 
 import type { Ipv4 } from '../stack/types.ts';
 import { type ColumnShape, Columns } from './columns.ts';
-import { AVAILABLE, type DestSpec, type DestTable, MAX_WEIGHT } from './dest.ts';
+import { type AdminState, AVAILABLE, type DestSpec, type DestTable, MAX_WEIGHT } from './dest.ts';
 import { finish, mixWord } from './hash/murmur3.ts';
 import {
   createScheduler,
@@ -154,9 +154,10 @@ export class ServiceTable {
     }
   }
 
-  /** The server for a new connection, or 0, which is counted. Precondition: the service is listed. */
+  /** The server for a new connection, or 0, which is counted. A service that was removed meanwhile has none. */
   schedule(id: number, flow: FlowKey): number {
-    const dest = this.lists[id]!.scheduler.pick(flow);
+    const list = this.lists[id];
+    const dest = list === undefined ? 0 : list.scheduler.pick(flow);
     if (dest === 0) this.columns.noDest[id]! += 1;
     return dest;
   }
@@ -267,6 +268,23 @@ export class ServiceTable {
     return dest;
   }
 
+  /** A new weight for a listed server. */
+  setWeight(dest: number, weight: number): void {
+    if (!isWeight(weight)) throw new ServiceError('INVALID', `weight ${weight} is not in 0..${MAX_WEIGHT}`);
+    const list = this.list(this.dests.service[dest]!);
+    if (!list.ids.includes(dest)) throw new ServiceError('NOT_FOUND', `there is no server ${dest}`);
+    this.dests.weight[dest] = weight;
+    list.scheduler.update();
+  }
+
+  /** Takes a listed server out of service or back, by the operator's word; connections live on. */
+  setState(dest: number, state: AdminState): void {
+    if (!this.list(this.dests.service[dest]!).ids.includes(dest)) {
+      throw new ServiceError('NOT_FOUND', `there is no server ${dest}`);
+    }
+    this.dests.setState(dest, state);
+  }
+
   removeDest(id: number, addr: Ipv4, port: number): void {
     const list = this.list(id);
     const dest = this.member(id, addr, port);
@@ -359,10 +377,12 @@ function isPort(port: number): boolean {
   return Number.isInteger(port) && port >= 0 && port <= 0xffff;
 }
 
+function isWeight(weight: number): boolean {
+  return Number.isInteger(weight) && weight >= 0 && weight <= MAX_WEIGHT;
+}
+
 function checkDest(spec: DestSpec): void {
   if (!isPort(spec.port)) throw new ServiceError('INVALID', `port ${spec.port} is not in 0..65535`);
-  if (!(Number.isInteger(spec.weight) && spec.weight >= 0 && spec.weight <= MAX_WEIGHT)) {
-    throw new ServiceError('INVALID', `weight ${spec.weight} is not in 0..${MAX_WEIGHT}`);
-  }
+  if (!isWeight(spec.weight)) throw new ServiceError('INVALID', `weight ${spec.weight} is not in 0..${MAX_WEIGHT}`);
   if ((spec.upper ?? 0) < 0 || (spec.lower ?? 0) < 0) throw new ServiceError('INVALID', 'a threshold is negative');
 }

@@ -6,6 +6,7 @@ import { formatIpv4, formatNetwork, macFromIpv4, networkOf, reservedRole } from 
 import type { Draft, DraftLink, DraftService } from './draft.ts';
 import type { ErrorList, Located, Where } from './error.ts';
 import type { Config, Ipv4, LinkConfig, Mac, Mode, ServiceConfig } from './model.ts';
+import type { ServerValue } from './values.ts';
 
 /** The model, or null when the draft has errors: those found before or added to draft.errors here. */
 export function buildModel(draft: Draft): Config | null {
@@ -45,10 +46,10 @@ function checkNetwork(draft: Draft, prefixLen: number): void {
   const locals = [...network.localAddresses, ...services.flatMap((service) => service.localAddresses)];
   const own = [...(network.gateway ? [network.gateway] : []), ...vips, ...locals];
   if (own.length === 0) return;
-  const dests = services.flatMap((service) => service.dests);
+  const servers = services.flatMap(allServers);
   const home = commonNetwork(
     own,
-    dests.map((dest) => dest.server.value.ip),
+    servers.map((server) => server.value.ip),
     prefixLen,
   );
   const homeText = formatNetwork(home, prefixLen);
@@ -64,7 +65,7 @@ function checkNetwork(draft: Draft, prefixLen: number): void {
       errors.add(address, `${text} is the gateway`, 'write an address of our own');
     }
   }
-  for (const { server } of dests) {
+  for (const server of servers) {
     const { ip } = server.value;
     if (networkOf(ip, prefixLen) === home) {
       const role = reservedRole(ip, prefixLen);
@@ -127,13 +128,14 @@ function checkMode(draft: Draft, service: DraftService): void {
   if (mode === 'proxy' && service.proto === 'udp') {
     errors.add(at('proto'), 'mode proxy carries TCP only', 'choose mode fnat, nat, dr or tun');
   }
+  checkOptions(draft, service, mode);
   if (mode === 'fnat') checkLocals(draft, service, at('local_address'));
   else
     for (const local of service.localAddresses.slice(0, 1)) {
       errors.add(local, `mode ${mode} has no local addresses of its own`, 'remove it, or choose mode fnat');
     }
   if (mode !== 'dr' && mode !== 'tun') return;
-  for (const { server } of service.dests) {
+  for (const server of allServers(service)) {
     const other = service.ports?.value.find((port) => port !== server.value.port);
     if (other !== undefined) {
       const message = `mode ${mode} does not translate ports: port ${other} cannot become ${server.value.port}`;
@@ -141,6 +143,27 @@ function checkMode(draft: Draft, service: DraftService): void {
     }
   }
 }
+
+/** What a mode does not have. */
+function checkOptions({ errors, network }: Draft, service: DraftService, mode: Mode): void {
+  const at = (key: string): Where => ({ ...service.where, key });
+  if (mode !== 'proxy') {
+    const hint = 'choose mode proxy, or leave it out';
+    const noHeader = `mode ${mode} has no PROXY protocol`;
+    if (service.proxyProtocol !== 'off') errors.add(at('proxy_protocol'), noHeader, hint);
+    if (service.acceptProxy.length > 0) errors.add(at('accept_proxy'), noHeader, hint);
+    if (service.check?.passive) errors.add(at('check_passive'), `mode ${mode} has no sessions that could tell`, hint);
+  }
+  if ((mode === 'dr' || mode === 'tun') && service.check !== null && network.localAddresses.length === 0) {
+    const message = `mode ${mode} cannot check from the VIP: the servers have it too`;
+    errors.add(at('check'), message, 'add local_address to [network]');
+  }
+}
+
+const allServers = ({ dests, backup }: DraftService): readonly Located<ServerValue>[] => [
+  ...dests.map((dest) => dest.server),
+  ...(backup ? [backup] : []),
+];
 
 /** A local address serves FullNAT or the proxy: they do not know of each other's ports. */
 function checkLocals(draft: Draft, service: DraftService, where: Where): void {
@@ -168,7 +191,7 @@ function checkDests(draft: Draft, service: DraftService): void {
   const ours = [...draft.network.localAddresses, ...draft.services.flatMap((other) => other.localAddresses)];
   const locals = new Set(ours.map((local) => local.value));
   const firstLine = new Map<string, number>();
-  for (const { server } of service.dests) {
+  for (const server of allServers(service)) {
     const { ip, port } = server.value;
     const endpoint = `${formatIpv4(ip)}:${port}`;
     const first = firstLine.get(endpoint);
@@ -244,6 +267,10 @@ function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
     localAddresses: localsOf(service, draft).map((local) => local.value),
     mssClamp,
     expireQuiescent,
+    check: service.check,
+    proxyProtocol: service.proxyProtocol,
+    acceptProxy: service.acceptProxy,
+    backup: service.backup && { name: 'backup', af: 4 as const, ...service.backup.value },
     dests,
   }));
 }

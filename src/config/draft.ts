@@ -3,7 +3,18 @@
  * or a wrong one (already complained about). read.ts makes drafts of lb.conf, fstack.ts fills one up, check.ts turns one into the model.
  */
 import type { ErrorList, Located, Where } from './error.ts';
-import type { GlobalConfig, Ipv4, LinkKind, Mac, Mode, Proto, SchedulerName, Timeouts } from './model.ts';
+import type {
+  CheckConfig,
+  Cidr,
+  GlobalConfig,
+  Ipv4,
+  LinkKind,
+  Mac,
+  Mode,
+  Proto,
+  SchedulerName,
+  Timeouts,
+} from './model.ts';
 import type { ServerValue } from './values.ts';
 
 export interface DraftDest {
@@ -27,6 +38,10 @@ export interface DraftService {
   readonly localAddresses: readonly Located<Ipv4>[];
   readonly mssClamp: number;
   readonly expireQuiescent: boolean;
+  readonly check: CheckConfig | null;
+  readonly proxyProtocol: 'off' | 'v1' | 'v2';
+  readonly acceptProxy: readonly Cidr[];
+  readonly backup: Located<ServerValue> | null;
   readonly dests: readonly DraftDest[];
   /** Set when every server could be read: only then the sum of the weights means something. */
   readonly complete: boolean;

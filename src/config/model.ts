@@ -29,6 +29,11 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 export const LINK_KINDS = ['tap', 'memory', 'pcapfile'] as const;
 export type LinkKind = (typeof LINK_KINDS)[number];
 
+export const CHECK_KINDS = ['off', 'tcp', 'http'] as const;
+export const CHECK_METHODS = ['GET', 'HEAD'] as const;
+/** What is said to a server about its client before anything else. */
+export const PROXY_PROTOCOLS = ['off', 'v1', 'v2'] as const;
+
 export const SCHEDULERS = [
   'conhash',
   'dh',
@@ -74,6 +79,8 @@ export interface GlobalConfig {
   readonly workers: number;
   /** How long sessions may go on after SIGTERM before they are reset. */
   readonly drainTimeoutMs: number;
+  /** File that gets a line for each finished session; null = none. */
+  readonly accessLog: string | null;
   /** Layer 4 counts as a hop: TTL is decremented. */
   readonly xmitTtl: boolean;
 }
@@ -122,6 +129,42 @@ export interface DestConfig {
   readonly mac: Mac | null;
 }
 
+/** A network of clients; the bits behind the prefix are 0. */
+export interface Cidr {
+  readonly network: Ipv4;
+  readonly prefixLen: number;
+}
+
+export interface StatusRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface HttpCheckConfig {
+  readonly method: (typeof CHECK_METHODS)[number];
+  readonly path: string;
+  /** Null: the server's address. */
+  readonly host: string | null;
+  readonly status: readonly StatusRange[];
+  /** Text that must occur in the body; empty = any body. */
+  readonly body: string;
+}
+
+/** How the servers of a service are checked. */
+export interface CheckConfig {
+  /** Null: the server's. */
+  readonly port: number | null;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  readonly rise: number;
+  readonly fall: number;
+  readonly start: 'up' | 'down';
+  /** Sessions that cannot connect count as failed checks. */
+  readonly passive: boolean;
+  /** Null: opening a connection is all. */
+  readonly http: HttpCheckConfig | null;
+}
+
 /** A virtual service: one VIP, one port. */
 export interface ServiceConfig {
   readonly name: string;
@@ -142,6 +185,13 @@ export interface ServiceConfig {
   readonly mssClamp: number;
   /** Layer 4: connections of a server that is drained or gone end with their next packet. */
   readonly expireQuiescent: boolean;
+  /** Null: the servers are not checked. */
+  readonly check: CheckConfig | null;
+  readonly proxyProtocol: (typeof PROXY_PROTOCOLS)[number];
+  /** Clients that announce the real client by the PROXY protocol; all others are refused. Empty = nobody does. */
+  readonly acceptProxy: readonly Cidr[];
+  /** Gets the connections that no other server can take; null = they are refused. */
+  readonly backup: DestConfig | null;
   readonly dests: readonly DestConfig[];
 }
 

@@ -2,6 +2,8 @@
  * lb.conf text to a draft: sections and their names, then each section's keys by the schema. What concerns several
  * sections at once is judged in check.ts.
  */
+
+import { readCheck } from './check-rows.ts';
 import type { Draft, DraftDest, DraftLink, DraftNetwork, DraftService } from './draft.ts';
 import { clip, ErrorList, type Located, type Where } from './error.ts';
 import { type IniSection, indexIni } from './ini-index.ts';
@@ -51,6 +53,7 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
       logLevel: globals.log_level?.value ?? 'info',
       controlSocket: globals.control_socket?.value ?? null,
       workers: globals.workers?.value ?? 1,
+      accessLog: accessLog(globals.access_log?.value),
       drainTimeoutMs: globals.drain_timeout?.value ?? 0,
       xmitTtl: globals.xmit_ttl?.value === 'on',
     },
@@ -170,10 +173,15 @@ function readLink(file: string, section: IniSection, errors: ErrorList): DraftLi
   };
 }
 
+const accessLog = (path: string | undefined): string | null => (path === undefined || path === 'off' ? null : path);
+
 type ServiceValues = SectionValues<typeof SCHEMA.service.rows>;
 
 /** What a service says apart from its name, address, ports and servers. Numbers that could not be read are 0; the draft then has errors. */
-function policy(values: ServiceValues): Omit<DraftService, 'where' | 'name' | 'vip' | 'ports' | 'dests' | 'complete'> {
+function policy(
+  values: ServiceValues,
+  errors: ErrorList,
+): Omit<DraftService, 'where' | 'name' | 'vip' | 'ports' | 'dests' | 'complete'> {
   const scheduler = values.scheduler?.value ?? 'conhash';
   return {
     proto: values.proto?.value ?? 'tcp',
@@ -192,6 +200,10 @@ function policy(values: ServiceValues): Omit<DraftService, 'where' | 'name' | 'v
     localAddresses: eachOf(values.local_address),
     mssClamp: values.mss_clamp?.value ?? 0,
     expireQuiescent: values.expire_quiescent?.value === 'on',
+    check: readCheck(values, errors),
+    proxyProtocol: values.proxy_protocol?.value ?? 'off',
+    acceptProxy: values.accept_proxy?.value ?? [],
+    backup: values.backup,
   };
 }
 
@@ -199,7 +211,7 @@ function readService(file: string, section: IniSection, errors: ErrorList): Draf
   const reading = readComplete(file, section, SCHEMA.service.rows, errors);
   const { where, values } = reading;
   const servers = checkServers(reading, errors);
-  return { where, name: section.name, vip: values.ip, ports: values.ports, ...policy(values), ...servers };
+  return { where, name: section.name, vip: values.ip, ports: values.ports, ...policy(values, errors), ...servers };
 }
 
 /** The service of [vip] and [realserver], with every default of a [service NAME]. */
@@ -216,7 +228,7 @@ function plainService(
     name: 'vip',
     vip: vip.values.ip,
     ports: vip.values.ports,
-    ...policy(values),
+    ...policy(values, errors),
     ...checkServers(servers, errors),
   };
 }

@@ -4,8 +4,10 @@
  *
  * lb.conf names a server by its position: load gives names server1, server2, ... and so do files saved from other front ends.
  */
-import { formatIpv4, netmaskOf } from './address.ts';
+import { formatIpv4, formatNetwork, netmaskOf } from './address.ts';
+import { checkLines } from './check-rows.ts';
 import {
+  type Cidr,
   type Config,
   type DestConfig,
   type GlobalConfig,
@@ -42,6 +44,7 @@ export function globalLines(global: GlobalConfig): Line[] {
     ['log_level', global.logLevel],
     ...(global.controlSocket === null ? [] : [['control_socket', global.controlSocket] as const]),
     ['workers', global.workers],
+    ...(global.accessLog === null ? [] : [['access_log', global.accessLog] as const]),
     ['drain_timeout', formatDuration(global.drainTimeoutMs)],
     ['xmit_ttl', global.xmitTtl ? 'on' : 'off'],
   ];
@@ -74,6 +77,12 @@ export function serviceLines(service: Omit<ServiceConfig, 'dests'>): Line[] {
     ...localLines(service.localAddresses),
     ['mss_clamp', service.mssClamp],
     ['expire_quiescent', service.expireQuiescent ? 'on' : 'off'],
+    ...checkLines(service.check),
+    ['proxy_protocol', service.proxyProtocol],
+    ...(service.acceptProxy.length === 0
+      ? []
+      : [['accept_proxy', service.acceptProxy.map(cidrText).join(', ')] as const]),
+    ...(service.backup === null ? [] : [['backup', serverText(service.backup)] as const]),
   ];
 }
 
@@ -92,6 +101,8 @@ function saveService(service: ServiceConfig): string {
     ...dests.map((dest, i) => [`server${i + 1}`, serverText(dest)] as const),
   ]);
 }
+
+const cidrText = ({ network, prefixLen }: Cidr): string => formatNetwork(network, prefixLen);
 
 function serverText({ ip, port, weight, mac }: DestConfig): string {
   return `${formatIpv4(ip)}:${port}:${weight}:${mac ?? '00:00:00:00:00:00'}`;

@@ -4,7 +4,17 @@
  */
 import type { z } from 'zod';
 import { checkScheduler } from '../../lb/sched/index.ts';
-import { LINK_KINDS, LOG_LEVELS, MODES, PROTOS, SCHEDULER_KEYS, SCHEDULERS, type SchedulerKey } from './model.ts';
+import { checkRows } from './check-rows.ts';
+import {
+  LINK_KINDS,
+  LOG_LEVELS,
+  MODES,
+  PROTOS,
+  PROXY_PROTOCOLS,
+  SCHEDULER_KEYS,
+  SCHEDULERS,
+  type SchedulerKey,
+} from './model.ts';
 import type { Value } from './values.ts';
 import * as values from './values.ts';
 
@@ -97,6 +107,17 @@ const globalRows = {
     reloadable: true,
     example: 'on',
     doc: 'Whether the modes of layer 4 count as a hop: with `on` they decrement TTL, and answer when it runs out.',
+  },
+  access_log: {
+    type: 'path',
+    read: values.path,
+    unit: '',
+    default: 'off',
+    without: '',
+    range: 'off, or a path without `"` `\'` `\\` `#` `;`',
+    reloadable: false,
+    example: '/var/log/tsvs/access.log',
+    doc: 'A file that gets one line of JSON for each finished session of mode `proxy`: times, client, VIP, server, bytes each way and how it ended. SIGUSR1 and SIGHUP open it anew, for programs that rotate logs.',
   },
   drain_timeout: {
     type: 'time',
@@ -409,6 +430,40 @@ const serviceRows = {
     reloadable: true,
     example: '1',
     doc: 'How many further servers are tried when connecting to the chosen one fails.',
+  },
+  ...checkRows,
+  proxy_protocol: {
+    type: 'word',
+    read: values.oneOf(PROXY_PROTOCOLS),
+    unit: '',
+    default: 'off',
+    without: '',
+    range: PROXY_PROTOCOLS.join(', '),
+    reloadable: true,
+    example: 'v2',
+    doc: 'Mode `proxy`: whether each connection to a server begins with a header that names the client and the address it asked for, and in which version of the PROXY protocol. The servers must expect it.',
+  },
+  accept_proxy: {
+    type: 'list of networks',
+    read: values.cidrList,
+    unit: '',
+    default: null,
+    without: 'connections begin with the data of the client',
+    range: 'addresses and networks as 10.1.0.0/16, none twice',
+    reloadable: true,
+    example: '192.168.100.0/28, 192.168.100.77',
+    doc: 'Mode `proxy`: who connects on behalf of clients and says so in a header of the PROXY protocol, version 1 or 2. The client it names is the one that counts from then on. A connection from elsewhere, or without a correct header within `connect_timeout`, is reset.',
+  },
+  backup: {
+    type: 'server',
+    read: values.server,
+    unit: '',
+    default: null,
+    without: 'such clients are refused',
+    range: '`ip:port:weight:mac` as for serverN; the weight does not matter',
+    reloadable: true,
+    example: '192.168.100.19:80:1:00:00:00:00:00:00',
+    doc: 'A server for connections that no other one can take: to say sorry, or to carry on with less.',
   },
   ...serverRows,
 } satisfies Rows;

@@ -4,9 +4,9 @@
  */
 import { isIPv6 } from 'node:net';
 import { z } from 'zod';
-import { isGroupMac, notAHost, parseIpv4, parseMac, prefixLenOf } from './address.ts';
+import { formatNetwork, isGroupMac, networkOf, notAHost, parseIpv4, parseMac, prefixLenOf } from './address.ts';
 import { clip } from './error.ts';
-import { type Ipv4, type Mac, MODES, type Mode, PLANNED_MODES } from './model.ts';
+import { type Cidr, type Ipv4, type Mac, MODES, type Mode, PLANNED_MODES, type StatusRange } from './model.ts';
 import { nearest } from './nearest.ts';
 
 export type Value<T> = z.ZodType<T, string>;
@@ -212,5 +212,56 @@ export const path: Value<string> = value((text, fail) => {
       `'${clip(text)}' contains ${bad[0] === '\ufffd' ? 'bytes that are not UTF-8' : `the character ${bad[0]}`}`,
       'choose a plain name',
     );
+  return text;
+});
+
+/** Networks of clients: 10.1.0.0/16, or one address. */
+export const cidrList: Value<readonly Cidr[]> = value((text, fail) =>
+  readList(text, fail, (part) => part).map((part) => {
+    const [, address = '', length = '32'] = /^([^/]*)(?:\/(\d{1,2}))?$/.exec(part) ?? [];
+    const network = parseIpv4(address);
+    const prefixLen = Number(length);
+    if (network === null || prefixLen > 32) {
+      fail(`'${clip(part)}' is not a network`, 'write networks and addresses, as in 10.1.0.0/16, 192.168.100.77');
+    } else if (networkOf(network, prefixLen) !== network) {
+      fail(`${part} has bits beyond its prefix`, `write ${formatNetwork(network, prefixLen)}`);
+    }
+    return { network: network ?? 0, prefixLen };
+  }),
+);
+
+/** Status codes of HTTP: 200, or 200-299. */
+export const statusList: Value<readonly StatusRange[]> = value((text, fail) =>
+  readList(text, fail, (part) => part).map((part) => {
+    const [, first, last = first] = /^([1-5]\d\d)(?: *- *([1-5]\d\d))?$/.exec(part) ?? [];
+    if (first === undefined) fail(`'${clip(part)}' is not a status code`, 'write codes 100..599, as in 200-299, 401');
+    else if (Number(last) < Number(first)) fail(`${part} is empty`, 'write the smaller code first');
+    return { from: Number(first), to: Number(last) };
+  }),
+);
+
+/** What INI gives a meaning, or cuts off. */
+const NOT_PLAIN = /["'\\#;\ufffd]/;
+
+/** What a request may ask for, in origin form. */
+export const requestPath: Value<string> = value((text, fail) => {
+  if (!text.startsWith('/')) fail(`'${clip(text)}' does not begin with /`, 'as in /health');
+  else if (!/^[!-~]+$/.test(text) || NOT_PLAIN.test(text)) {
+    fail(`'${clip(text)}' has characters that a request cannot carry`, 'write them as %XX');
+  }
+  return text;
+});
+
+export const hostName: Value<string> = value((text, fail) => {
+  if (!/^[A-Za-z0-9._-]{1,253}(:\d{1,5})?$/.test(text)) {
+    fail(`'${clip(text)}' is not the name of a host`, 'write a name or address, as in www.example.com:8080');
+  }
+  return text;
+});
+
+export const bodyText: Value<string> = value((text, fail) => {
+  if (text.length > 256) fail(`${text.length} characters are too many`, 'write up to 256');
+  const bad = NOT_PLAIN.exec(text);
+  if (bad) fail(`'${clip(text)}' contains the character ${bad[0]}`, 'choose a part of the text without it');
   return text;
 });

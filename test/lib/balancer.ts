@@ -113,6 +113,14 @@ export class BalancedNetwork {
     this.plugged = false;
   }
 
+  /** Each host turns once. */
+  stepOnce(): void {
+    this.client.host.turn(this.now);
+    this.switch.forward();
+    this.balancer.host.turn(this.now);
+    this.now += 5;
+  }
+
   /** Everything runs until nothing moves; then a millisecond passes. */
   step(): void {
     for (let quiet = 0, rounds = 0; quiet < 2 && rounds < 10_000; rounds++) {
@@ -159,6 +167,10 @@ function configuration(servers: number, options: BalancerOptions): Config {
     localAddresses: [],
     mssClamp: 0,
     expireQuiescent: false,
+    check: null,
+    proxyProtocol: 'off',
+    acceptProxy: [],
+    backup: null,
     dests: Array.from({ length: servers }, (_, i) => ({
       name: `server${i + 1}`,
       af: 4,
@@ -170,7 +182,15 @@ function configuration(servers: number, options: BalancerOptions): Config {
     ...options.service,
   };
   return {
-    global: { mode: 'proxy', logLevel: 'info', controlSocket: null, workers: 1, drainTimeoutMs: 1000, xmitTtl: false },
+    global: {
+      mode: 'proxy',
+      logLevel: 'info',
+      controlSocket: null,
+      workers: 1,
+      drainTimeoutMs: 1000,
+      accessLog: null,
+      xmitTtl: false,
+    },
     links: [
       {
         name: 'lan',

@@ -30,6 +30,10 @@ const service = (port: number): Config['services'][number] => ({
   localAddresses: [],
   mssClamp: 0,
   expireQuiescent: false,
+  check: null,
+  proxyProtocol: 'off',
+  acceptProxy: [],
+  backup: null,
   dests: [
     { name: 'server1', af: 4, ip: ip('192.168.100.11'), port: 80, weight: 1, mac: null },
     { name: 'server2', af: 4, ip: ip('192.168.100.12'), port: 80, weight: 1, mac: null },
@@ -37,7 +41,15 @@ const service = (port: number): Config['services'][number] => ({
 });
 
 const SAMPLE: Config = {
-  global: { mode: 'proxy', logLevel: 'info', controlSocket: null, workers: 1, drainTimeoutMs: 10_000, xmitTtl: false },
+  global: {
+    mode: 'proxy',
+    logLevel: 'info',
+    controlSocket: null,
+    workers: 1,
+    drainTimeoutMs: 10_000,
+    accessLog: null,
+    xmitTtl: false,
+  },
   links: [{ name: 'tap0', kind: 'tap', device: 'tap0', offload: 'on', mac: '02:00:00:64:00:0a', mtu: 1500 }],
   network: { gateway: ip('192.168.100.1'), prefixLen: 24, localAddresses: [] },
   services: [service(80), service(8080)],

@@ -3,15 +3,18 @@ import * as fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkScheduler } from '../../../../lb/sched/index.ts';
-import { formatIpv4, macFromIpv4, netmaskOf } from '../../../../src/config/address.ts';
+import { formatIpv4, macFromIpv4, netmaskOf, networkOf } from '../../../../src/config/address.ts';
 import { formatError } from '../../../../src/config/error.ts';
 import { load, loadFile } from '../../../../src/config/load.ts';
 import {
+  CHECK_METHODS,
+  type CheckConfig,
   type Config,
   LINK_KINDS,
   LOG_LEVELS,
   MODES,
   PROTOS,
+  PROXY_PROTOCOLS,
   SCHEDULERS,
   type ServiceConfig,
 } from '../../../../src/config/model.ts';
@@ -37,6 +40,37 @@ const scheduling = fc.constantFrom(...SCHEDULERS).chain((scheduler) => {
   return fc.record({ scheduler: fc.constant(scheduler), schedOptions: fc.record(Object.fromEntries(values)) });
 });
 
+const check: fc.Arbitrary<CheckConfig> = fc
+  .record({
+    port: fc.option(fc.integer({ min: 1, max: 65535 })),
+    intervalMs: fc.integer({ min: 100, max: 3_600_000 }),
+    share: fc.double({ min: 0, max: 1, noNaN: true }),
+    rise: fc.integer({ min: 1, max: 100 }),
+    fall: fc.integer({ min: 1, max: 100 }),
+    start: fc.constantFrom('up' as const, 'down' as const),
+    passive: fc.boolean(),
+    http: fc.option(
+      fc
+        .record({
+          method: fc.constantFrom(...CHECK_METHODS),
+          path: fc.constantFrom('/', '/health?deep=1&x=%20', '/a/b[c]=,:'),
+          host: fc.option(fc.constantFrom('www.example.com', '10.0.0.1:8080')),
+          status: fc.uniqueArray(fc.constantFrom('200-299', '301-301', '404-499'), { minLength: 1 }),
+          body: fc.constantFrom('', 'all systems go', 'ok = 1, [fine]'),
+        })
+        .map(({ status, ...http }) => ({
+          ...http,
+          body: http.method === 'HEAD' ? '' : http.body,
+          status: status.map((range) => ({ from: Number(range.slice(0, 3)), to: Number(range.slice(4)) })),
+        })),
+    ),
+  })
+  .map(({ share, ...rest }) => ({ ...rest, timeoutMs: Math.max(10, Math.floor(rest.intervalMs * share)) }));
+
+const cidr = fc
+  .record({ bits: fc.integer(), prefixLen: fc.integer({ min: 0, max: 32 }) })
+  .map(({ bits, prefixLen }) => ({ network: networkOf(bits, prefixLen), prefixLen }));
+
 const service = (vip: number, hosts: readonly number[], locals: readonly number[]): fc.Arbitrary<ServiceConfig> =>
   fc
     .record({
@@ -57,6 +91,19 @@ const service = (vip: number, hosts: readonly number[], locals: readonly number[
       localAddresses: fc.uniqueArray(fc.constantFrom(...locals), { minLength: 1 }),
       mssClamp: fc.integer({ min: 0, max: 1460 }),
       expireQuiescent: fc.boolean(),
+      check: fc.option(check),
+      proxyProtocol: fc.constantFrom(...PROXY_PROTOCOLS),
+      acceptProxy: fc.uniqueArray(cidr, { maxLength: 4, selector: (one) => JSON.stringify(one) }),
+      backup: fc.option(
+        fc.record({
+          name: fc.constant('backup'),
+          af: fc.constant(4 as const),
+          ip: fc.constantFrom(...hosts),
+          port: fc.integer({ min: 1, max: 65535 }),
+          weight: fc.integer({ min: 0, max: 65535 }),
+          mac: fc.option(mac),
+        }),
+      ),
       dests: fc
         .uniqueArray(
           fc.record({
@@ -73,7 +120,21 @@ const service = (vip: number, hosts: readonly number[], locals: readonly number[
     .map(({ scheduling: chosen, ...rest }) => fitting({ ...rest, ...chosen }));
 
 /** As the mode demands: TCP for the proxy, local addresses for FullNAT alone, ports that nobody translates. */
-function fitting(one: ServiceConfig): ServiceConfig {
+function fitting(any: ServiceConfig): ServiceConfig {
+  const taken = any.dests.some(({ ip }) => ip === any.backup?.ip);
+  const one: ServiceConfig = taken ? { ...any, backup: null } : any;
+  return one.mode === 'proxy' ? fittingMode(one) : fittingMode({ ...one, ...packetsOnly(one) });
+}
+
+/** What services of layer 4 lack. */
+const packetsOnly = ({ mode, port, check, backup }: ServiceConfig): Partial<ServiceConfig> => ({
+  proxyProtocol: 'off',
+  acceptProxy: [],
+  check: check === null || mode === 'dr' || mode === 'tun' ? null : { ...check, passive: false },
+  backup: backup === null || mode === 'nat' || mode === 'fnat' ? backup : { ...backup, port },
+});
+
+function fittingMode(one: ServiceConfig): ServiceConfig {
   const proto = one.mode === 'proxy' ? ('tcp' as const) : one.proto;
   const localAddresses = one.mode === 'fnat' ? one.localAddresses : [];
   if (one.mode !== 'dr' && one.mode !== 'tun') return { ...one, proto, localAddresses };
@@ -104,6 +165,7 @@ const config: fc.Arbitrary<Config> = network
         logLevel: fc.constantFrom(...LOG_LEVELS),
         controlSocket: fc.option(path),
         workers: fc.constant(1),
+        accessLog: fc.option(path.filter((text) => text !== 'off')),
         drainTimeoutMs: fc.integer({ min: 0, max: DAY_MS }),
         xmitTtl: fc.boolean(),
       }),
