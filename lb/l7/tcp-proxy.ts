@@ -52,6 +52,13 @@ export interface ProxyEvents {
   noServer(service: number): void;
 }
 
+/** Who wants to know how each server fares with real sessions. */
+export interface ServerObserver {
+  sessionConnected(dest: number): void;
+  /** The server refused, was silent or could not be reached. */
+  sessionFailed(dest: number): void;
+}
+
 /** Counters of the proxy. */
 export class ProxyStats {
   accepted = 0;
@@ -97,10 +104,12 @@ export class TcpProxy implements TimerHandler {
   private readonly flow = new FlowKey();
   /** By service id. */
   private readonly limits: (ProxyLimits | null)[] = [];
-  private readonly listeners: Listener[] = [];
+  /** By service id. */
+  private readonly listeners: (Listener | null)[] = [];
   /** Addresses connections to servers leave from; empty = the VIP. */
   private readonly locals: Ipv4[] = [];
   private nextLocal = 0;
+  private observer: ServerObserver | null = null;
 
   // By session
   private readonly client: (Tcb | null)[] = [];
@@ -168,23 +177,60 @@ export class TcpProxy implements TimerHandler {
     return sessions + 1;
   }
 
+  /** At most one. */
+  observe(observer: ServerObserver): void {
+    this.observer = observer;
+  }
+
   /** Addresses connections to servers leave from, in turn; none = from the VIP of the service. */
   setLocalAddresses(addresses: readonly Ipv4[]): void {
     this.locals.length = 0;
     this.locals.push(...addresses);
   }
 
-  /** Starts accepting for a service. */
+  /** Starts accepting for a service. Throws when somebody else listens there. */
   listen(service: number, vip: Ipv4, port: number, limits: ProxyLimits, backlog = DEFAULT_BACKLOG): void {
+    this.listeners[service] = this.tcp.listeners.add(vip, port, backlog, this.clientSide, service);
+    this.setLimits(service, limits);
+  }
+
+  /** Other limits for a service. Sessions follow at their next time-out; an idle limit where none was begins with the next ones. */
+  setLimits(service: number, limits: ProxyLimits): void {
     this.limits[service] = { ...limits, retries: Math.min(limits.retries, MAX_TRIED - 1) };
-    this.listeners.push(this.tcp.listeners.add(vip, port, backlog, this.clientSide, service));
+  }
+
+  /** Stops accepting for a service; its sessions go on. Who is halfway through the handshake is refused when it completes. */
+  unlisten(service: number): void {
+    const listener = this.listeners[service];
+    if (listener !== null && listener !== undefined) this.tcp.listeners.remove(listener);
+    this.listeners[service] = null;
   }
 
   /** Stops accepting; sessions go on. Who is halfway through the handshake is refused when it completes. */
   stopListening(): void {
     this.draining = true;
-    for (const l of this.listeners) this.tcp.listeners.remove(l);
-    this.listeners.length = 0;
+    for (let service = 0; service < this.listeners.length; service++) this.unlisten(service);
+  }
+
+  /** Resets the sessions that a server has. Returns how many. */
+  resetServer(dest: number): number {
+    let n = 0;
+    for (let id = 1; id <= this.sessions.highest; id++) {
+      if (this.state[id] === ses.FREE || this.dest[id] !== dest || this.server[id] === null) continue;
+      this.stats.drained++;
+      this.abortBoth(id);
+      n++;
+    }
+    return n;
+  }
+
+  /** Whether a session has a connection from or to this address of ours. */
+  uses(addr: Ipv4): boolean {
+    for (let id = 1; id <= this.sessions.highest; id++) {
+      if (this.state[id] === ses.FREE) continue;
+      if (this.client[id]?.laddr === addr || this.server[id]?.laddr === addr) return true;
+    }
+    return false;
   }
 
   /** Resets every session that is left. */
@@ -204,7 +250,7 @@ export class TcpProxy implements TimerHandler {
 
   private accept(client: Tcb): void {
     const service = client.tag; // the listener's tag
-    if (this.draining) {
+    if (this.draining || this.services.lookup(PROTO_TCP, client.laddr, client.lport) !== service) {
       client.owner = null;
       abort(this.tcp, client);
       return;
@@ -304,6 +350,7 @@ export class TcpProxy implements TimerHandler {
     keepAlive(this.tcp, server, KEEPALIVE_MS);
     this.state[id] = ses.RELAYING;
     this.active[id] = 1;
+    this.observer?.sessionConnected(this.dest[id]);
     this.dests.connActive(this.dest[id]);
     this.sessions.setState(id, ses.RELAYING);
     this.timers.cancel(id);
@@ -338,6 +385,7 @@ export class TcpProxy implements TimerHandler {
     const dest = this.dest[id];
     const service = this.service[id];
     this.services.countConnectFailure(dest);
+    this.observer?.sessionFailed(dest);
     this.stats.connectFailures++;
     const more = this.remember(id, dest);
     this.events.connectFailed(service, dest, end, more);

@@ -3,20 +3,23 @@
  * complete data plane. Used by the worker thread, the demo and replay alike; needs no thread and no operating system.
  */
 import { DR, FNAT, NAT, TUN } from '../../lb/conn-row.ts';
-import { DestTable } from '../../lb/dest.ts';
+import { type DestSpec, DestTable } from '../../lb/dest.ts';
 import { L4, type L4Events, type L4Limits, type L4Service } from '../../lb/l4.ts';
+import { HealthChecks, type HealthEvents } from '../../lb/health/checks.ts';
 import { type SessionShare, SessionTable } from '../../lb/l7/session.ts';
-import { type ProxyEvents, TcpProxy } from '../../lb/l7/tcp-proxy.ts';
+import { type ProxyEvents, type ProxyLimits, TcpProxy } from '../../lb/l7/tcp-proxy.ts';
 import { ServiceColumns, ServiceTable } from '../../lb/service.ts';
 import type { Context } from '../../stack/context.ts';
 import { DEFAULT_HOST, Host, type HostConfig, type HostEvents } from '../../stack/host.ts';
 import { PRIMARY, VIP } from '../../stack/inetaddr/addr.ts';
 import type { Device } from '../../stack/netif/device.ts';
 import type { Port } from '../../stack/netif/port.ts';
-import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
+import { type Route4, SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import { PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { macBytes } from '../config/address.ts';
-import type { Config, Mac, Mode, ServiceConfig } from '../config/model.ts';
+import type { Config, DestConfig, Ipv4, Mac, Mode, Proto, ServiceConfig } from '../config/model.ts';
+import { type AddressRole, ownAddresses } from '../config/own-addresses.ts';
+import { watchServers } from './health.ts';
 import { isLayer4, MAX_CONNS, MAX_DESTS, MAX_SERVICES } from './plan.ts';
 
 /** Memory the pipeline writes and others may read. */
@@ -32,6 +35,7 @@ export interface PipelineMemory {
 export interface Pipeline {
   readonly host: Host;
   readonly proxy: TcpProxy;
+  readonly health: HealthChecks;
   /** Null when no service is of layer 4. */
   readonly l4: L4 | null;
   readonly services: ServiceTable;
@@ -53,11 +57,11 @@ export function buildPipeline(
   device: Device,
   mac: Mac,
   memory: PipelineMemory,
-  events: HostEvents & ProxyEvents & L4Events,
+  events: HostEvents & ProxyEvents & L4Events & HealthEvents,
   hostConfig: HostConfig = DEFAULT_HOST,
   limits: L4Limits = MAX_CONNS,
 ): Pipeline {
-  const timers = TcpProxy.timersFor(memory.sessions.capacity);
+  const timers = TcpProxy.timersFor(memory.sessions.capacity) + HealthChecks.timersFor(MAX_DESTS);
   const l4Timers = memory.connections === null ? 0 : L4.timersFor(limits);
   const host = new Host(ctx, events, hostConfig, memory.neighbours, timers + l4Timers);
   const bytes = macBytes(mac);
@@ -69,6 +73,8 @@ export function buildPipeline(
   const services = new ServiceTable(ServiceColumns.create(memory.services, 0, MAX_SERVICES), dests, env);
   const sessions = SessionTable.own(memory.sessions);
   const proxy = new TcpProxy(ctx, host.tcp, host.timers, services, dests, sessions, events);
+  const health = new HealthChecks(ctx, host.tcp, host.timers, dests, events);
+  proxy.observe(health);
 
   const l4 =
     memory.connections === null
@@ -80,27 +86,55 @@ export function buildPipeline(
           maxServices: MAX_SERVICES,
         });
 
-  addAddresses(host, port, config);
-  if (config.network.gateway !== null) {
-    host.routes.add({
-      prefix: 0,
-      len: 0,
-      gateway: config.network.gateway,
-      port: port.id,
-      metric: 0,
-      src: 0,
-      mtu: 0,
-      scope: SCOPE_GLOBAL,
-    });
+  for (const [addr, role] of ownAddresses(config)) {
+    host.addresses.add({ addr, prefixLen: config.network.prefixLen, port: port.id, flags: ADDRESS_FLAGS[role] });
   }
+  if (config.network.gateway !== null) host.routes.add(defaultRoute(port, config.network.gateway));
   proxy.setLocalAddresses(config.network.localAddresses);
+  const pipeline: Pipeline = { host, proxy, l4, services, dests, port };
   for (const service of config.services) {
-    const id = addService(host, port, services, service);
-    if (isLayer4(service)) l4!.setService(id, l4Service(service));
-    else proxy.listen(id, service.vip, service.port, { ...service.timeouts, retries: service.retries });
+    addService(pipeline, service);
+    for (const { ip, mac } of service.dests) if (mac !== null) setStatic(pipeline, ip, mac);
   }
-  return { host, proxy, l4, services, dests, port };
+  return pipeline;
 }
+
+// What is built above, and changed by apply.ts.
+
+/** What an address is for, to the table of addresses. */
+export const ADDRESS_FLAGS: Readonly<Record<AddressRole, number>> = { local: PRIMARY, service: 0, vip: VIP };
+
+export function defaultRoute(port: Port, gateway: Ipv4): Route4 {
+  return { prefix: 0, len: 0, gateway, port: port.id, metric: 0, src: 0, mtu: 0, scope: SCOPE_GLOBAL };
+}
+
+export const protoOf = (proto: Proto): number => (proto === 'tcp' ? PROTO_TCP : PROTO_UDP);
+
+export const destSpec = ({ ip, port, weight, name }: DestConfig): DestSpec => ({ addr: ip, port, weight, name });
+
+/** Throws, and has then changed nothing, when it is there already or there is no room. */
+export function addService(pipeline: Pipeline, service: ServiceConfig): void {
+  const { services, proxy } = pipeline;
+  const { proto, vip, port, scheduler, schedOptions, dests } = service;
+  const id = services.add({ proto: protoOf(proto), vip, port, scheduler, options: schedOptions });
+  services.setDests(id, dests.map(destSpec));
+  if (!isLayer4(service)) proxy.listen(id, vip, port, proxyLimits(service));
+  followService(pipeline, id, service);
+}
+
+/** Has everybody follow a service whose settings or servers have changed, the tables of services and servers apart. */
+export function followService({ proxy, l4 }: Pipeline, id: number, service: ServiceConfig): void {
+  if (isLayer4(service)) l4!.setService(id, l4Service(service));
+  else proxy.setLimits(id, proxyLimits(service));
+}
+
+/** A neighbour that the configuration names. */
+export function setStatic({ host, port }: Pipeline, addr: Ipv4, mac: Mac): void {
+  const bytes = macBytes(mac);
+  host.neigh.nud.setStatic(addr, port.id, high(bytes), low(bytes));
+}
+
+const proxyLimits = ({ timeouts, retries }: ServiceConfig): ProxyLimits => ({ ...timeouts, retries });
 
 const l4Service = (service: ServiceConfig): L4Service => ({
   mode: MODE[service.mode],
@@ -109,37 +143,3 @@ const l4Service = (service: ServiceConfig): L4Service => ({
   mss: service.mssClamp,
   expireQuiescent: service.expireQuiescent,
 });
-
-/** VIPs and local addresses, each once. */
-function addAddresses(host: Host, port: Port, config: Config): void {
-  const { prefixLen, localAddresses } = config.network;
-  const seen = new Set<number>();
-  const add = (addr: number, flags: number): void => {
-    if (seen.has(addr)) return;
-    seen.add(addr);
-    host.addresses.add({ addr, prefixLen, port: port.id, flags });
-  };
-  for (const addr of localAddresses) add(addr, PRIMARY);
-  for (const service of config.services) for (const addr of service.localAddresses) add(addr, 0);
-  for (const service of config.services) add(service.vip, VIP);
-}
-
-function addService(host: Host, port: Port, services: ServiceTable, service: ServiceConfig): number {
-  const id = services.add({
-    proto: service.proto === 'tcp' ? PROTO_TCP : PROTO_UDP,
-    vip: service.vip,
-    port: service.port,
-    scheduler: service.scheduler,
-    options: service.schedOptions,
-  });
-  services.setDests(
-    id,
-    service.dests.map((d) => ({ addr: d.ip, port: d.port, weight: d.weight, name: d.name })),
-  );
-  for (const d of service.dests) {
-    if (d.mac === null) continue;
-    const mac = macBytes(d.mac);
-    host.neigh.nud.setStatic(d.ip, port.id, high(mac), low(mac));
-  }
-  return id;
-}

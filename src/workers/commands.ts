@@ -1,0 +1,104 @@
+/**
+ * Changes on their way to a worker: batches, numbered one after the other, as JSON cut into pieces that fit the messages of
+ * a channel (stack/msg). A worker's thread never returns to its event loop, so it cannot get Node's messages; rings it can
+ * read between two bursts. JSON, because names, lists and options have any length and layouts of fixed words have not, and
+ * because a change comes a few times a day: it costs microseconds then, and nothing otherwise.
+ *
+ * The control thread owns a Sender, the worker a Receiver. The answer comes back as a WorkerEvent (events.ts).
+ */
+import type { AdminState } from '../../lb/dest.ts';
+import { layout } from '../../stack/msg/layout.ts';
+import { Channel, type ChannelConfig } from '../../stack/msg/msg.ts';
+import type { Action, ServerRef, ServiceRef } from '../config/actions.ts';
+
+/** Changes of what an operator wants at run time; no configuration says so. */
+export type StateCommand =
+  | { readonly do: 'setState'; readonly at: ServiceRef; readonly server: ServerRef; readonly state: AdminState }
+  /** Resets the sessions and connections that the server has now. */
+  | { readonly do: 'resetServer'; readonly at: ServiceRef; readonly server: ServerRef };
+
+export type Command = Action | StateCommand;
+
+/** Applied as a whole or not at all. */
+export interface Batch {
+  /** One more than that of the batch before; the configuration tsvs starts with is number 1. */
+  readonly version: number;
+  readonly commands: readonly Command[];
+}
+
+export const FIRST_VERSION = 1;
+
+const PIECE_WORDS = 248;
+const PIECE_BYTES = PIECE_WORDS * 4;
+const CONFIG: ChannelConfig = { capacity: 32, words: PIECE_WORDS + 4 };
+
+/** Piece `piece` of `pieces` of a batch; `bytes` of `data` count. */
+const PIECE = layout(1, { version: 'i32', piece: 'i32', pieces: 'i32', bytes: 'i32', data: PIECE_WORDS });
+
+/** Memory for both ends; made by the control thread. */
+export function commandMemory(): SharedArrayBuffer {
+  const memory = new SharedArrayBuffer(Channel.bytes(CONFIG));
+  Channel.create(memory, 0, CONFIG);
+  return memory;
+}
+
+/** The control thread's end. */
+export class Sender {
+  private readonly channel: Channel;
+  private readonly waiting: { version: number; piece: number; pieces: number; bytes: number; data: Int32Array }[] = [];
+
+  constructor(memory: SharedArrayBuffer) {
+    this.channel = Channel.attach(memory, 0, 0);
+  }
+
+  /** Takes a batch to be sent by `flush`. */
+  put({ version, commands }: Batch): void {
+    const text = new TextEncoder().encode(JSON.stringify(commands));
+    const pieces = Math.ceil(text.length / PIECE_BYTES);
+    for (let piece = 0; piece < pieces; piece++) {
+      const part = text.subarray(piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES);
+      const data = new Int32Array(PIECE_WORDS);
+      new Uint8Array(data.buffer).set(part);
+      this.waiting.push({ version, piece, pieces, bytes: part.length, data });
+    }
+  }
+
+  /** Sends what the rings have room for; true when nothing is left to send. The worker is to be woken after it. */
+  flush(): boolean {
+    while (this.waiting.length > 0) {
+      if (this.channel.send(PIECE, this.waiting[0]!) === 0) return false;
+      this.waiting.shift();
+    }
+    return true;
+  }
+}
+
+/** The worker's end. */
+export class Receiver {
+  private readonly channel: Channel;
+  private text: Uint8Array[] = [];
+
+  /** `take` gets each batch once it is there as a whole. */
+  constructor(memory: SharedArrayBuffer, take: (batch: Batch) => void) {
+    this.channel = Channel.attach(memory, 0, 1);
+    this.channel.on(PIECE, ({ version, piece, pieces, bytes, data }) => {
+      if (piece === 0) this.text = [];
+      this.text.push(new Uint8Array(data.buffer, data.byteOffset, bytes));
+      if (piece < pieces - 1) return;
+      const commands = JSON.parse(join(this.text)) as Command[];
+      this.text = [];
+      take({ version, commands });
+    });
+  }
+
+  /** Takes what has come; two loads when nothing has. */
+  poll(): void {
+    this.channel.poll(CONFIG.capacity);
+  }
+}
+
+/** A character may stand across two pieces. */
+function join(pieces: readonly Uint8Array[]): string {
+  const decoder = new TextDecoder();
+  return pieces.map((piece) => decoder.decode(piece, { stream: true })).join('') + decoder.decode();
+}
