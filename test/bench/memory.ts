@@ -1,6 +1,7 @@
 /** What the stack costs in one process, without a kernel: time per operation and heap bytes per million. */
 import { echo } from './echo.ts';
 import { allocated, time } from './harness.ts';
+import { LAYER4, opening, passing } from './l4.ts';
 import { bulk, PROFILES } from './tcp-memory.ts';
 
 export interface MemoryRow {
@@ -27,8 +28,26 @@ export async function memoryRows(scale: number): Promise<MemoryRow[]> {
     const t = time(bulk(wire), count(wire.tso ? 2_000_000 : 300_000));
     add(`TCP stack to stack, ${name}`, (1448 * 8) / t.median, 'Gbit/s', 'sender, wire and receiver on one core');
     add(`TCP stack to stack, ${name}`, t.median, 'ns/segment', `best ${t.best.toFixed(1)}`);
-    add(`TCP stack to stack, ${name}, heap`, await allocated(bulk(wire), count(wire.tso ? 4_000_000 : 1_000_000)), 'bytes/million');
+    add(
+      `TCP stack to stack, ${name}, heap`,
+      await allocated(bulk(wire), count(wire.tso ? 4_000_000 : 1_000_000)),
+      'bytes/million',
+    );
   }
+
+  for (const { name, mode } of LAYER4) {
+    for (const [label, flows] of [
+      ['1 k', 1 << 10],
+      ['1 M', 1 << 20],
+    ] as const) {
+      const t = time(passing(mode, scale < 1 ? 1 << 10 : flows), count(2_000_000));
+      const what = `${name}, 64-byte frames, ${label} flows`;
+      add(what, 1000 / t.median, 'Mpps', `best ${(1000 / t.best).toFixed(2)}; ${t.median.toFixed(0)} ns per packet`);
+    }
+    add(`${name}, heap`, await allocated(passing(mode, 1 << 10), count(1_000_000)), 'bytes/million');
+  }
+  const open = time(opening(), count(100_000));
+  add('FullNAT, new connections of nine packets', 1e6 / open.median, 'k/s', `best ${(1e6 / open.best).toFixed(0)}`);
   return rows;
 }
 

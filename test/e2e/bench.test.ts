@@ -34,7 +34,7 @@ const namespaces = (prefix: string): string[] =>
     .stdout.split('\n')
     .filter((line) => line.startsWith(prefix));
 
-test('in memory: pings, and TCP with and without large segments', () => {
+test('in memory: pings, TCP with and without large segments, and layer 4', () => {
   const { machine, conditions, rows, raw } = measured('--only', 'memory', '--scale', '0.01');
   assert.ok(machine.cores > 0);
   assert.is(conditions['lab'], 'not asked for');
@@ -50,6 +50,12 @@ test('in memory: pings, and TCP with and without large segments', () => {
     'memory: TCP stack to stack, gso, Gbit/s',
     'memory: TCP stack to stack, gso, ns/segment',
     'memory: TCP stack to stack, gso, heap, bytes/million',
+    ...['FullNAT', 'direct routing', 'IPIP tunnel'].flatMap((mode) => [
+      `memory: ${mode}, 64-byte frames, 1 k flows, Mpps`,
+      `memory: ${mode}, 64-byte frames, 1 M flows, Mpps`,
+      `memory: ${mode}, heap, bytes/million`,
+    ]),
+    'memory: FullNAT, new connections of nine packets, k/s',
   ]);
   for (const { what, unit, value } of memory) {
     assert.type(value, 'number', what);

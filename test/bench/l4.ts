@@ -1,0 +1,280 @@
+/**
+ * The layer-4 director in numbers: 64-byte frames in, rewritten, out, through netif, ethernet, IPv4, the hook, the
+ * connection table, route, neighbour and netif again. Frames come from and go to a device that costs next to nothing: it
+ * copies a template and writes client address, port and header checksum. Flows are visited in an order without pattern, so
+ * that with a million of them every packet finds its connection in memory, not in the cache.
+ */
+
+import * as c from '../../lb/conn-row.ts';
+import { DestTable } from '../../lb/dest.ts';
+import { L4 } from '../../lb/l4.ts';
+import { ServiceColumns, ServiceTable } from '../../lb/service.ts';
+import { Context } from '../../stack/context.ts';
+import { DEFAULT_HOST, Host } from '../../stack/host.ts';
+import { PRIMARY, VIP as VIP_FLAG } from '../../stack/inetaddr/addr.ts';
+import { FramePool, HEADROOM } from '../../stack/mem/frame-pool.ts';
+import { pageAligned } from '../../stack/mem/region.ts';
+import { NeighTable } from '../../stack/neigh/table.ts';
+import type { Device } from '../../stack/netif/device.ts';
+import { newStats } from '../../stack/netif/device.ts';
+import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
+import { get16, get32, set16, set32 } from '../../stack/wire/bytes.ts';
+import { finish } from '../../stack/wire/checksum.ts';
+import * as eth from '../../stack/wire/ethernet.ts';
+import * as ipv4 from '../../stack/wire/ipv4.ts';
+import * as tcp from '../../stack/wire/tcp.ts';
+import { seeded } from '../lib/random.ts';
+import { ip } from '../lib/sim.ts';
+
+export const LAYER4 = [
+  { name: 'FullNAT', mode: c.FNAT },
+  { name: 'direct routing', mode: c.DR },
+  { name: 'IPIP tunnel', mode: c.TUN },
+] as const;
+
+const VIP = ip('10.0.0.10');
+const GATEWAY = ip('10.0.0.254');
+const LOCALS = [3, 4, 5, 6].map((i) => ip(`10.0.0.${i}`));
+const SERVERS = 32;
+const serverAddress = (i: number): number => ip(`10.0.0.${100 + i}`);
+/** Clients are 64.0.0.0 and up; flow i has its own address. */
+const CLIENTS = ip('64.0.0.0');
+const CPORT = 40000;
+/** 60 bytes and the frame check sequence, which no device hands over. */
+const FRAME = 60;
+/** Ethernet, IP and TCP headers, from the frame's first byte. */
+const L3 = eth.ETH_LEN;
+const L4_AT = L3 + ipv4.IPV4_LEN;
+
+type Source = (buf: Uint8Array, off: number, i: number) => void;
+type Sink = (buf: Uint8Array, off: number, i: number) => void;
+
+/** Gives frames that `source` has finished and shows what is sent to `sink`. */
+class Generator implements Device {
+  readonly name = 'generator';
+  readonly caps = { mtu: 1500, txChecksum: false, rxChecksum: false, tso: false, scatter: false, queues: 1 };
+  readonly stats = newStats();
+  readonly fd = -1;
+  readonly up = true;
+  /** Frames that `rx` still has to give. */
+  left = 0;
+  sent = 0;
+  source: Source = () => {};
+  sink: Sink | null = null;
+  private given = 0;
+  private readonly ctx: Context;
+  private readonly template: number;
+
+  constructor(ctx: Context) {
+    this.ctx = ctx;
+    const { pool } = ctx;
+    this.template = pool.off[pool.alloc()]!;
+    eth.emit(pool.buf, this.template, 0x0200, 1, 0x0200, GATEWAY & 255, eth.ETHERTYPE_IPV4);
+    ipv4.emit(pool.buf, this.template + L3, 0, 40, 7, ipv4.DF, 64, ipv4.PROTO_TCP, 0, VIP);
+    tcp.emit(pool.buf, this.template + L4_AT, CPORT, 80, 1000, 2000, tcp.TCP_LEN, tcp.ACK, 500, 0x1234);
+  }
+
+  rx(out: Int32Array, max: number): number {
+    const { pool } = this.ctx;
+    const { buf } = pool;
+    const n = Math.min(max, this.left);
+    for (let i = 0; i < n; i++) {
+      const f = pool.alloc();
+      const off = pool.base(f) + HEADROOM;
+      buf.copyWithin(off, this.template, this.template + FRAME);
+      this.source(buf, off, this.given++);
+      pool.len[f] = FRAME;
+      out[i] = f;
+    }
+    this.left -= n;
+    return n;
+  }
+
+  tx(frames: Int32Array, from: number, to: number): number {
+    const { pool } = this.ctx;
+    for (let i = from; i < to; i++) {
+      if (this.sink !== null) this.sink(pool.buf, pool.off[frames[i]!]!, this.sent);
+      this.sent++;
+      this.ctx.sent(frames[i]!);
+    }
+    return to - from;
+  }
+
+  /** The next frame is number 0 again, in and out. */
+  restart(): void {
+    this.given = 0;
+    this.sent = 0;
+  }
+
+  close(): void {}
+}
+
+/** The header checksum by the fields that vary; the rest of the template is in `FIXED`. */
+const FIXED = 0x4500 + 40 + 7 + ipv4.DF + ((64 << 8) | ipv4.PROTO_TCP);
+function address(buf: Uint8Array, off: number, src: number, dst: number): void {
+  set32(buf, off + L3 + 12, src);
+  set32(buf, off + L3 + 16, dst);
+  const sum = FIXED + (src >>> 16) + (src & 0xffff) + (dst >>> 16) + (dst & 0xffff);
+  set16(buf, off + L3 + 10, finish(sum));
+}
+
+class World {
+  readonly ctx: Context;
+  readonly host: Host;
+  readonly l4: L4;
+  readonly device: Generator;
+  now = 1_000_000;
+
+  constructor(mode: number, max: number) {
+    const pool = FramePool.create({ slots: 4096, slotBytes: 2048, bigSlots: 4, bigSlotBytes: 69632 });
+    const ctx = new Context(pool, seeded(3));
+    ctx.tick(this.now);
+    this.ctx = ctx;
+    const limits = { tcp: max, udp: 16 };
+    const neighbours = new SharedArrayBuffer(NeighTable.bytes(DEFAULT_HOST.neigh.maxNeighbours));
+    const host = new Host(ctx, { onConflict: () => {} }, DEFAULT_HOST, neighbours, L4.timersFor(limits));
+    this.host = host;
+    this.device = new Generator(ctx);
+    const port = host.addPort(this.device, 0x0200, 1);
+    for (const addr of LOCALS) host.addresses.add({ addr, prefixLen: 24, port: port.id, flags: PRIMARY });
+    host.addresses.add({ addr: VIP, prefixLen: 24, port: port.id, flags: VIP_FLAG });
+    const route = { prefix: 0, len: 0, port: port.id, metric: 0, src: 0, mtu: 0, scope: SCOPE_GLOBAL };
+    host.routes.add({ ...route, gateway: GATEWAY });
+    host.neigh.nud.setStatic(GATEWAY, port.id, 0x0200, GATEWAY & 255);
+    const dests = DestTable.create(new SharedArrayBuffer(DestTable.bytes(64)), 0, 64);
+    const columns = ServiceColumns.create(new SharedArrayBuffer(ServiceColumns.bytes(4)), 0, 4);
+    const services = new ServiceTable(columns, dests, { random: ctx.random, worker: 0, workers: 1 });
+    const events = { portsScarce: () => {} };
+    this.l4 = new L4(host, services, dests, pageAligned(L4.bytes(limits)), events, {
+      limits,
+      profile: 'dpvs',
+      decrementTtl: false,
+      maxServices: 4,
+    });
+    const id = services.add({ proto: ipv4.PROTO_TCP, vip: VIP, port: 80, scheduler: 'rr' });
+    const servers = Array.from({ length: SERVERS }, (_, i) => serverAddress(i));
+    services.setDests(
+      id,
+      servers.map((addr) => ({ addr, port: 80, weight: 1 })),
+    );
+    for (const addr of servers) host.neigh.nud.setStatic(addr, port.id, 0x0200, addr & 255);
+    this.l4.setService(id, { mode, localAddresses: LOCALS, inTurn: true, mss: 0, expireQuiescent: false });
+    // Every address is announced, twice; then the link is quiet.
+    for (let i = 0; i < 10; i++) this.run(0, 1_000_000);
+  }
+
+  /** Carries `n` frames of the device's source; a turn takes `us` of simulated time. */
+  run(n: number, us: number): void {
+    const { device, host } = this;
+    device.left = n;
+    do {
+      this.now += us;
+      host.turn(this.now);
+    } while (device.left > 0);
+  }
+}
+
+/** Where the client's packets get their flow's number. */
+const clientOf = (flow: number): number => (CLIENTS + flow) | 0;
+
+/** A body that passes n packets of `flows` established connections, a power of two, from the clients on. */
+export function passing(mode: number, flows: number): (n: number) => void {
+  const world = new World(mode, flows);
+  const { device, l4 } = world;
+  const begin = (flags: number): Source => {
+    return (buf, off, i) => {
+      address(buf, off, clientOf(i), VIP);
+      buf[off + L4_AT + 13] = flags;
+    };
+  };
+  for (const flags of [tcp.SYN, tcp.ACK]) {
+    device.restart();
+    device.source = begin(flags);
+    world.run(flows, 10);
+  }
+  if (l4.open !== flows) throw new Error(`l4: ${l4.open} of ${flows} connections`);
+  // A full-period generator: every flow once per round, neighbours far apart.
+  let x = 1;
+  const mask = flows - 1;
+  device.source = (buf, off) => {
+    x = (Math.imul(x, 1664525) + 1013904223) & mask;
+    address(buf, off, clientOf(Math.imul(x, 0x9e3779b1) & mask), VIP);
+  };
+  device.sink = null;
+  return (n) => {
+    device.restart();
+    world.run(n, 5);
+    if (device.sent < n) throw new Error(`l4: ${device.sent} of ${n} packets went on`);
+  };
+}
+
+const BATCH = 64;
+
+/**
+ * A body that opens and closes n FullNAT connections, nine packets each: SYN, SYN-ACK, ACK, request, answer, FIN,
+ * acknowledgment, FIN, last acknowledgment. A second passes every 8192 connections, so that ended ones are forgotten
+ * while others begin.
+ */
+export function opening(): (n: number) => void {
+  const world = new World(c.FNAT, 1 << 17);
+  const { device, l4 } = world;
+  const local = new Int32Array(BATCH);
+  const server = new Int32Array(BATCH);
+  const port = new Int32Array(BATCH);
+  const number = new Int32Array(BATCH);
+  let next = 0;
+  let flags = 0;
+  let seq = 0;
+  let ack = 0;
+  const fromClient: Source = (buf, off, i) => {
+    address(buf, off, clientOf((next + i) & 0xffffff), VIP);
+    segment(buf, off, seq, ack);
+  };
+  const fromServer: Source = (buf, off, i) => {
+    address(buf, off, server[i]!, local[i]!);
+    set32(buf, off + L4_AT, (80 << 16) | port[i]!);
+    segment(buf, off, seq, (number[i]! + ack) | 0);
+  };
+  const segment = (buf: Uint8Array, off: number, seqNo: number, ackNo: number): void => {
+    set32(buf, off + L4_AT + 4, seqNo);
+    set32(buf, off + L4_AT + 8, ackNo);
+    buf[off + L4_AT + 13] = flags;
+  };
+  /** Remembers how the director presents a client to its server. */
+  const learn: Sink = (buf, off, i) => {
+    local[i] = get32(buf, off + L3 + 12);
+    server[i] = get32(buf, off + L3 + 16);
+    port[i] = get16(buf, off + L4_AT);
+    number[i] = get32(buf, off + L4_AT + 4);
+  };
+  const send = (source: Source, bits: number, seqNo: number, ackNo: number): void => {
+    device.restart();
+    device.source = source;
+    flags = bits;
+    seq = seqNo;
+    ack = ackNo;
+    world.run(BATCH, 2);
+    if (device.sent !== BATCH) throw new Error(`l4: ${device.sent} of ${BATCH} packets went on`);
+  };
+  const { SYN, ACK, FIN, PSH } = tcp;
+  return (n) => {
+    const before = l4.core.stats.opened;
+    for (let done = 0; done < n; done += BATCH) {
+      device.sink = learn;
+      send(fromClient, SYN, 1000, 0);
+      device.sink = null;
+      send(fromServer, SYN | ACK, 5000, 1);
+      send(fromClient, ACK, 1001, 5001);
+      send(fromClient, PSH | ACK, 1001, 5001);
+      send(fromServer, PSH | ACK, 5001, 1);
+      send(fromClient, FIN | ACK, 1001, 5001);
+      send(fromServer, ACK, 5001, 2);
+      send(fromServer, FIN | ACK, 5001, 2);
+      send(fromClient, ACK, 1002, 5002);
+      next += BATCH;
+      // Seven seconds of TIME_WAIT are 57,000 connections.
+      world.now += 7800;
+    }
+    if (l4.core.stats.opened - before < n) throw new Error('l4: connections are missing');
+  };
+}
