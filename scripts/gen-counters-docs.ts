@@ -78,6 +78,7 @@ const COUNTERS: Readonly<Record<string, string>> = {
     'Acknowledgments that brought a wrong or old cookie: answered with a reset. A guess, or a late client.',
   'tcp.listenDrops': 'SYNs dropped for want of room: see `tcp_backlog` and `tcp_table_full`.',
   'tcp.portsExhausted': 'Connects refused because no local port was found towards that peer.',
+  'tcp.blackHoles': 'Times a connection went over to smaller segments because large ones vanished without a word.',
   'tcp.zeroWindowProbes': 'Probes of a closed window.',
   'proxy.accepted': 'Client connections accepted.',
   'proxy.finished': 'Sessions that are over, however they ended.',

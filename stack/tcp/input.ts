@@ -37,6 +37,7 @@ import { ACK, FIN, RST, SYN } from '../wire/tcp.ts';
 import type { ArrivedSegment } from './arrived.ts';
 import { acceptSyn, listenInput } from './listen.ts';
 import { challenge, sendAbort } from './output.ts';
+import { fragNeeded, holePassed } from './pmtu.ts';
 import { receive } from './receive.ts';
 import { acknowledge, deemLost } from './recovery.ts';
 import { baseRto, RTO_AFTER_SYN_LOSS_MS, sampleRtt } from './rtt.ts';
@@ -50,8 +51,6 @@ import { TW_BASE } from './timewait.ts';
 const PAWS_IDLE_MS = 24 * 24 * 3600 * 1000;
 /** Less than the delay before a stale neighbour is probed (RFC 4861 §10). */
 const PROGRESS_MS = 2000;
-/** Smallest path MTU believed from ICMP (RFC 791: every host takes 576; below only an attacker gains). */
-const MIN_PATH_MTU = 576;
 
 export class TcpInput implements ProtocolHandler, IcmpErrorSink {
   private readonly tcp: Tcp;
@@ -129,10 +128,7 @@ export class TcpInput implements ProtocolHandler, IcmpErrorSink {
     if (((seq - tcb.sndUna) | 0) < 0 || ((seq - tcb.sndNxt) | 0) >= 0) return;
     if (type !== UNREACHABLE) return;
     if (code === UNREACH_FRAG_NEEDED) {
-      const mtu = Math.max(rest & 0xffff, MIN_PATH_MTU);
-      const mss = mtu - 40 - (tcb.tsOk !== 0 ? 12 : 0);
-      if (mss >= tcb.mss) return;
-      tcb.mss = mss;
+      if (!fragNeeded(tcp, tcb, rest & 0xffff)) return;
       // What was too big is gone; that says nothing of congestion (RFC 1191 §6.5).
       if (tcb.state >= st.ESTABLISHED) deemLost(tcp, tcb);
       tcp.touch(tcb);
@@ -295,6 +291,7 @@ function acknowledgment(tcp: Tcp, tcb: Tcb): Verdict {
     acknowledge(tcp, tcb, ack, duplicate);
     if (acked > 0) {
       tcb.lastDataMs = tcp.ctx.nowMs;
+      if (tcb.holeMtu !== 0) holePassed(tcp, tcb);
       forwardProgress(tcp, tcb);
       // RFC 6298 §5.2, §5.3
       if (tcb.sndNxt === tcb.sndUna) cancelRexmit(tcp, tcb);

@@ -41,6 +41,11 @@ export class Secrets {
     return this.hash(tuple, irs, slot, 5);
   }
 
+  /** Where a table of hosts looks for one. */
+  pathHash(addr: Ipv4): number {
+    return this.hash(addr, 0, 0, 6);
+  }
+
   /** HalfSipHash-2-4 of four words. */
   private hash(a: number, b: number, c: number, d: number): number {
     const { k0, k1 } = this;

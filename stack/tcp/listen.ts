@@ -12,6 +12,7 @@ import { ACK, FIN, RST, SYN } from '../wire/tcp.ts';
 import type { ArrivedSegment } from './arrived.ts';
 import { COOKIE_LIFE_MS, cookieInput, sendCookie } from './cookie.ts';
 import { sendSynAck } from './output.ts';
+import { mssToSend } from './pmtu.ts';
 import * as st from './state.ts';
 import type { SocketOwner, Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
@@ -139,8 +140,8 @@ export function listenInput(tcp: Tcp, listener: Listener, seg: ArrivedSegment): 
 
 /** A control block for the sender of `seg`, in SYN_RECEIVED but without any numbers yet; null when there is no room. */
 export function beginHalfOpen(tcp: Tcp, listener: Listener, seg: ArrivedSegment): Tcb | null {
-  const mtu = tcp.ip.mtuTowards(seg.src);
-  const tcb = mtu === 0 ? null : tcp.allocate(seg.dst, seg.dport, seg.src, seg.sport);
+  const mss = mssToSend(tcp, seg.src);
+  const tcb = mss === 0 ? null : tcp.allocate(seg.dst, seg.dport, seg.src, seg.sport);
   if (tcb === null) {
     tcp.stats.listenDrops++;
     return null;
@@ -152,12 +153,12 @@ export function beginHalfOpen(tcp: Tcp, listener: Listener, seg: ArrivedSegment)
   tcb.tag = listener.tag;
   tcb.listener = listener.id;
   tcb.state = st.SYN_RECEIVED;
-  tcb.mss = mtu - 40;
+  tcb.mss = mss;
   tcp.listeners.prepareReceive(tcb);
   return tcb;
 }
 
-/** Takes the peer's SYN: its number, window and options. `tcb.mss` holds our own MTU's limit on entry. */
+/** Takes the peer's SYN: its number, window and options. `tcb.mss` holds the path's limit on entry. */
 export function acceptSyn(tcp: Tcp, tcb: Tcb, seg: ArrivedSegment): void {
   const o = seg.options;
   tcb.irs = seg.seq;

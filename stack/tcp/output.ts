@@ -17,6 +17,7 @@ import { ACK, emit, FIN, PSH, RST, SYN, TCP_LEN } from '../wire/tcp.ts';
 import { writeSack, writeSyn, writeTimestamp } from '../wire/tcp-options.ts';
 import type { ArrivedSegment } from './arrived.ts';
 import { receiveLimit } from './limits.ts';
+import { mssToOffer } from './pmtu.ts';
 import { cut, pipe } from './recovery.ts';
 import { sackEdges, writeEdges } from './sack.ts';
 import { S_EVER_RETRANS, S_FIN, S_LOST, S_RETRANS, S_SENT, type SegmentId } from './segments.ts';
@@ -418,7 +419,7 @@ function sendOpening(tcp: Tcp, tcb: Tcb, bits: number, ack: number, wscale: numb
   const f = ctx.create();
   if (f === 0) return;
   const off = pool.base(f) + L4_HEADROOM;
-  const mss = Math.max(tcp.ip.mtuTowards(tcb.raddr) - 40, 64);
+  const mss = mssToOffer(tcp, tcb.raddr);
   const tsVal = (ctx.nowMs + tcb.tsOffset) | 0;
   const echo = (bits & ACK) !== 0 ? tcb.tsRecent : 0;
   const len = TCP_LEN + writeSyn(pool.buf, off + TCP_LEN, mss, wscale, sack, ts, tsVal, echo);

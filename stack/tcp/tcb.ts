@@ -114,6 +114,8 @@ export class Tcb {
   mss = 536;
   /** Largest segment the peer accepts, options included in its own count. */
   peerMss = 536;
+  /** The path MTU that a black hole was found to take, until an acknowledgment proves it; 0 = none (pmtu.ts). */
+  holeMtu = 0;
   tsOk = 0;
   tsRecent = 0;
   tsRecentMs: Ticks = 0;

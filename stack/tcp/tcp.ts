@@ -21,6 +21,7 @@ import { Secrets } from './isn.ts';
 import { fairShare, hasRoom } from './limits.ts';
 import { Listeners } from './listen.ts';
 import { output, sendAck, sendReset, sendTimeWaitAck } from './output.ts';
+import { mssToSend, PathMtus } from './pmtu.ts';
 import { RTO_INITIAL_MS } from './rtt.ts';
 import { SegmentTable } from './segments.ts';
 import * as st from './state.ts';
@@ -47,6 +48,8 @@ export interface TcpConfig {
   /** Ephemeral ports, inclusive (RFC 6056 §3.2). */
   readonly portMin: number;
   readonly portMax: number;
+  /** Segments never carry more, either way, options included: for paths whose ICMP does not arrive. 0 = the links decide. */
+  readonly mssClamp: number;
   readonly congestion: CongestionControl;
 }
 
@@ -62,6 +65,7 @@ export const DEFAULT_TCP: TcpConfig = {
   bufStart: 65536,
   portMin: 1025,
   portMax: 65535,
+  mssClamp: 0,
   congestion: reno,
 };
 
@@ -86,6 +90,8 @@ export class TcpStats {
   cookiesSent = 0;
   cookiesAccepted = 0;
   cookiesFailed = 0;
+  /** Connections whose full-sized segments vanished without a word, and who now send smaller ones. */
+  blackHoles = 0;
   zeroWindowProbes = 0;
   /** Connects refused because no local port was found towards that peer. */
   portsExhausted = 0;
@@ -102,6 +108,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
   readonly flows: FlowTable4;
   readonly timeWait: TimeWait;
   readonly listeners: Listeners;
+  readonly paths: PathMtus;
   readonly seg = new ArrivedSegment();
   readonly timers: TimerRange;
   /** Index = id; slot 0 is unused. Filled as needed, never emptied. */
@@ -136,6 +143,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     this.timeWait = new TimeWait(ctx, this.flows, this, config.maxTimeWait, config.timeWaitMs);
     this.timeWait.attachTimer(timers.range(1, this.timeWait));
     this.listeners = new Listeners(config.maxHalfOpen);
+    this.paths = new PathMtus(ctx, this.secrets);
     this.share = fairShare(this);
   }
 
@@ -191,6 +199,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     tcb.ofoHead = tcb.ofoTail = tcb.ofoBytes = tcb.ofoCount = tcb.ofoSmall = 0;
     tcb.finReceived = tcb.finPending = tcb.readClosed = tcb.closing = 0;
     tcb.mss = tcb.peerMss = 536; // RFC 9293 §3.7.1 (MUST-15)
+    tcb.holeMtu = 0;
     tcb.tsOk = tcb.sackOk = tcb.sndWscale = tcb.rcvWscale = 0;
     tcb.tsRecent = 0;
     tcb.noDelay = 1;
@@ -371,8 +380,8 @@ export class Tcp implements TimerHandler, TimeWaitReply {
    * `laddr` must be a local address; `lport` 0 = choose one.
    */
   connect(laddr: Ipv4, lport: number, raddr: Ipv4, rport: number, owner: SocketOwner, tag: number): Tcb | null {
-    const mtu = this.ip.mtuTowards(raddr);
-    if (mtu === 0) return null;
+    const mss = mssToSend(this, raddr);
+    if (mss === 0) return null;
     const port = lport !== 0 ? this.claimPort(laddr, lport, raddr, rport) : this.choosePort(laddr, raddr, rport);
     if (port === 0) return null;
     const tcb = this.allocate(laddr, port, raddr, rport);
@@ -385,7 +394,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     tcb.tag = tag;
     tcb.state = st.SYN_SENT;
     this.chooseNumbers(tcb);
-    tcb.mss = mtu - 40;
+    tcb.mss = mss;
     this.listeners.prepareReceive(tcb);
     this.touch(tcb);
     return tcb;

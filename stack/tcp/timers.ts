@@ -12,6 +12,7 @@
  */
 
 import { sendAbort, sendHeadUncut, sendKeepalive, sendProbe, sendSyn, sendSynAck } from './output.ts';
+import { onTimeout } from './pmtu.ts';
 import { enterLoss } from './recovery.ts';
 import { backOff } from './rtt.ts';
 import * as st from './state.ts';
@@ -140,6 +141,7 @@ function rexmit(tcp: Tcp, tcb: Tcb): void {
     return;
   }
   tcp.stats.timeouts++;
+  onTimeout(tcp, tcb);
   backOff(tcb); // RFC 6298 §5.5
   enterLoss(tcp, tcb);
   sendHeadUncut(tcp, tcb);

@@ -36,9 +36,11 @@ test('RTO: doubles from 200 ms, sends the oldest segment alone, gives up in the 
     rig.advance(due - rig.t - 1);
     c.expectNone();
     rig.advance(1);
-    c.expect({ seq: 1, len: MSS, at: due });
+    // In the end it may be the size that is wrong with them (pmtu.ts).
+    const size = i < 4 ? MSS : 536;
+    c.expect({ seq: 1, len: size, at: due });
     c.expectNone();
-    assert.is(owner.tcb!.cwnd, MSS);
+    assert.is(owner.tcb!.cwnd, size);
   }
   rig.advance(60_000);
   assert.is(owner.log.at(-1), 'closed:timeout');
