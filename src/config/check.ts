@@ -135,6 +135,11 @@ function checkMode(draft: Draft, service: DraftService): void {
       errors.add(local, `mode ${mode} has no local addresses of its own`, 'remove it, or choose mode fnat');
     }
   if (mode !== 'dr' && mode !== 'tun') return;
+  const vips = new Set(vipsOf(draft).map((vip) => vip.value));
+  if (!draft.network.localAddresses.some((local) => !vips.has(local.value))) {
+    const message = `mode ${mode} needs an address of ours besides the VIP: servers that have the VIP do not hear one who calls himself so`;
+    errors.add(at('mode'), message, 'add local_address = 192.168.100.20 to [network]');
+  }
   for (const server of allServers(service)) {
     const other = service.ports?.value.find((port) => port !== server.value.port);
     if (other !== undefined) {

@@ -218,6 +218,9 @@ reports('UDP for the proxy', GENERAL, { 9: 'ports = 80\nproto = udp' }, [
 reports('FullNAT from an address of the proxy', GENERAL, { 9: 'ports = 80\nmode = fnat' }, [
   'lb.conf:7: [service web] local_address: 192.168.100.20 is the local address of mode proxy; give the service a local_address of its own',
 ]);
+reports('direct routing from the VIP alone', GENERAL, { 6: null, 9: 'ports = 80\nmode = dr' }, [
+  'lb.conf:6: [service web] mode: mode dr needs an address of ours besides the VIP: servers that have the VIP do not hear one who calls himself so; add local_address = 192.168.100.20 to [network]',
+]);
 reports('direct routing to another port', GENERAL, { 9: 'ports = 80,81\nmode = dr' }, [
   'lb.conf:12: [service web] server1: mode dr does not translate ports: port 81 cannot become 80; let the server listen on the port of the service',
 ]);

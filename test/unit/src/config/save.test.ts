@@ -160,6 +160,7 @@ const config: fc.Arbitrary<Config> = network
     const hosts = Array.from({ length: HOSTS - 15 }, (_, i) => host(15 + i));
     const locals = [12, 13, 14].map(host);
     return fc.record({
+      spare: fc.constant(host(9)),
       global: fc.record({
         mode: fc.constantFrom(...MODES),
         logLevel: fc.constantFrom(...LOG_LEVELS),
@@ -198,6 +199,13 @@ const config: fc.Arbitrary<Config> = network
           ),
         ),
     });
+  })
+  .map(({ network: net, ...rest }) => {
+    // DR and TUN want an address of ours besides the VIP.
+    const asks = rest.services.some(({ mode }) => mode === 'dr' || mode === 'tun');
+    const localAddresses = asks && net.localAddresses.length === 0 ? [rest.spare] : net.localAddresses;
+    const { spare: _, ...model } = { ...rest, network: { ...net, localAddresses } };
+    return model;
   })
   .map((model) => structuredClone(model)); // plain prototypes, as load makes them
 
