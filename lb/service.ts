@@ -16,6 +16,7 @@ import { type AdminState, AVAILABLE, type DestSpec, type DestTable, MAX_WEIGHT }
 import { finish, mixWord } from './hash/murmur3.ts';
 import {
   createScheduler,
+  eligible,
   type FlowKey,
   type SchedEnv,
   type SchedOptions,
@@ -106,6 +107,8 @@ class ServiceList implements SchedView {
   readonly dests: DestTable;
   ids = new Int32Array(0);
   count = 0;
+  /** Gets what the scheduler has no server for; not in the list. 0 = none. */
+  backup = 0;
   scheduler: Scheduler;
 
   constructor(dests: DestTable, scheduler: string, options: SchedOptions, env: SchedEnv) {
@@ -157,9 +160,13 @@ export class ServiceTable {
   /** The server for a new connection, or 0, which is counted. A service that was removed meanwhile has none. */
   schedule(id: number, flow: FlowKey): number {
     const list = this.lists[id];
-    const dest = list === undefined ? 0 : list.scheduler.pick(flow);
-    if (dest === 0) this.columns.noDest[id]! += 1;
-    return dest;
+    if (list !== undefined) {
+      const dest = list.scheduler.pick(flow);
+      if (dest !== 0) return dest;
+      if (list.backup !== 0 && eligible(this.dests, list.backup, flow)) return list.backup;
+    }
+    this.columns.noDest[id]! += 1;
+    return 0;
   }
 
   /** A connection has been given to the server; to be ended by `dests.connClose`. */
@@ -222,6 +229,7 @@ export class ServiceTable {
   /** Takes the service and its servers off; connections live on. */
   remove(id: number): void {
     this.setDests(id, []);
+    this.setBackup(id, null);
     this.columns.flags[id] = 0;
     this.lists[id] = undefined;
     this.rebuildSlots();
@@ -310,6 +318,29 @@ export class ServiceTable {
       if (found[i] !== 0) dests.add(id, spec);
     });
     list.replace(specs.map((spec, i) => found[i] || dests.add(id, spec)));
+  }
+
+  /** The server for connections that no other can take, or none; its weight does not matter. Returns its id, 0 for none. */
+  setBackup(id: number, spec: DestSpec | null): number {
+    const { dests } = this;
+    const list = this.list(id);
+    // What was the backup may be an ordinary server by now.
+    const old = list.ids.includes(list.backup) ? 0 : list.backup;
+    if (spec === null) {
+      if (old !== 0) dests.remove(old);
+      list.backup = 0;
+      return 0;
+    }
+    checkDest(spec);
+    const found = dests.find(id, spec.addr, spec.port);
+    if (found !== 0 && list.ids.includes(found)) {
+      throw new ServiceError('EXISTS', 'the service has this server already');
+    }
+    const backup = dests.add(id, { ...spec, weight: Math.max(spec.weight, 1) });
+    if (backup === 0) throw this.noRoom();
+    if (old !== 0 && old !== backup) dests.remove(old);
+    list.backup = backup;
+    return backup;
   }
 
   private list(id: number): ServiceList {

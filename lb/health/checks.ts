@@ -48,8 +48,6 @@ interface Target {
   readonly addr: Ipv4;
   readonly port: number;
   spec: CheckSpec;
-  /** Where checks come from. */
-  source: Ipv4;
   up: boolean;
   /** Passed and failed checks in a row; failures of sessions since one connected. */
   passes: number;
@@ -67,16 +65,26 @@ export class HealthChecks implements TimerHandler {
   private readonly tcp: Tcp;
   private readonly dests: DestTable;
   private readonly events: HealthEvents;
+  private readonly sourceOf: (dest: number) => Ipv4;
   private readonly timers: TimerRange;
   /** By id of the server. */
   private readonly targets = new Map<number, Target>();
   private readonly scratch = new Uint8Array(2048);
   private readonly socket: SocketOwner;
 
-  constructor(ctx: Context, tcp: Tcp, timers: Timers, dests: DestTable, events: HealthEvents) {
+  /** `sourceOf`: the address of ours that checks of a server leave from. */
+  constructor(
+    ctx: Context,
+    tcp: Tcp,
+    timers: Timers,
+    dests: DestTable,
+    sourceOf: (dest: number) => Ipv4,
+    events: HealthEvents,
+  ) {
     this.ctx = ctx;
     this.tcp = tcp;
     this.dests = dests;
+    this.sourceOf = sourceOf;
     this.events = events;
     this.timers = timers.range(HealthChecks.timersFor(dests.capacity), this);
     this.socket = {
@@ -99,15 +107,14 @@ export class HealthChecks implements TimerHandler {
   }
 
   /**
-   * Checks a listed server from now on, from `source`. One that is watched already keeps its state and what was counted;
-   * new numbers hold from the next check.
+   * Checks a listed server from now on. One that is watched already keeps its state and what was counted; new numbers hold
+   * from the next check.
    */
-  watch(dest: number, spec: CheckSpec, source: Ipv4): void {
+  watch(dest: number, spec: CheckSpec): void {
     const { dests, ctx } = this;
     const known = this.current(dest);
     if (known !== null) {
       known.spec = spec;
-      known.source = source;
       // It may have been off the list for a moment.
       dests.setHealth(dest, known.up, dests.health[dest] === 0 ? ctx.nowMs : dests.healthMs[dest]);
       return;
@@ -118,7 +125,6 @@ export class HealthChecks implements TimerHandler {
       addr: dests.addr[dest],
       port: dests.port[dest],
       spec,
-      source,
       up: spec.startUp,
       passes: 0,
       failures: 0,
@@ -181,7 +187,7 @@ export class HealthChecks implements TimerHandler {
       this.conclude(target, result.UNREACHABLE);
       return;
     }
-    target.tcb = tcp.connect(target.source, 0, target.addr, spec.port || target.port, this.socket, dest);
+    target.tcb = tcp.connect(this.sourceOf(dest), 0, target.addr, spec.port || target.port, this.socket, dest);
     if (target.tcb === null) {
       this.stats.skipped++;
       this.armNext(target);

@@ -188,6 +188,11 @@ export class TcpProxy implements TimerHandler {
     this.locals.push(...addresses);
   }
 
+  /** The first address connections to servers leave from; 0 = from the VIP. */
+  get firstLocal(): Ipv4 {
+    return this.locals.length === 0 ? 0 : this.locals[0];
+  }
+
   /** Starts accepting for a service. Throws when somebody else listens there. */
   listen(service: number, vip: Ipv4, port: number, limits: ProxyLimits, backlog = DEFAULT_BACKLOG): void {
     this.listeners[service] = this.tcp.listeners.add(vip, port, backlog, this.clientSide, service);

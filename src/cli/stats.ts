@@ -1,5 +1,5 @@
 /** `tsvs stats`: frames by fate, services with their servers, counters. */
-import { PATHS, type ServiceStats, type StatsReply, type Traffic } from '../control/api.ts';
+import { PATHS, type ServerStats, type ServiceStats, type StatsReply, type Traffic } from '../control/api.ts';
 import { type ShowOptions, show } from './show.ts';
 import { formatTable, left, right } from './table.ts';
 import { formatAge, formatBytes, formatCount, plural } from './units.ts';
@@ -24,6 +24,7 @@ const SERVICE_COLUMNS = [
   right('to servers'),
   right('to clients'),
   right('failures'),
+  left('last check'),
 ];
 
 /** A row per service, with its servers below it. */
@@ -37,10 +38,24 @@ function formatServices(services: readonly ServiceStats[]): string {
     formatCount(t.connectFailures),
   ];
   const rows = services.flatMap((service) => [
-    [service.name, service.address, service.scheduler, '', '', ...numbers(service)],
-    ...service.servers.map((s) => [`  ${s.name}`, s.address, '', s.state, String(s.weight), ...numbers(s)]),
+    [service.name, service.address, service.scheduler, '', '', ...numbers(service), ''],
+    ...service.servers.map((s) => [
+      `  ${s.name}`,
+      s.address,
+      '',
+      s.state,
+      String(s.weight),
+      ...numbers(s),
+      lastCheck(s),
+    ]),
   ]);
   return formatTable(SERVICE_COLUMNS, rows);
+}
+
+/** `passed 200, up for 2m`; empty without checks. */
+function lastCheck({ health }: ServerStats): string {
+  if (health === null) return '';
+  return `${health.lastCheck}, ${health.up ? 'up' : 'down'} for ${formatAge(health.sinceMs)}`;
 }
 
 function formatFrames({ frames }: StatsReply): string {

@@ -44,8 +44,11 @@ export interface Traffic {
   readonly connectFailures: number;
 }
 
-/** `removed`: no longer in the list, but connections still hold it. */
-export type ServerState = 'up' | 'weight 0' | 'overloaded' | 'inhibited' | 'removed';
+/**
+ * `removed`: no longer in the list, but connections still hold it. `down`: its health checks fail. `drain`, `maint`: the
+ * operator wants it so.
+ */
+export type ServerState = 'up' | 'down' | 'drain' | 'maint' | 'weight 0' | 'overloaded' | 'inhibited' | 'removed';
 
 export interface ServerStats extends Traffic {
   readonly weight: number;
@@ -58,6 +61,17 @@ export interface ServiceStats extends Traffic {
   readonly noServer: number;
   readonly servers: readonly ServerStats[];
 }
+  /** Null when it is not checked. */
+  readonly health: ServerHealth | null;
+}
+
+export interface ServerHealth {
+  readonly up: boolean;
+  /** For how long it has been so. */
+  readonly sinceMs: number;
+  /** How the last check ended, in words, and how long ago; null before the first. */
+  readonly lastCheck: string;
+  readonly checkedMs: number | null;
 
 export interface StatsReply {
   readonly version: string;

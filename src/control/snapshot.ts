@@ -2,7 +2,18 @@
  * Reads what the worker publishes in shared memory and makes the control socket's replies of it, without stopping the
  * worker. The numbers of one reply may be some nanoseconds apart; nothing here is exact accounting.
  */
-import { AVAILABLE, DestTable, INHIBITED, OVERLOAD } from '../../lb/dest.ts';
+import {
+  AVAILABLE,
+  DestTable,
+  DRAINED,
+  HEALTHY,
+  INHIBITED,
+  MAINT,
+  OVERLOAD,
+  UNCHECKED,
+  UNHEALTHY,
+} from '../../lb/dest.ts';
+import { NONE } from '../../lb/health/result.ts';
 import { readSessions, type SessionView } from '../../lb/l7/session.ts';
 import { LISTED, ServiceColumns } from '../../lb/service.ts';
 import { FATE_CREATED, FATE_DELIVERED, FATE_DROPPED, FATE_RECEIVED, FATE_SENT } from '../../stack/context.ts';
@@ -14,12 +25,14 @@ import { NeighTable } from '../../stack/neigh/table.ts';
 import { PROTO_TCP } from '../../stack/wire/ipv4.ts';
 import { formatEndpoint, formatIpv4, formatMacWords } from '../config/address.ts';
 import type { Config, ServiceConfig } from '../config/model.ts';
+import { checkWords } from '../log/words.ts';
 import { CLOCK_MS, COMMAND, DRAIN, OPEN, RUNNING, STATUS, STOPPED, type WorkerShare } from '../workers/plan.ts';
 import type {
   DropsReply,
   FrameFates,
   NeighReply,
   RunState,
+  ServerHealth,
   ServerState,
   ServerStats,
   ServiceStats,
@@ -191,6 +204,20 @@ export class Snapshot {
       state: view.state,
       service: this.serviceName(view.service),
       client: formatEndpoint(view.clientAddr, view.clientPort),
+      health: this.health(dest),
+    };
+  }
+
+  private health(dest: number): ServerHealth | null {
+    const { dests } = this;
+    const state = dests.health[dest]!;
+    if (state === UNCHECKED) return null;
+    const last = dests.checkResult[dest]!;
+    return {
+      up: state === HEALTHY,
+      sinceMs: this.since(dests.healthMs[dest]!),
+      lastCheck: checkWords(last),
+      checkedMs: last === NONE ? null : this.since(dests.checkMs[dest]!),
       vip: formatEndpoint(view.vip, view.vport),
       server: chosen ? this.serverName(view.dest) : null,
       serverAddress: chosen ? formatEndpoint(view.serverAddr, view.serverPort) : null,
@@ -244,3 +271,6 @@ function serverState(flags: number, weight: number): ServerState {
   if ((flags & OVERLOAD) !== 0) return 'overloaded';
   return weight === 0 ? 'weight 0' : 'up';
 }
+  if ((flags & MAINT) !== 0) return 'maint';
+  if ((flags & DRAINED) !== 0) return 'drain';
+  if ((flags & UNHEALTHY) !== 0) return 'down';

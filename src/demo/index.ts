@@ -138,7 +138,7 @@ function addTsvs(network: Network, config: Config): Balancer {
     epochMicros: EPOCH_US,
     snapLength: 65535,
   });
-  const quiet = { onConflict() {}, connectFailed() {}, noServer() {}, portsScarce() {} };
+  const quiet = { onConflict() {}, connectFailed() {}, noServer() {}, portsScarce() {}, healthChanged() {} };
   const pipeline = buildPipeline(ctx, config, device, config.links[0]!.mac, planWorker(config), quiet, SMALL_HOST);
   network.add(pipeline.host);
   return { pipeline, device, saveCapture: () => Buffer.concat(chunks) };

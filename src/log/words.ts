@@ -2,6 +2,8 @@
  * What a worker tells, in words: level, sentence and fields of a log line. A count above 1 stands for as many happenings
  * since the last line of that kind (workers/events.ts).
  */
+
+import * as result from '../../lb/health/result.ts';
 import { END_REFUSED, END_RESET, END_TIMEOUT, END_UNREACHABLE } from '../../stack/tcp/state.ts';
 import { formatIpv4, formatMacWords } from '../config/address.ts';
 import type { WorkerEvent } from '../workers/events.ts';
@@ -25,6 +27,26 @@ const FAILURES: Readonly<Record<number, string>> = {
   [END_TIMEOUT]: 'did not answer',
   [END_UNREACHABLE]: 'is unreachable',
 };
+
+const CHECKS: Readonly<Record<number, string>> = {
+  [result.NONE]: 'not checked yet',
+  [result.PASSED]: 'passed',
+  [result.REFUSED]: 'refused',
+  [result.RESET]: 'reset the connection',
+  [result.TIMEOUT]: 'timed out',
+  [result.UNREACHABLE]: 'unreachable',
+  [result.CLOSED]: 'closed without an answer',
+  [result.MALFORMED]: 'answered no HTTP',
+  [result.WRONG_STATUS]: 'unexpected status',
+  [result.WRONG_BODY]: 'body without the text',
+  [result.SESSION_FAILED]: 'sessions cannot connect',
+};
+
+/** The result of a health check in a few words: `unexpected status 503`. */
+export function checkWords(value: number): string {
+  const status = result.statusOf(value);
+  return `${CHECKS[result.codeOf(value)] ?? 'failed'}${status === 0 ? '' : ` ${status}`}`;
+}
 
 /** The line for an event; null for events that are not worth one. */
 export function describe(event: WorkerEvent, names: Names): LogLine | null {
@@ -59,6 +81,18 @@ export function describe(event: WorkerEvent, names: Names): LogLine | null {
       };
     }
     case 'noServer': {
+    case 'healthChanged': {
+      const service = names.serviceName(event.service);
+      const server = names.serverAddress(event.dest);
+      const check = checkWords(event.why);
+      const state = event.up ? 'up' : 'down';
+      const effect = event.up ? 'up again' : 'down: it gets no new connections';
+      return {
+        level: event.up ? 'info' : 'warn',
+        fields: { service, server, state, check },
+        message: `server ${server} of ${service} is ${effect} (last check: ${check})`,
+      };
+    }
       const service = names.serviceName(event.service);
       return {
         level: 'warn',

@@ -71,7 +71,7 @@ export class Replayer {
     this.ctx.tick(START_US);
     const link = config.links[0]!;
     this.device = new FeedDevice(this.ctx, link.mtu, options.trustChecksums);
-    const quiet = { onConflict() {}, connectFailed() {}, noServer() {}, portsScarce() {} };
+    const quiet = { onConflict() {}, connectFailed() {}, noServer() {}, portsScarce() {}, healthChanged() {} };
     this.pipeline = buildPipeline(this.ctx, config, this.device, link.mac, share, quiet);
     this.pipeline.host.ethernet.promiscuous = options.anyMac;
     this.packetOf = new Int32Array(this.ctx.pool.refs.length);

@@ -300,6 +300,6 @@ export class Applier {
 
 /** Servers with a MAC address that the configuration names. */
 function staticMacs({ services }: Config): Map<Ipv4, Mac> {
-  const named = services.flatMap((service) => service.dests);
+  const named = services.flatMap(({ dests, backup }) => (backup === null ? dests : [...dests, backup]));
   return new Map(named.flatMap(({ ip, mac }) => (mac === null ? [] : [[ip, mac] as const])));
 }

@@ -36,6 +36,16 @@ export type WorkerEvent =
   | { readonly type: 'running' }
   | { readonly type: 'stopped' }
   | { readonly type: 'linkGone'; readonly name: string }
+  /** Batch `version` (commands.ts) holds from now on; or `error`, and nothing has changed. */
+  | { readonly type: 'applied'; readonly version: number; readonly error: string | null }
+  | {
+      /** `why`: lb/health/result.ts. Each change is told: `rise` and `fall` bound how often. */
+      readonly type: 'healthChanged';
+      readonly service: number;
+      readonly dest: number;
+      readonly up: boolean;
+      readonly why: number;
+    }
   | RepeatedEvent;
 
 // Keys: what counts as a repetition of what.

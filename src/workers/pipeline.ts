@@ -4,8 +4,8 @@
  */
 import { DR, FNAT, NAT, TUN } from '../../lb/conn-row.ts';
 import { type DestSpec, DestTable } from '../../lb/dest.ts';
-import { L4, type L4Events, type L4Limits, type L4Service } from '../../lb/l4.ts';
 import { HealthChecks, type HealthEvents } from '../../lb/health/checks.ts';
+import { L4, type L4Events, type L4Limits, type L4Service } from '../../lb/l4.ts';
 import { type SessionShare, SessionTable } from '../../lb/l7/session.ts';
 import { type ProxyEvents, type ProxyLimits, TcpProxy } from '../../lb/l7/tcp-proxy.ts';
 import { ServiceColumns, ServiceTable } from '../../lb/service.ts';
@@ -73,7 +73,8 @@ export function buildPipeline(
   const services = new ServiceTable(ServiceColumns.create(memory.services, 0, MAX_SERVICES), dests, env);
   const sessions = SessionTable.own(memory.sessions);
   const proxy = new TcpProxy(ctx, host.tcp, host.timers, services, dests, sessions, events);
-  const health = new HealthChecks(ctx, host.tcp, host.timers, dests, events);
+  const sourceOf = (dest: number): Ipv4 => proxy.firstLocal || services.columns.vip[dests.service[dest]!]!;
+  const health = new HealthChecks(ctx, host.tcp, host.timers, dests, sourceOf, events);
   proxy.observe(health);
 
   const l4 =
@@ -91,7 +92,7 @@ export function buildPipeline(
   }
   if (config.network.gateway !== null) host.routes.add(defaultRoute(port, config.network.gateway));
   proxy.setLocalAddresses(config.network.localAddresses);
-  const pipeline: Pipeline = { host, proxy, l4, services, dests, port };
+  const pipeline: Pipeline = { host, proxy, health, l4, services, dests, port };
   for (const service of config.services) {
     addService(pipeline, service);
     for (const { ip, mac } of service.dests) if (mac !== null) setStatic(pipeline, ip, mac);
@@ -123,7 +124,9 @@ export function addService(pipeline: Pipeline, service: ServiceConfig): void {
 }
 
 /** Has everybody follow a service whose settings or servers have changed, the tables of services and servers apart. */
-export function followService({ proxy, l4 }: Pipeline, id: number, service: ServiceConfig): void {
+export function followService({ proxy, health, l4, services }: Pipeline, id: number, service: ServiceConfig): void {
+  services.setBackup(id, service.backup && destSpec(service.backup));
+  watchServers(health, services, id, service);
   if (isLayer4(service)) l4!.setService(id, l4Service(service));
   else proxy.setLimits(id, proxyLimits(service));
 }

@@ -2,7 +2,9 @@
  * The counters of one worker that other threads read, beside frame fates and drops. The modules count in plain fields
  * of their own; `publish` copies them to shared memory now and then, so the hot path pays nothing for being watched.
  */
+
 import { CoreStats } from '../../lb/core.ts';
+import { type HealthChecks, HealthStats } from '../../lb/health/checks.ts';
 import type { L4 } from '../../lb/l4.ts';
 import { ProxyStats, type TcpProxy } from '../../lb/l7/tcp-proxy.ts';
 import type { Host } from '../../stack/host.ts';
@@ -12,6 +14,7 @@ import { TcpStats } from '../../stack/tcp/tcp.ts';
 const TCP = Object.keys(new TcpStats()) as (keyof TcpStats)[];
 const PROXY = Object.keys(new ProxyStats()) as (keyof ProxyStats)[];
 const CORE = Object.keys(new CoreStats()) as (keyof CoreStats)[];
+const HEALTH = Object.keys(new HealthStats()) as (keyof HealthStats)[];
 const HOST = [
   'port.rxFrames',
   'port.rxBytes',
@@ -37,6 +40,7 @@ export const COUNTER_NAMES: readonly string[] = [
   ...TCP.map((name) => `tcp.${name}`),
   ...PROXY.map((name) => `proxy.${name}`),
   ...CORE.map((name) => `l4.${name}`),
+  ...HEALTH.map((name) => `health.${name}`),
 ];
 
 /** Counters of the loop itself. */
@@ -50,18 +54,27 @@ export class StatsPublisher {
   private readonly host: Host;
   private readonly proxy: TcpProxy;
   private readonly l4: L4 | null;
+  private readonly health: HealthChecks;
   private readonly loop: LoopStats;
 
-  constructor(sab: SharedArrayBuffer, host: Host, proxy: TcpProxy, l4: L4 | null, loop: LoopStats) {
+  constructor(
+    sab: SharedArrayBuffer,
+    host: Host,
+    proxy: TcpProxy,
+    l4: L4 | null,
+    health: HealthChecks,
+    loop: LoopStats,
+  ) {
     this.values = Counters.attach(sab, 0).values;
     this.host = host;
     this.proxy = proxy;
     this.l4 = l4;
+    this.health = health;
     this.loop = loop;
   }
 
   publish(): void {
-    const { values, host, proxy, l4, loop } = this;
+    const { values, host, proxy, l4, health, loop } = this;
     const { pool } = host.ctx;
     let rxFrames = 0;
     let rxBytes = 0;
@@ -96,5 +109,6 @@ export class StatsPublisher {
     for (const name of TCP) values[i++] = host.tcp.stats[name];
     for (const name of PROXY) values[i++] = proxy.stats[name];
     for (const name of CORE) values[i++] = l4?.core.stats[name] ?? 0;
+    for (const name of HEALTH) values[i++] = health.stats[name];
   }
 }

@@ -54,13 +54,26 @@ const pipeline = buildPipeline(ctx, data.config, device, data.config.links[0]!.m
   },
   portsScarce(address, used, size) {
     if (limiter.again(scarceKey(address))) return;
+  healthChanged(service, dest, up, why) {
+    tell({ type: 'healthChanged', service, dest, up, why });
+  },
     limiter.note(scarceKey(address), { type: 'portsScarce', address, used, size, count: 1 }, ctx.nowMs);
   },
 });
-const { host, proxy, l4 } = pipeline;
+const { host, proxy, l4, health } = pipeline;
+const applier = new Applier(pipeline, data.config);
+const receiver = new Receiver(data.share.commands, (batch) => {
+  let error: string | null = null;
+  try {
+    applier.apply(batch);
+  } catch (thrown) {
+    error = (thrown as Error).message;
+  }
+  tell({ type: 'applied', version: batch.version, error });
+});
 const waiter = new PollWaiter([device.fd, data.eventFd], data.eventFd);
 const loop: LoopStats = { turns: 0, sleeps: 0 };
-const publisher = new StatsPublisher(data.share.counters, host, proxy, l4, loop);
+const publisher = new StatsPublisher(data.share.counters, host, proxy, l4, health, loop);
 let draining = false;
 /** What keeps a drain waiting. */
 const open = (): number => proxy.open + (l4?.established ?? 0);
@@ -80,6 +93,7 @@ runLoop(host, realClock, waiter, control, loop, {
     if (command >= STOP) {
       proxy.abortAll();
       host.turn(realClock.nowUs());
+      health.stop();
       while (l4?.flush(FLUSH_AT_ONCE)) host.turn(realClock.nowUs());
       return false;
     }

@@ -44,6 +44,7 @@ export interface BalancerOptions {
 export interface Reports {
   readonly failures: { dest: number; end: number; retry: boolean }[];
   noServer: number;
+  readonly health: { dest: number; up: boolean; why: number; now: number }[];
 }
 
 export class BalancedNetwork {
@@ -51,7 +52,7 @@ export class BalancedNetwork {
   readonly servers: SimHost[] = [];
   readonly balancer: Pipeline;
   readonly ctx: Context;
-  readonly reports: Reports = { failures: [], noServer: 0 };
+  readonly reports: Reports = { failures: [], noServer: 0, health: [] };
   /** Microseconds. */
   now = 1_000_000;
   private readonly switch: Switch;
@@ -102,6 +103,7 @@ export class BalancedNetwork {
           this.reports.noServer++;
         },
         portsScarce: () => {},
+        healthChanged: (_service, dest, up, why) => this.reports.health.push({ dest, up, why, now: this.now }),
       },
       SMALL_HOST,
       L4_LIMITS,

@@ -16,7 +16,7 @@ test('stats', () => {
   assert.equal(lines(formatStats(snapshot.stats())), [
     'tsvs 1.2.3, process 42, running, up 1 m 00 s, 1 open session',
     '',
-    'service    address         scheduler  state  weight  conns  active  opening  to servers  to clients  failures',
+    'service    address         scheduler  state  weight  conns  active  opening  to servers  to clients  failures  last check',
     'web        10.0.0.10:80    rr                            2       1        1     1.50 kB     2.50 MB         1',
     '  server1  10.0.0.11:8000             up          1      1       1        0     1.50 kB     2.50 MB         0',
     '  server2  10.0.0.12:8000             up          3      1       0        1         0 B         0 B         1',

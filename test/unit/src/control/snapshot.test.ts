@@ -1,6 +1,7 @@
 /** The replies of the control socket, made of shared memory alone. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { WRONG_STATUS, withStatus } from '../../../../lb/health/result.ts';
 import { COMMAND, DRAIN, STATUS, STOPPED } from '../../../../src/workers/plan.ts';
 import { PROTO_TCP } from '../../../../stack/wire/ipv4.ts';
 import { fabricate, ip } from './memory.ts';
@@ -20,10 +21,19 @@ test('stats: a service with its servers, by the names of the configuration', () 
       ...{ name: 'web', address: '10.0.0.10:80', scheduler: 'rr', noServer: 0 },
       ...{ ...traffic, ...bytes, conns: 2, active: 1, opening: 1, connectFailures: 1 },
       servers: [
-        { ...traffic, ...bytes, name: 'server1', address: '10.0.0.11:8000', weight: 1, state: 'up', active: 1 },
+        {
+          ...traffic,
+          ...bytes,
+          name: 'server1',
+          address: '10.0.0.11:8000',
+          weight: 1,
+          state: 'up',
+          active: 1,
+          health: null,
+        },
         {
           ...{ ...traffic, name: 'server2', address: '10.0.0.12:8000', weight: 3, state: 'up' },
-          ...{ opening: 1, connectFailures: 1 },
+          ...{ opening: 1, connectFailures: 1, health: null },
         },
       ],
     },
@@ -57,6 +67,26 @@ test('stats: a server says why it gets no connections', () => {
   assert.equal(states(), ['removed', 'overloaded'], 'a connection still holds it');
   dests.connClose(1, true);
   assert.equal(states(), ['overloaded']);
+});
+
+test('stats: what health checks say, and what the operator wants', () => {
+  const { snapshot, dests } = fabricate();
+  const server = () => snapshot.stats().services[0]!.servers[0]!;
+  dests.setHealth(1, true, 90_000);
+  assert.equal(server().health, { up: true, sinceMs: 10_000, lastCheck: 'not checked yet', checkedMs: null });
+  dests.setHealth(1, false, 95_000);
+  dests.checkResult[1] = withStatus(WRONG_STATUS, 503);
+  dests.checkMs[1] = 99_000;
+  assert.is(server().state, 'down');
+  assert.equal(server().health, { up: false, sinceMs: 5000, lastCheck: 'unexpected status 503', checkedMs: 1000 });
+  dests.setState(1, 'drain');
+  assert.is(server().state, 'drain');
+  dests.setState(1, 'maint');
+  assert.is(server().state, 'maint');
+  dests.setState(1, 'ready');
+  assert.is(server().state, 'down');
+  dests.clearHealth(1);
+  assert.equal([server().state, server().health], ['up', null]);
 });
 
 test('stats: a service the configuration does not know goes by its address', () => {

@@ -1,6 +1,7 @@
 /** Events as log lines, and log lines as people and programs see them. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { PASSED, TIMEOUT, withStatus } from '../../../../lb/health/result.ts';
 import { createLogger, type LogFormat } from '../../../../src/log/logger.ts';
 import { describe } from '../../../../src/log/words.ts';
 import type { WorkerEvent } from '../../../../src/workers/events.ts';
@@ -35,6 +36,17 @@ test('an address conflict', () => {
 test('a service without servers, a link that has gone', () => {
   assert.match(words({ type: 'noServer', service: 1, count: 1 }), /^web:80 has no server that takes connections;/);
   assert.match(words({ type: 'linkGone', name: 'tap:tap0' }), /^link tap:tap0 is gone/);
+});
+
+test('a server that health checks take out of service and put back', () => {
+  const event = { type: 'healthChanged', service: 1, dest: 2, up: false, why: TIMEOUT } as const;
+  assert.equal(describe(event, names), {
+    level: 'warn',
+    fields: { service: 'web:80', server: '10.0.0.11:80', state: 'down', check: 'timed out' },
+    message: 'server 10.0.0.11:80 of web:80 is down: it gets no new connections (last check: timed out)',
+  });
+  const back = { ...event, up: true, why: withStatus(PASSED, 204) };
+  assert.is(words(back), 'server 10.0.0.11:80 of web:80 is up again (last check: passed 204)');
 });
 
 test('what is no news is no line', () => {
