@@ -53,14 +53,6 @@ export type ServerState = 'up' | 'down' | 'drain' | 'maint' | 'weight 0' | 'over
 export interface ServerStats extends Traffic {
   readonly weight: number;
   readonly state: ServerState;
-}
-
-export interface ServiceStats extends Traffic {
-  readonly scheduler: string;
-  /** Times no server could be given to a client. */
-  readonly noServer: number;
-  readonly servers: readonly ServerStats[];
-}
   /** Null when it is not checked. */
   readonly health: ServerHealth | null;
 }
@@ -72,6 +64,14 @@ export interface ServerHealth {
   /** How the last check ended, in words, and how long ago; null before the first. */
   readonly lastCheck: string;
   readonly checkedMs: number | null;
+}
+
+export interface ServiceStats extends Traffic {
+  readonly scheduler: string;
+  /** Times no server could be given to a client. */
+  readonly noServer: number;
+  readonly servers: readonly ServerStats[];
+}
 
 export interface StatsReply {
   readonly version: string;

@@ -194,16 +194,6 @@ export class Snapshot {
       ...traffic(dests, dest),
       active: dests.activeConns[dest]!,
       opening: dests.inactConns[dest]!,
-    };
-  }
-
-  private sessionReply(view: SessionView): SessionReply {
-    const chosen = view.dest !== 0;
-    return {
-      id: view.id,
-      state: view.state,
-      service: this.serviceName(view.service),
-      client: formatEndpoint(view.clientAddr, view.clientPort),
       health: this.health(dest),
     };
   }
@@ -218,6 +208,16 @@ export class Snapshot {
       sinceMs: this.since(dests.healthMs[dest]!),
       lastCheck: checkWords(last),
       checkedMs: last === NONE ? null : this.since(dests.checkMs[dest]!),
+    };
+  }
+
+  private sessionReply(view: SessionView): SessionReply {
+    const chosen = view.dest !== 0;
+    return {
+      id: view.id,
+      state: view.state,
+      service: this.serviceName(view.service),
+      client: formatEndpoint(view.clientAddr, view.clientPort),
       vip: formatEndpoint(view.vip, view.vport),
       server: chosen ? this.serverName(view.dest) : null,
       serverAddress: chosen ? formatEndpoint(view.serverAddr, view.serverPort) : null,
@@ -267,10 +267,10 @@ function traffic(
 
 function serverState(flags: number, weight: number): ServerState {
   if ((flags & AVAILABLE) === 0) return 'removed';
+  if ((flags & MAINT) !== 0) return 'maint';
+  if ((flags & DRAINED) !== 0) return 'drain';
+  if ((flags & UNHEALTHY) !== 0) return 'down';
   if ((flags & INHIBITED) !== 0) return 'inhibited';
   if ((flags & OVERLOAD) !== 0) return 'overloaded';
   return weight === 0 ? 'weight 0' : 'up';
 }
-  if ((flags & MAINT) !== 0) return 'maint';
-  if ((flags & DRAINED) !== 0) return 'drain';
-  if ((flags & UNHEALTHY) !== 0) return 'down';

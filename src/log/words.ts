@@ -80,7 +80,6 @@ export function describe(event: WorkerEvent, names: Names): LogLine | null {
         message: `server ${server} of ${service} ${what}${times(event.count)}; ${next}`,
       };
     }
-    case 'noServer': {
     case 'healthChanged': {
       const service = names.serviceName(event.service);
       const server = names.serverAddress(event.dest);
@@ -93,6 +92,7 @@ export function describe(event: WorkerEvent, names: Names): LogLine | null {
         message: `server ${server} of ${service} is ${effect} (last check: ${check})`,
       };
     }
+    case 'noServer': {
       const service = names.serviceName(event.service);
       return {
         level: 'warn',

@@ -52,11 +52,11 @@ const pipeline = buildPipeline(ctx, data.config, device, data.config.links[0]!.m
     if (limiter.again(noServerKey(service))) return;
     limiter.note(noServerKey(service), { type: 'noServer', service, count: 1 }, ctx.nowMs);
   },
-  portsScarce(address, used, size) {
-    if (limiter.again(scarceKey(address))) return;
   healthChanged(service, dest, up, why) {
     tell({ type: 'healthChanged', service, dest, up, why });
   },
+  portsScarce(address, used, size) {
+    if (limiter.again(scarceKey(address))) return;
     limiter.note(scarceKey(address), { type: 'portsScarce', address, used, size, count: 1 }, ctx.nowMs);
   },
 });
@@ -91,9 +91,9 @@ runLoop(host, realClock, waiter, control, loop, {
       l4?.drain();
     }
     if (command >= STOP) {
+      health.stop();
       proxy.abortAll();
       host.turn(realClock.nowUs());
-      health.stop();
       while (l4?.flush(FLUSH_AT_ONCE)) host.turn(realClock.nowUs());
       return false;
     }
