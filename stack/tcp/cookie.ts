@@ -131,9 +131,7 @@ export function cookieInput(tcp: Tcp, listener: Listener, seg: ArrivedSegment): 
     options.sackPermitted = (options.tsEcr & SACK_BIT) !== 0;
   }
   tcb.iss = (seg.ack - 1) | 0;
-  tcb.tsOffset = tcp.secrets.timestampOffset(tcb.laddr, tcb.raddr);
-  tcb.sndUna = tcb.recover = tcb.iss;
-  tcb.sndNxt = tcb.sndEnd = seg.ack;
+  tcp.begin(tcb);
   seg.seq = (seg.seq - 1) | 0; // as the SYN had it
   acceptSyn(tcp, tcb, seg);
   seg.seq = (seg.seq + 1) | 0;

@@ -30,7 +30,7 @@ import type { FrameId, Verdict } from '../types.ts';
 import { DELIVERED, DROP, PASS } from '../verdict.ts';
 import { get32 } from '../wire/bytes.ts';
 import { fold, pseudo4, sum } from '../wire/checksum.ts';
-import { UNREACH_FRAG_NEEDED, UNREACH_PORT, UNREACH_PROTOCOL, UNREACHABLE } from '../wire/icmp4.ts';
+import { TIME_EXCEEDED, UNREACH_FRAG_NEEDED, UNREACH_PORT, UNREACH_PROTOCOL, UNREACHABLE } from '../wire/icmp4.ts';
 import * as ip from '../wire/ipv4.ts';
 import * as wire from '../wire/tcp.ts';
 import { ACK, FIN, RST, SYN } from '../wire/tcp.ts';
@@ -126,16 +126,19 @@ export class TcpInput implements ProtocolHandler, IcmpErrorSink {
     const tcb = tcp.blocks[value]!;
     const seq = get32(buf, l4 + 4);
     if (((seq - tcb.sndUna) | 0) < 0 || ((seq - tcb.sndNxt) | 0) >= 0) return;
-    if (type !== UNREACHABLE) return;
-    if (code === UNREACH_FRAG_NEEDED) {
+    if (type === UNREACHABLE && code === UNREACH_FRAG_NEEDED) {
       if (!fragNeeded(tcp, tcb, rest & 0xffff)) return;
       // What was too big is gone; that says nothing of congestion (RFC 1191 §6.5).
       if (tcb.state >= st.ESTABLISHED) deemLost(tcp, tcb);
       tcp.touch(tcb);
-    } else if (tcb.state === st.SYN_SENT) {
+    } else if (type === UNREACHABLE && tcb.state === st.SYN_SENT) {
+      // Even what may pass (RFC 1122 §4.2.3.9 would wait): another server is worth more than patience (RFC 5461 §4.1).
       tcp.stats.attemptFails++;
       const refused = code === UNREACH_PORT || code === UNREACH_PROTOCOL;
       tcp.close(tcb, refused ? st.END_REFUSED : st.END_UNREACHABLE, false);
+    } else if (type === UNREACHABLE || type === TIME_EXCEEDED) {
+      // Hard errors count as soft ones (RFC 5927 §5.2): remembered, should the connection time out.
+      tcb.softError = st.END_UNREACHABLE;
     }
   }
 }
@@ -291,6 +294,7 @@ function acknowledgment(tcp: Tcp, tcb: Tcb): Verdict {
     acknowledge(tcp, tcb, ack, duplicate);
     if (acked > 0) {
       tcb.lastDataMs = tcp.ctx.nowMs;
+      tcb.softError = 0;
       if (tcb.holeMtu !== 0) holePassed(tcp, tcb);
       forwardProgress(tcp, tcb);
       // RFC 6298 §5.2, §5.3

@@ -168,6 +168,11 @@ export class Tcb {
   lastSendMs: Ticks = 0;
   lastRecvMs: Ticks = 0;
   synRetries = 0;
+  /** How long data may stay unacknowledged, 0 = as long as retransmission tries; and since when it does (user-timeout.ts). */
+  userTimeoutMs = 0;
+  stuckMs: Ticks = 0;
+  /** END_UNREACHABLE once a router has said so, until there is progress; 0 = nothing was said. */
+  softError = 0;
   /** Silence after which the peer is asked whether it is there, 0 = never; and probes unanswered so far. */
   keepMs = 0;
   keepProbes = 0;

@@ -48,6 +48,8 @@ export interface TcpConfig {
   /** Ephemeral ports, inclusive (RFC 6056 §3.2). */
   readonly portMin: number;
   readonly portMax: number;
+  /** How long data may stay unacknowledged before a connection is given up; 0 = until retransmission gives up. */
+  readonly userTimeoutMs: number;
   /** Segments never carry more, either way, options included: for paths whose ICMP does not arrive. 0 = the links decide. */
   readonly mssClamp: number;
   readonly congestion: CongestionControl;
@@ -65,6 +67,7 @@ export const DEFAULT_TCP: TcpConfig = {
   bufStart: 65536,
   portMin: 1025,
   portMax: 65535,
+  userTimeoutMs: 0,
   mssClamp: 0,
   congestion: reno,
 };
@@ -216,6 +219,8 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     tcb.rtoMs = RTO_INITIAL_MS;
     tcb.backoff = tcb.probes = tcb.synRetries = 0;
     tcb.keepMs = tcb.keepProbes = 0;
+    tcb.userTimeoutMs = config.userTimeoutMs;
+    tcb.softError = 0;
     tcb.lastSendMs = tcb.lastRecvMs = tcb.lastDataMs = tcb.progressMs = this.ctx.nowMs;
   }
 
@@ -417,6 +422,11 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     const floor = (this.oldSndNxt + 65536) | 0;
     if (this.replaces !== 0 && ((tcb.iss - floor) | 0) < 0) tcb.iss = floor;
     this.replaces = 0;
+    this.begin(tcb);
+  }
+
+  /** Sets what follows from the initial sequence number. */
+  begin(tcb: Tcb): void {
     tcb.tsOffset = this.secrets.timestampOffset(tcb.laddr, tcb.raddr);
     tcb.sndUna = tcb.recover = tcb.iss;
     tcb.sndNxt = tcb.sndEnd = (tcb.iss + 1) | 0;

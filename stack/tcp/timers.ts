@@ -18,6 +18,7 @@ import { backOff } from './rtt.ts';
 import * as st from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { isOverdue, withinUserTimeout } from './user-timeout.ts';
 
 export const T_REXMIT = 0;
 export const T_DELACK = 1;
@@ -40,7 +41,7 @@ export const KEEP_INTERVAL_MS = 15_000;
 const node = (tcb: Tcb, t: number): number => (tcb.id - 1) * T_COUNT + 1 + t;
 
 export function armRexmit(tcp: Tcp, tcb: Tcb, ms: number): void {
-  tcp.timers.arm(node(tcb, T_REXMIT), (tcp.ctx.nowMs + ms) | 0);
+  tcp.timers.arm(node(tcb, T_REXMIT), (tcp.ctx.nowMs + withinUserTimeout(tcp, tcb, ms)) | 0);
 }
 
 export const cancelRexmit = (tcp: Tcp, tcb: Tcb): void => tcp.timers.cancel(node(tcb, T_REXMIT));
@@ -89,7 +90,7 @@ function keep(tcp: Tcp, tcb: Tcb): void {
   if (again <= 0) {
     if (tcb.keepProbes >= KEEP_PROBES) {
       sendAbort(tcp, tcb);
-      tcp.close(tcb, st.END_TIMEOUT, false);
+      giveUp(tcp, tcb);
       return;
     }
     // What is unacknowledged asks often enough by itself.
@@ -102,11 +103,20 @@ function keep(tcp: Tcp, tcb: Tcb): void {
   tcp.timers.arm(node(tcb, T_KEEP), (tcp.ctx.nowMs + again) | 0);
 }
 
+/** The peer is silent for good. What routers said of it meanwhile may be why (RFC 1122 §4.2.3.9). */
+function giveUp(tcp: Tcp, tcb: Tcb): void {
+  if (tcb.state < st.ESTABLISHED) tcp.stats.attemptFails++;
+  tcp.close(tcb, tcb.softError !== 0 ? tcb.softError : st.END_TIMEOUT, false);
+}
+
 function rexmit(tcp: Tcp, tcb: Tcb): void {
+  if (isOverdue(tcp, tcb)) {
+    giveUp(tcp, tcb);
+    return;
+  }
   if (tcb.state === st.SYN_SENT || tcb.state === st.SYN_RECEIVED) {
     if (tcb.synRetries++ >= tcp.listeners.synRetries(tcb, tcp.ctx.nowMs)) {
-      tcp.stats.attemptFails++;
-      tcp.close(tcb, st.END_TIMEOUT, false);
+      giveUp(tcp, tcb);
       return;
     }
     backOff(tcb);
@@ -128,7 +138,7 @@ function rexmit(tcp: Tcp, tcb: Tcb): void {
     // A closed window is no loss: as long as the peer answers, probing goes on for ever (RFC 9293 §3.8.6.1).
     const silentMs = (tcp.ctx.nowMs - tcb.lastRecvMs) | 0;
     if (tcb.probes++ > MAX_BACKOFF && silentMs > 100_000) {
-      tcp.close(tcb, st.END_TIMEOUT, false);
+      giveUp(tcp, tcb);
       return;
     }
     backOff(tcb);
@@ -137,7 +147,7 @@ function rexmit(tcp: Tcp, tcb: Tcb): void {
     return;
   }
   if (tcb.backoff >= MAX_BACKOFF) {
-    tcp.close(tcb, st.END_TIMEOUT, false);
+    giveUp(tcp, tcb);
     return;
   }
   tcp.stats.timeouts++;
