@@ -1,10 +1,13 @@
 /** The command line: what is typed, and which function it calls. Each command is a file of src/cli. */
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import { check } from './cli/check.ts';
+import { CONFIG_ACTIONS, config } from './cli/config.ts';
 import { drops } from './cli/drops.ts';
 import { EXIT, Failure } from './cli/failure.ts';
 import { neigh } from './cli/neigh.ts';
+import { reload } from './cli/reload.ts';
 import { run } from './cli/run.ts';
+import { SERVER_ACTIONS, server } from './cli/server.ts';
 import { sessions } from './cli/sessions.ts';
 import { stats } from './cli/stats.ts';
 import { defaultSocket } from './control/socket.ts';
@@ -30,6 +33,7 @@ Examples:
   sudo tsvs run --config config/lb.conf --link tap:tap0
   tsvs stats
   tsvs sessions --json
+  tsvs server web/server1 drain
 `;
 
 const L4LB_EXAMPLES = `
@@ -65,13 +69,21 @@ export async function tsvs(argv: readonly string[]): Promise<void> {
     .action(replay);
   const views = { stats, sessions, drops, neigh };
   for (const [name, action] of Object.entries(views)) {
-    program
-      .command(name)
-      .description(DESCRIPTIONS[name as keyof typeof views])
-      .option('--control <path>', `control socket of the running tsvs (default: ${defaultSocket()})`)
-      .option('--json', 'print the reply as JSON')
-      .action(action);
+    asking(program.command(name).description(DESCRIPTIONS[name as keyof typeof views])).action(action);
   }
+  const renew = program
+    .command('reload')
+    .description('have it read its configuration again and change what is different');
+  asking(renew.option('--config <file>', 'another file than the one it was started with')).action(reload);
+  asking(program.command('config').description('print its configuration as a file that reproduces it'))
+    .addArgument(new Argument('<action>', 'what to do').choices(CONFIG_ACTIONS))
+    .action(config);
+  asking(program.command('server').description('show a server of it, or change its weight or state'))
+    .argument('<service/server>', 'such as web/server1')
+    .addArgument(new Argument('[action]', 'what to do').choices(SERVER_ACTIONS))
+    .argument('[weight]', 'for weight: 0..65535')
+    .option('--within <time>', 'for maint: reset the sessions that are left after this time, such as 30s')
+    .action(server);
   await parse(program, argv);
 }
 
@@ -125,6 +137,13 @@ function runOptions(command: Command): Command {
     .option('--capture <file>', 'record every frame to a pcapng file')
     .option('--fault <spec>', 'make the link bad, both ways, such as loss=1%,duplicate=1%,reorder=1%,delay=2ms,seed=7')
     .addOption(new Option('--log <format>', 'log format').choices(LOG_FORMATS).default('pretty'));
+}
+
+/** Options of the commands that speak to a running tsvs. */
+function asking(command: Command): Command {
+  return command
+    .option('--control <path>', `control socket of the running tsvs (default: ${defaultSocket()})`)
+    .option('--json', 'print the reply as JSON');
 }
 
 /** Runs what was typed; every end but a normal one sets the exit code and has printed why. */

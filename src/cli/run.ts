@@ -6,6 +6,7 @@
  * | starting | configuration, socket or link is bad    | ended    | one message, exit 2 or 3; nothing was started      |
  * | starting | the worker serves                       | running  | `ready`                                            |
  * | running  | the worker ends                         | ended    | exit 4, or 3 when its link has gone                |
+ * | running  | SIGHUP                                  | running  | reads the configuration again (running-config.ts)  |
  * | running  | SIGTERM, SIGINT                         | draining | accepts no more; sessions may end within the limit |
  * | draining | a second signal, or the limit           | draining | what is left is reset                              |
  * | draining | the worker ends                         | ended    | final counters, exit 0 (4 when it died of an error) |
@@ -15,7 +16,9 @@ import { closeSync, existsSync, openSync, unlinkSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
 import { formatEndpoint } from '../config/address.ts';
+import { type Loaded, loadFile } from '../config/load.ts';
 import type { Config } from '../config/model.ts';
+import { RunningConfig } from '../control/running-config.ts';
 import { ControlServer } from '../control/server.ts';
 import { Snapshot } from '../control/snapshot.ts';
 import { ControlSocketError, defaultSocket } from '../control/socket.ts';
@@ -63,8 +66,25 @@ export async function run(options: RunOptions): Promise<void> {
   });
   const info = { version, pid: process.pid, uptimeMs: () => Math.round(performance.now()) };
   const snapshot = new Snapshot(config, supervisor.share, info);
-  control.serve(snapshot);
-  new Running(config, log, supervisor, control, snapshot).begin();
+  const running = new RunningConfig(config, {
+    file: options.config,
+    load: (again) => loadAgain(again, options),
+    worker: supervisor,
+    layer4: supervisor.share.connections !== null,
+    log,
+    follow: (next) => {
+      snapshot.follow(next);
+      log.level = next.global.logLevel;
+    },
+  });
+  control.serve(snapshot, running);
+  new Running(running, log, supervisor, control, snapshot).begin();
+}
+
+/** A file as `run` reads it, the command line's link included. */
+function loadAgain(file: string, { fstack, link }: RunOptions): Loaded {
+  const loaded = loadFile(file, fstack);
+  return 'model' in loaded && link !== undefined ? { ...loaded, model: withLink(loaded.model, link) } : loaded;
 }
 
 /** The configuration's link, opened, and a worker that serves. Throws Failure. */
@@ -102,7 +122,7 @@ function checkCapture(file: string): void {
 
 /** From `ready` to the exit of the process. */
 class Running {
-  private readonly config: Config;
+  private readonly running: RunningConfig;
   private readonly log: Logger;
   private readonly supervisor: Supervisor;
   private readonly control: ControlServer;
@@ -110,8 +130,8 @@ class Running {
   private drain: Drain | null = null;
   private linkGone = false;
 
-  constructor(config: Config, log: Logger, supervisor: Supervisor, control: ControlServer, snapshot: Snapshot) {
-    this.config = config;
+  constructor(running: RunningConfig, log: Logger, supervisor: Supervisor, control: ControlServer, snapshot: Snapshot) {
+    this.running = running;
     this.log = log;
     this.supervisor = supervisor;
     this.control = control;
@@ -119,10 +139,12 @@ class Running {
   }
 
   begin(): void {
-    const { config, log, supervisor } = this;
+    const { log, supervisor } = this;
+    const { config } = this.running;
     supervisor.on('event', (event: WorkerEvent) => this.report(event));
     supervisor.on('exit', (error: Error | null) => this.workerEnded(error));
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.onSignal(signal));
+    process.on('SIGHUP', () => this.onHangup());
     for (const s of config.services) {
       const address = formatEndpoint(s.vip, s.port);
       const fields = { service: s.name, vip: address, scheduler: s.scheduler, servers: s.dests.length };
@@ -140,13 +162,20 @@ class Running {
     if (line !== null) this.log[line.level](line.fields, line.message);
   }
 
+  /** What came of it is in the log. */
+  private onHangup(): void {
+    if (this.drain !== null) return;
+    this.log.info('SIGHUP: reading the configuration again');
+    this.running.reload().catch(() => {});
+  }
+
   private onSignal(signal: string): void {
     if (this.drain !== null) {
       this.log.warn({ signal }, `${signal} again: resetting what is left`);
       this.drain.reset();
       return;
     }
-    const limitMs = this.config.global.drainTimeoutMs;
+    const limitMs = this.running.config.global.drainTimeoutMs;
     const sessions = this.supervisor.openSessions;
     const wait = sessions > 0 ? `, waiting up to ${formatAge(limitMs)}; a second signal resets them` : '';
     this.log.info({ signal, sessions, limitMs }, `${signal}: draining, ${plural(sessions, 'session')} open${wait}`);

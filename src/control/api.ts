@@ -11,7 +11,15 @@ export const PATHS = {
   sessions: '/v1/sessions',
   drops: '/v1/drops',
   neigh: '/v1/neigh',
+  services: '/v1/services',
+  config: '/v1/config',
+  reload: '/v1/reload',
 } as const;
+
+/** Where a server of a service is shown (GET) and changed (PUT with a ServerWish). */
+export function serverPath(service: string, server: string): string {
+  return `${PATHS.services}/${encodeURIComponent(service)}/servers/${encodeURIComponent(server)}`;
+}
 
 /** Frames by fate: received + created = sent + delivered + dropped + held. */
 export interface FrameFates {
@@ -137,8 +145,47 @@ export interface NeighbourReply {
   readonly queued: number;
 }
 
+/** GET /v1/services; a service is below it by its name, a server at `serverPath`. */
+export interface ServicesReply {
+  readonly services: readonly ServiceStats[];
+}
+
+/** GET /v1/config */
+export interface ConfigReply {
+  /** Counts the changes since the start, which is number 1. */
+  readonly version: number;
+  /** A file that reproduces the running configuration. */
+  readonly text: string;
+}
+
+/** POST /v1/reload; an empty body means the file tsvs was started with. */
+export interface ReloadRequest {
+  readonly file?: string;
+}
+
+export interface ReloadReply {
+  readonly version: number;
+  readonly file: string;
+  /** In words; empty when the file says what holds already. */
+  readonly changes: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** PUT of a server: at least one of weight and state. */
+export interface ServerWish {
+  readonly weight?: number;
+  /** drain: no new connections; maint: the same, and no health checks; ready: back to normal. */
+  readonly state?: 'ready' | 'drain' | 'maint';
+  /** For maint: when the sessions that are left are reset, in ms from now; left out: never. */
+  readonly deadlineMs?: number;
+}
+
 export interface ErrorReply {
   readonly error: string;
+  /** What to do about it. */
+  readonly hint?: string;
+  /** Of a configuration file: every mistake, a line each. */
+  readonly errors?: readonly string[];
   /** What could have been asked. */
   readonly paths?: readonly string[];
 }

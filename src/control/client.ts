@@ -1,5 +1,5 @@
-/** Asks a running tsvs through its control socket. Used by the commands that show what it does. */
-import { get } from 'node:http';
+/** Asks a running tsvs through its control socket, and has it change. Used by the commands. */
+import { request } from 'node:http';
 import type { ErrorReply } from './api.ts';
 
 export type AskErrorCode = 'NOT_RUNNING' | 'NO_PERMISSION' | 'NO_ANSWER' | 'REFUSED';
@@ -7,10 +7,13 @@ export type AskErrorCode = 'NOT_RUNNING' | 'NO_PERMISSION' | 'NO_ANSWER' | 'REFU
 /** No reply; the message says what to do. */
 export class AskError extends Error {
   readonly code: AskErrorCode;
-  constructor(code: AskErrorCode, message: string) {
+  /** What tsvs answered instead: status of HTTP and body; null when it did not. */
+  readonly refusal: { readonly status: number; readonly reply: ErrorReply } | null;
+  constructor(code: AskErrorCode, message: string, refusal: AskError['refusal'] = null) {
     super(message);
     this.name = 'AskError';
     this.code = code;
+    this.refusal = refusal;
   }
 }
 
@@ -18,29 +21,42 @@ const LIMIT_MS = 5000;
 
 /** The JSON reply to GET `path`. Throws AskError. */
 export function ask<T>(socketPath: string, path: string): Promise<T> {
+  return send(socketPath, 'GET', path);
+}
+
+/** The JSON reply to a request with `body`, if any, as JSON. Throws AskError. */
+export function send<T>(socketPath: string, method: 'GET' | 'POST' | 'PUT', path: string, body?: object): Promise<T> {
+  const text = body === undefined ? '' : JSON.stringify(body);
+  const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) };
   return new Promise((resolve, reject) => {
-    const request = get({ socketPath, path, agent: false, timeout: LIMIT_MS }, (response) => {
-      let text = '';
+    const sent = request({ socketPath, method, path, headers, agent: false, timeout: LIMIT_MS }, (response) => {
+      let reply = '';
       response.setEncoding('utf8').on('data', (piece: string) => {
-        text += piece;
+        reply += piece;
       });
       response.on('error', (error: NodeJS.ErrnoException) => reject(explain(socketPath, error)));
       response.on('end', () => {
         try {
-          const body: unknown = JSON.parse(text);
-          if (response.statusCode === 200) resolve(body as T);
-          else reject(new AskError('REFUSED', `tsvs answered ${response.statusCode}: ${(body as ErrorReply).error}`));
+          const parsed: unknown = JSON.parse(reply);
+          if (response.statusCode === 200) resolve(parsed as T);
+          else reject(refused(response.statusCode!, parsed as ErrorReply));
         } catch {
           reject(new AskError('REFUSED', `what answers at ${socketPath} is not tsvs, or of another version`));
         }
       });
     });
-    request.on('timeout', () => {
+    sent.on('timeout', () => {
       const message = `tsvs at ${socketPath} has not answered for ${LIMIT_MS / 1000} s: its process hangs or is stopped`;
-      request.destroy(new AskError('NO_ANSWER', message));
+      sent.destroy(new AskError('NO_ANSWER', message));
     });
-    request.on('error', (error) => reject(error instanceof AskError ? error : explain(socketPath, error)));
+    sent.on('error', (error) => reject(error instanceof AskError ? error : explain(socketPath, error)));
+    sent.end(text);
   });
+}
+
+function refused(status: number, reply: ErrorReply): AskError {
+  const hint = reply.hint === undefined ? '' : `; ${reply.hint}`;
+  return new AskError('REFUSED', `tsvs answered ${status}: ${reply.error}${hint}`, { status, reply });
 }
 
 function explain(path: string, { code, message }: NodeJS.ErrnoException): AskError {

@@ -54,7 +54,7 @@ export interface ProcessInfo {
 
 /** Precondition: the worker runs, so its tables exist. */
 export class Snapshot {
-  private readonly config: Config;
+  private config: Config;
   private readonly share: WorkerShare;
   private readonly info: ProcessInfo;
   private readonly control: Int32Array;
@@ -78,6 +78,11 @@ export class Snapshot {
     this.neighbours = NeighTable.open(share.neighbours, 0);
   }
 
+  /** Names come from this configuration from now on. */
+  follow(config: Config): void {
+    this.config = config;
+  }
+
   stats(): StatsReply {
     return {
       version: this.info.version,
@@ -87,8 +92,13 @@ export class Snapshot {
       sessions: Atomics.load(this.control, OPEN),
       frames: this.frames(),
       counters: this.counters.snapshot(),
-      services: this.serviceIds().map((id) => this.serviceStats(id)),
+      services: this.serviceList(),
     };
+  }
+
+  /** Services that take connections, with their servers. */
+  serviceList(): ServiceStats[] {
+    return this.serviceIds().map((id) => this.serviceStats(id));
   }
 
   sessions(): SessionsReply {
@@ -234,8 +244,10 @@ export class Snapshot {
 
   private serviceConfig(id: number): ServiceConfig | undefined {
     const { services } = this;
-    if (services.proto[id] !== PROTO_TCP) return undefined;
-    return this.config.services.find((one) => one.vip === services.vip[id] && one.port === services.port[id]);
+    const proto = services.proto[id] === PROTO_TCP ? 'tcp' : 'udp';
+    return this.config.services.find(
+      (one) => one.proto === proto && one.vip === services.vip[id] && one.port === services.port[id],
+    );
   }
 
   private serverName(dest: number): string {

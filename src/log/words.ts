@@ -53,6 +53,7 @@ export function describe(event: WorkerEvent, names: Names): LogLine | null {
   switch (event.type) {
     case 'running':
     case 'stopped':
+    case 'applied':
       return null;
     case 'linkGone':
       return {

@@ -2,14 +2,14 @@
  * The worker loop: turn the host while there is work, spin a little, then sleep in poll(2) on the ports and the eventfd
  * until the next timer, at most 100 ms.
  *
- * Sleeping and waking: the worker sets SLEEPING, then looks at COMMAND once more, then polls. Whoever wants its
- * attention stores COMMAND, then looks at SLEEPING and writes the eventfd if it is set. Both orders are those of Atomics
+ * Sleeping and waking: the worker sets SLEEPING, then looks at COMMAND and MAIL once more, then polls. Whoever wants its
+ * attention stores one of them, then looks at SLEEPING and writes the eventfd if it is set. Both orders are those of Atomics
  * (sequentially consistent), so one of the two always sees the other: no wake-up is lost.
  *
  * @hot
  */
 import type { Clock } from '../../stack/timer/clock.ts';
-import { COMMAND, SLEEPING } from './plan.ts';
+import { COMMAND, MAIL, SLEEPING } from './plan.ts';
 import type { LoopStats } from './stats.ts';
 
 /** Longest sleep in ms: a blocked worker cannot be terminated, so this bounds the time to stop a wedged process. */
@@ -36,6 +36,8 @@ export interface Waiter {
 export interface LoopHooks {
   /** COMMAND has changed to `command`. Returns false to leave the loop. */
   command(command: number): boolean;
+  /** MAIL has changed: there is something in the rings. */
+  mail(): void;
   /** Called about every 50 ms and before sleeping: publish counters, look after the drain. False = leave the loop. */
   housekeeping(): boolean;
 }
@@ -49,6 +51,7 @@ export function runLoop(
   hooks: LoopHooks,
 ): void {
   let command = 0;
+  let mail = 0;
   let lastBusy = clock.nowUs();
   let lastPublished = lastBusy;
   for (;;) {
@@ -58,7 +61,7 @@ export function runLoop(
     else if (now - lastBusy >= SPIN_US) {
       if (!hooks.housekeeping()) return;
       Atomics.store(control, SLEEPING, 1);
-      if (Atomics.load(control, COMMAND) === command) {
+      if (Atomics.load(control, COMMAND) === command && Atomics.load(control, MAIL) === mail) {
         stats.sleeps++;
         waiter.wait(engine.nextDue(MAX_SLEEP_MS));
       }
@@ -72,6 +75,10 @@ export function runLoop(
     if (control[COMMAND] !== command) {
       command = Atomics.load(control, COMMAND);
       if (!hooks.command(command)) return;
+    }
+    if (control[MAIL] !== mail) {
+      mail = Atomics.load(control, MAIL);
+      hooks.mail();
     }
   }
 }

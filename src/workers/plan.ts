@@ -2,7 +2,8 @@
  * Who owns which memory: everything the control thread makes for a worker and may read while it runs. All of it is
  * shared memory with one writer, the worker; so counters, sessions and neighbours are read without a message.
  *
- * The control words go the other way: the control thread writes COMMAND and wakes the worker through its eventfd.
+ * The control words and the rings of `commands` go the other way: the control thread writes COMMAND, or what changes and then
+ * MAIL, and wakes the worker through its eventfd.
  */
 import { DestTable } from '../../lb/dest.ts';
 import { L4, type L4Limits } from '../../lb/l4.ts';
@@ -15,6 +16,7 @@ import { DEFAULT_POOL, FramePool, type PoolShare } from '../../stack/mem/frame-p
 import { DEFAULT_MAX_NEIGHBOURS, NeighTable } from '../../stack/neigh/table.ts';
 import type { FaultRules } from '../../stack/netif/middleware/fault.ts';
 import type { Config, ServiceConfig } from '../config/model.ts';
+import { commandMemory } from './commands.ts';
 import type { LinkHandle } from './link.ts';
 import { COUNTER_NAMES } from './stats.ts';
 
@@ -26,6 +28,8 @@ export const STATUS = 2;
 export const OPEN = 3;
 /** The worker's clock in ms ticks, as of its last housekeeping: readers tell ages of rows by it. */
 export const CLOCK_MS = 4;
+/** Counts what was put into `commands`: the control thread adds one to it and wakes the worker. */
+export const MAIL = 5;
 const CONTROL_WORDS = 16;
 
 /** Values of COMMAND; each includes what the lower ones mean. */
@@ -47,6 +51,8 @@ export const MAX_CONNS: L4Limits = { tcp: 1 << 20, udp: 1 << 18 };
 /** Plain data and shared memory: it travels to the worker as workerData. */
 export interface WorkerShare {
   readonly control: SharedArrayBuffer;
+  /** Changes on their way to the worker (commands.ts). */
+  readonly commands: SharedArrayBuffer;
   readonly pool: PoolShare;
   readonly fate: SharedArrayBuffer;
   readonly drops: SharedArrayBuffer;
@@ -88,6 +94,7 @@ export function planWorker(config: Config): WorkerShare {
   const dests = new SharedArrayBuffer(DestTable.bytes(MAX_DESTS));
   return {
     control: new SharedArrayBuffer(CONTROL_WORDS * 4),
+    commands: commandMemory(),
     pool: FramePool.create(DEFAULT_POOL).share,
     fate: new SharedArrayBuffer(FATE_WORDS * 8),
     drops: new SharedArrayBuffer(DROP_REASONS.length * 8),

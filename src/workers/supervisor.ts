@@ -6,10 +6,20 @@ import { EventEmitter } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Config } from '../config/model.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, LinkError, NativeBytes, syscalls } from '../links/syscall.ts';
+import { type Batch, Sender } from './commands.ts';
 import { Drain, type Drainable } from './drain.ts';
 import type { WorkerEvent } from './events.ts';
 import { openLink } from './link.ts';
-import { COMMAND, type FaultPlan, OPEN, planWorker, SLEEPING, type WorkerData, type WorkerShare } from './plan.ts';
+import {
+  COMMAND,
+  type FaultPlan,
+  MAIL,
+  OPEN,
+  planWorker,
+  SLEEPING,
+  type WorkerData,
+  type WorkerShare,
+} from './plan.ts';
 
 /** Emits `event` (WorkerEvent), and `exit` once with the error that ended the worker, or null. */
 export class Supervisor extends EventEmitter implements Drainable {
@@ -17,6 +27,7 @@ export class Supervisor extends EventEmitter implements Drainable {
   /** Resolves when the thread has ended, whatever the reason. */
   readonly ended: Promise<void>;
   private readonly control: Int32Array;
+  private readonly sender: Sender;
   private readonly eventFd: number;
   private readonly one: NativeBytes;
   private readonly worker: Worker;
@@ -26,6 +37,7 @@ export class Supervisor extends EventEmitter implements Drainable {
     super();
     this.share = planWorker(config);
     this.control = new Int32Array(this.share.control);
+    this.sender = new Sender(this.share.commands);
     const sys = syscalls();
     const link = openLink(config.links[0]!);
     this.eventFd = sys.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -62,6 +74,37 @@ export class Supervisor extends EventEmitter implements Drainable {
 
   request(command: number): void {
     Atomics.store(this.control, COMMAND, command);
+    this.wake();
+  }
+
+  /** Has the worker apply a batch; resolves when it holds. Throws with the worker's reason, and nothing has changed then. */
+  async apply(batch: Batch): Promise<void> {
+    const answer = new Promise<void>((resolve, reject) => {
+      const settle = (event: WorkerEvent): void => {
+        if (event.type !== 'applied' || event.version !== batch.version) return;
+        this.off('event', settle);
+        this.off('exit', gone);
+        if (event.error === null) resolve();
+        else reject(new Error(event.error));
+      };
+      const gone = (): void => reject(new Error('the worker has ended'));
+      this.on('event', settle);
+      this.once('exit', gone);
+    });
+    this.sender.put(batch);
+    this.deliver();
+    return answer;
+  }
+
+  /** Hands over what fits into the rings, and the rest when the worker has taken that. */
+  private deliver(): void {
+    const done = this.sender.flush();
+    Atomics.add(this.control, MAIL, 1);
+    this.wake();
+    if (!done) setTimeout(() => this.deliver(), 1);
+  }
+
+  private wake(): void {
     if (Atomics.load(this.control, SLEEPING) !== 0) syscalls().write(this.eventFd, this.one.address, 8);
   }
 

@@ -5,8 +5,10 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Context } from '../../stack/context.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
+import { Applier } from './apply.ts';
 import { openCapture } from './capture.ts';
 import { realClock } from './clock.ts';
+import { Receiver } from './commands.ts';
 import { conflictKey, EventLimiter, failureKey, noServerKey, scarceKey, type WorkerEvent } from './events.ts';
 import { driveLink, injectFaults } from './link.ts';
 import { runLoop } from './loop.ts';
@@ -99,8 +101,12 @@ runLoop(host, realClock, waiter, control, loop, {
     }
     return true;
   },
+  mail() {
+    receiver.poll();
+  },
   housekeeping() {
     publisher.publish();
+    applier.sweep(ctx.nowMs);
     Atomics.store(control, OPEN, open());
     Atomics.store(control, CLOCK_MS, ctx.nowMs);
     limiter.flush(ctx.nowMs);

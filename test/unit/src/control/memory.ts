@@ -25,7 +25,7 @@ import { PROTO_TCP } from '../../../../stack/wire/ipv4.ts';
 
 export const ip = (text: string): number => parseIpv4(text) as number;
 
-const CONF = `
+export const CONF = `
 [global]
 mode = proxy
 [link lan]

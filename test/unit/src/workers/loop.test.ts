@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Engine, type LoopHooks, runLoop, type Waiter } from '../../../../src/workers/loop.ts';
-import { COMMAND, DRAIN, SLEEPING, STOP } from '../../../../src/workers/plan.ts';
+import { COMMAND, DRAIN, MAIL, SLEEPING, STOP } from '../../../../src/workers/plan.ts';
 
 interface Script {
   /** Frames each turn receives; 0 from then on. */
@@ -18,6 +18,8 @@ interface Script {
 interface Trace {
   readonly log: string[];
   readonly commands: number[];
+  /** Sleeps before each look into the rings. */
+  readonly mails: number[];
   readonly waits: number[];
   turns: number;
 }
@@ -25,7 +27,7 @@ interface Trace {
 /** Runs the loop until it slept `sleeps` times or was stopped. Every look at the clock takes 10 us. */
 function play(script: Script): Trace {
   const control = new Int32Array(new SharedArrayBuffer(64));
-  const trace: Trace = { log: [], commands: [], waits: [], turns: 0 };
+  const trace: Trace = { log: [], commands: [], mails: [], waits: [], turns: 0 };
   let now = 0;
   const engine: Engine = {
     turn: () => {
@@ -49,6 +51,9 @@ function play(script: Script): Trace {
     command(command) {
       trace.commands.push(command);
       return command < STOP;
+    },
+    mail() {
+      trace.mails.push(trace.waits.length);
     },
     housekeeping() {
       beats++;
@@ -109,6 +114,22 @@ test('a command given just before it would sleep keeps it awake', () => {
   assert.is(waits.length, 2);
 });
 
+test('mail is looked at once for each time it is announced, asleep or about to sleep', () => {
+  let announced = false;
+  const { mails } = play({
+    sleeps: 5,
+    falling: (n, control) => {
+      if (announced || n !== 1) return;
+      announced = true;
+      Atomics.add(control, MAIL, 1);
+    },
+    asleep: (n, control) => {
+      if (n === 3) Atomics.add(control, MAIL, 2);
+    },
+  });
+  assert.equal(mails, [0, 3], 'before it sleeps for the first time, and after the third');
+});
+
 test('STOP leaves the loop', () => {
   const { commands, waits } = play({
     sleeps: 1000,
@@ -142,7 +163,7 @@ test('a command is seen under uninterrupted load too', () => {
     { wait: () => assert.unreachable('never idle') },
     control,
     { turns: 0, sleeps: 0 },
-    { command: (c) => c < STOP, housekeeping: () => true },
+    { command: (c) => c < STOP, mail: () => {}, housekeeping: () => true },
   );
   assert.is(turns, 1000);
 });

@@ -1,0 +1,242 @@
+/**
+ * The configuration a running tsvs has, and every way to change it: a file read again (SIGHUP, POST /v1/reload), a weight or
+ * a state of one server (PUT). Changes come one after the other; each is checked as a whole, sent to the worker as one
+ * batch, and holds when the worker says so. What is refused, here or there, has changed nothing.
+ *
+ * States (drain, maint) are no part of the configuration: they live with the server in the worker's table, where a reload
+ * leaves them alone, and end when the server leaves its service.
+ */
+import type { AdminState } from '../../lb/dest.ts';
+import { MAX_WEIGHT } from '../../lb/dest.ts';
+import { describeAction, describeRefusal } from '../config/action-words.ts';
+import { type Action, applyTo, type ServerRef, type ServiceRef } from '../config/actions.ts';
+import { diff } from '../config/diff.ts';
+import { formatError } from '../config/error.ts';
+import type { Loaded } from '../config/load.ts';
+import type { Config, DestConfig, ServiceConfig } from '../config/model.ts';
+import { nearest } from '../config/nearest.ts';
+import { save } from '../config/save.ts';
+import { type Batch, type Command, FIRST_VERSION } from '../workers/commands.ts';
+import type { ConfigReply, ReloadReply, ServerWish } from './api.ts';
+
+/** A change that was refused; nothing has changed. */
+export class ChangeError extends Error {
+  /** Of HTTP: 400 not understood, 404 no such service or server, 409 impossible now, 422 a file with errors. */
+  readonly status: number;
+  readonly hint: string;
+  /** The mistakes of a file, a line each. */
+  readonly errors: readonly string[];
+  constructor(status: number, message: string, hint = '', errors: readonly string[] = []) {
+    super(message);
+    this.name = 'ChangeError';
+    this.status = status;
+    this.hint = hint;
+    this.errors = errors;
+  }
+}
+
+/** What applies batches; the supervisor of a worker. */
+export interface Applying {
+  /** Resolves when the batch holds. Throws, and nothing has changed then. */
+  apply(batch: Batch): Promise<void>;
+}
+
+/** Who hears of changes, in words; pino is one. */
+export interface ChangeLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface RunningOptions {
+  /** The file that tsvs was started with. */
+  readonly file: string;
+  /** Reads a file as at the start, command line included. */
+  readonly load: (file: string) => Loaded;
+  readonly worker: Applying;
+  /** The worker has what layer 4 needs. */
+  readonly layer4: boolean;
+  readonly log: ChangeLog;
+  /** Called when another configuration holds. */
+  readonly follow: (config: Config) => void;
+  /** Calls `action` after `ms`; the result cancels that. */
+  readonly schedule?: (ms: number, action: () => void) => () => void;
+}
+
+const realTime = (ms: number, action: () => void): (() => void) => {
+  const timer = setTimeout(action, ms);
+  return () => clearTimeout(timer);
+};
+
+export class RunningConfig {
+  /** Of the batch that holds. */
+  version = FIRST_VERSION;
+  private held: Config;
+  private readonly options: RunningOptions;
+  private last: Promise<unknown> = Promise.resolve();
+  /** Cancels the reset that a server in maintenance is due. */
+  private readonly deadlines = new Map<string, () => void>();
+
+  constructor(config: Config, options: RunningOptions) {
+    this.held = config;
+    this.options = options;
+  }
+
+  get config(): Config {
+    return this.held;
+  }
+
+  /** The configuration as a file that reproduces it. */
+  show(): ConfigReply {
+    return { version: this.version, text: save(this.held) };
+  }
+
+  /** Reads a file, or the one tsvs was started with, and applies what is different. Throws ChangeError. */
+  reload(file = this.options.file): Promise<ReloadReply> {
+    return this.inTurn(async () => {
+      try {
+        return await this.readAgain(file);
+      } catch (error) {
+        this.complain(file, error as Error);
+        throw error;
+      }
+    });
+  }
+
+  /** A weight, a state, or both, for one server. Throws ChangeError. */
+  setServer(service: string, server: string, wish: ServerWish): Promise<void> {
+    return this.inTurn(async () => {
+      const [one, dest] = this.find(service, server);
+      const commands: Command[] = [];
+      const words: string[] = [];
+      if (wish.weight !== undefined && wish.weight !== dest.weight) {
+        const { actions } = diff(this.held, withWeight(this.held, one, dest, wish.weight), this.options);
+        commands.push(...actions);
+        words.push(...actions.map(describeAction));
+      }
+      if (wish.state !== undefined) {
+        commands.push({ do: 'setState', at: refOf(one), server: serverRefOf(dest), state: wish.state });
+        words.push(stateWords(one, dest, wish.state, wish.deadlineMs));
+      }
+      await this.send(commands);
+      for (const line of words) this.options.log.info({ version: this.version }, line);
+      if (wish.state !== undefined) this.setDeadline(one, dest, wish.state, wish.deadlineMs);
+    });
+  }
+
+  private async readAgain(file: string): Promise<ReloadReply> {
+    const { log } = this.options;
+    const loaded = this.options.load(file);
+    if ('errors' in loaded) {
+      throw new ChangeError(422, `${file} has errors`, 'nothing has changed', loaded.errors.map(formatError));
+    }
+    const { actions, refused } = diff(this.held, loaded.model, this.options);
+    if (refused.length > 0) {
+      const why = 'take these changes back, or restart tsvs; nothing has changed';
+      throw new ChangeError(409, `${file} changes what only a restart can`, why, refused.map(describeRefusal));
+    }
+    await this.send(actions);
+    const { version } = this;
+    const changes = actions.map(describeAction);
+    for (const warning of loaded.warnings) log.warn({}, warning);
+    for (const change of changes) log.info({ version }, change);
+    const count = changes.length === 0 ? 'nothing has changed' : `version ${version} of the configuration`;
+    log.info({ version, file, changes: changes.length }, `reloaded ${file}: ${count}`);
+    return { version, file, changes, warnings: loaded.warnings };
+  }
+
+  private complain(file: string, error: Error): void {
+    const { log } = this.options;
+    const errors = error instanceof ChangeError ? error.errors : [];
+    for (const line of errors) log.error({ file }, line);
+    log.error({ file, errors: errors.length }, `not reloaded: ${error.message}; the configuration stays as it was`);
+  }
+
+  /** Has the worker apply commands, then holds what follows from them. */
+  private async send(commands: readonly Command[]): Promise<void> {
+    if (commands.length === 0) return;
+    const version = this.version + 1;
+    const actions = commands.filter((one): one is Action => one.do !== 'setState' && one.do !== 'resetServer');
+    const next = applyTo(this.held, actions);
+    try {
+      await this.options.worker.apply({ version, commands });
+    } catch (error) {
+      throw new ChangeError(409, `the worker refuses: ${(error as Error).message}`, 'nothing has changed');
+    }
+    this.version = version;
+    this.held = next;
+    if (actions.length > 0) this.options.follow(next);
+  }
+
+  /** Whatever was due to the server is no longer; in maintenance, its sessions are reset after `ms`. */
+  private setDeadline(service: ServiceConfig, dest: DestConfig, state: AdminState, ms: number | undefined): void {
+    const { schedule = realTime, log } = this.options;
+    const at = refOf(service);
+    const server = serverRefOf(dest);
+    const key = `${at.proto} ${at.vip} ${at.port} ${server.ip} ${server.port}`;
+    this.deadlines.get(key)?.();
+    this.deadlines.delete(key);
+    if (state !== 'maint' || ms === undefined) return;
+    const reset = (): void => {
+      this.deadlines.delete(key);
+      this.inTurn(() => this.send([{ do: 'resetServer', at, server }])).then(
+        () => log.info({}, `service ${at.name}: sessions of ${server.name} reset`),
+        (error: Error) => log.warn({}, `service ${at.name}: sessions of ${server.name} not reset: ${error.message}`),
+      );
+    };
+    this.deadlines.set(key, schedule(ms, reset));
+  }
+
+  /** Throws ChangeError. */
+  private find(service: string, server: string): [ServiceConfig, DestConfig] {
+    const { services } = this.held;
+    const one = services.find(({ name }) => name === service);
+    if (one === undefined) throw unknown('service', service, services);
+    const dest = one.dests.find(({ name }) => name === server);
+    if (dest === undefined) throw unknown(`server of ${service}`, server, one.dests);
+    return [one, dest];
+  }
+
+  /** One change after the other. */
+  private inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const done = this.last.then(change);
+    this.last = done.catch(() => {});
+    return done;
+  }
+}
+
+function unknown(what: string, name: string, known: readonly { name: string }[]): ChangeError {
+  const names = known.map((one) => one.name);
+  const near = nearest(name, names);
+  return new ChangeError(404, `no ${what} is called '${name}'`, near ? `did you mean '${near}'?` : names.join(', '));
+}
+
+/** Throws ChangeError when the file that says so would be refused. */
+function withWeight(config: Config, service: ServiceConfig, dest: DestConfig, weight: number): Config {
+  if (!Number.isInteger(weight) || weight < 0 || weight > MAX_WEIGHT) {
+    throw new ChangeError(400, `${weight} is no weight`, `a weight is 0..${MAX_WEIGHT}`);
+  }
+  if (weight === 0 && service.dests.every((other) => other === dest || other.weight === 0)) {
+    const hint = 'drain it, if that is what you want, or give another one a weight first';
+    throw new ChangeError(409, `${dest.name} is the last server of ${service.name} with a weight`, hint);
+  }
+  const dests = service.dests.map((other) => (other === dest ? { ...dest, weight } : other));
+  return { ...config, services: config.services.map((other) => (other === service ? { ...service, dests } : other)) };
+}
+
+function stateWords(service: ServiceConfig, dest: DestConfig, state: AdminState, deadlineMs?: number): string {
+  const who = `service ${service.name}: ${dest.name}`;
+  switch (state) {
+    case 'ready':
+      return `${who} is ready: it gets connections`;
+    case 'drain':
+      return `${who} drains: it gets no new connections`;
+    case 'maint': {
+      const end = deadlineMs === undefined ? '' : `, its sessions are reset in ${deadlineMs / 1000} s`;
+      return `${who} is in maintenance: it gets no new connections${end}`;
+    }
+  }
+}
+
+const refOf = ({ name, proto, vip, port }: ServiceConfig): ServiceRef => ({ name, proto, vip, port });
+const serverRefOf = ({ name, ip, port }: DestConfig): ServerRef => ({ name, ip, port });
