@@ -38,7 +38,7 @@ import type { ArrivedSegment } from './arrived.ts';
 import { acceptSyn, listenInput } from './listen.ts';
 import { challenge, sendAbort } from './output.ts';
 import { fragNeeded, holePassed } from './pmtu.ts';
-import { receive } from './receive.ts';
+import { receive, reportDuplicate } from './receive.ts';
 import { acknowledge, deemLost } from './recovery.ts';
 import { baseRto, RTO_AFTER_SYN_LOSS_MS, sampleRtt } from './rtt.ts';
 import * as st from './state.ts';
@@ -169,6 +169,7 @@ function arrives(tcp: Tcp, tcb: Tcb): Verdict {
   const fits = acceptable(tcb, seg.seq, length);
   if (!fits && !isProbe(tcb, seg)) {
     if ((flags & RST) === 0) {
+      if (tcb.sackOk !== 0 && ((seg.seq - tcb.rcvNxt) | 0) < 0) reportDuplicate(tcb, seg.seq, seg.seq + seg.len);
       // A repeated SYN means that our SYN-ACK was lost.
       if (tcb.state === st.SYN_RECEIVED && (flags & SYN) !== 0 && seg.seq === tcb.irs) tcb.ackNow = 1;
       answer(tcp, tcb);
@@ -297,9 +298,6 @@ function acknowledgment(tcp: Tcp, tcb: Tcb): Verdict {
       tcb.softError = 0;
       if (tcb.holeMtu !== 0) holePassed(tcp, tcb);
       forwardProgress(tcp, tcb);
-      // RFC 6298 §5.2, §5.3
-      if (tcb.sndNxt === tcb.sndUna) cancelRexmit(tcp, tcb);
-      else armRexmit(tcp, tcb, tcb.rtoMs);
     }
     tcp.touch(tcb);
   }

@@ -6,7 +6,8 @@
  * The layer-4 checksum field holds the pseudo-header sum; netif or the device finishes it.
  *
  * Window rules: sender's silly window avoidance and Nagle (RFC 9293 §3.8.6.2.1, §3.7.4), receiver's (§3.8.6.2.2),
- * recovery before new data (RFC 6675 §5), limited transmit follows from pipe (RFC 3042).
+ * recovery before new data (RFC 6675 §5), limited transmit follows from pipe (RFC 3042). Duplicates are reported in
+ * acknowledgments of their own (RFC 2883).
  * @hot
  */
 import { F_CSUM_PARTIAL, GSO_TCPV4, L4_HEADROOM } from '../mem/frame-pool.ts';
@@ -18,13 +19,25 @@ import { writeSack, writeSyn, writeTimestamp } from '../wire/tcp-options.ts';
 import type { ArrivedSegment } from './arrived.ts';
 import { receiveLimit } from './limits.ts';
 import { mssToOffer } from './pmtu.ts';
-import { cut, pipe } from './recovery.ts';
+import { rackSending } from './rack.ts';
+import { pipe } from './recovery.ts';
 import { sackEdges, writeEdges } from './sack.ts';
+import { cut } from './scoreboard.ts';
 import { S_EVER_RETRANS, S_FIN, S_LOST, S_RETRANS, S_SENT, type SegmentId } from './segments.ts';
 import * as st from './state.ts';
-import type { Tcb } from './tcb.ts';
+import { CA_OPEN, CA_RECOVERY, type Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
-import { armDelayedAck, armRexmit, cancelDelayedAck, DELAYED_ACK_MS, isRexmitArmed, QUICK_ACK_MS } from './timers.ts';
+import {
+  armDelayedAck,
+  armNext,
+  armRexmit,
+  cancelDelayedAck,
+  DELAYED_ACK_MS,
+  isRexmitArmed,
+  QUICK_ACK_MS,
+} from './timers.ts';
+import { mayProbe } from './tlp.ts';
+import { undoResent } from './undo.ts';
 
 /** Payloads up to this are copied behind their header: cheaper than a second buffer for the device. */
 const COPY_BELOW = 256;
@@ -47,7 +60,7 @@ export function output(tcp: Tcp, tcb: Tcb): void {
       }
       return;
   }
-  if (tcb.ackNow !== 0 && tcb.ofoHead !== 0) reportHoles(tcp, tcb);
+  if (tcb.ackNow !== 0 && (tcb.ofoHead !== 0 || tcb.dsackOwed !== 0)) reportHoles(tcp, tcb);
   if (tcb.sndHead !== 0) sendData(tcp, tcb);
   acknowledgeIfDue(tcp, tcb);
 }
@@ -64,7 +77,9 @@ function reportHoles(tcp: Tcp, tcb: Tcb): void {
 
 function sendData(tcp: Tcp, tcb: Tcb): void {
   const { segments } = tcp;
-  if (tcb.sndNxt === tcb.sndUna) restartAfterIdle(tcp, tcb);
+  const before = tcb.sndNxt;
+  let limited = 0;
+  if (before === tcb.sndUna) restartAfterIdle(tcp, tcb);
   for (;;) {
     const flying = pipe(tcb);
     let room = tcb.cwnd - flying;
@@ -76,6 +91,7 @@ function sendData(tcp: Tcp, tcb: Tcb): void {
     const len = segments.len[s];
     // At least one segment may always be under way.
     if (room < tcb.mss && room < len) {
+      limited = 1;
       if (flying >= tcb.mss && !(retransmit && tcb.forceRetrans !== 0)) break;
       room = tcb.mss;
     }
@@ -95,9 +111,13 @@ function sendData(tcp: Tcp, tcb: Tcb): void {
       break;
     }
   }
+  // In slow start half of it is use enough: it doubles with each round.
+  tcb.cwndLimited = limited !== 0 || (tcb.cwnd < tcb.ssthresh && pipe(tcb) * 2 > tcb.cwnd) ? 1 : 0;
   if (tcb.sndNxt !== tcb.sndUna || tcb.sndNext !== 0) {
     // RFC 6298 §5.1; with nothing in flight it is the persist timer.
     if (!isRexmitArmed(tcp, tcb)) armRexmit(tcp, tcb, tcb.rtoMs);
+    // RFC 8985 §7.2: each sending of new data puts the probe off.
+    if (tcb.sndNxt !== before && mayProbe(tcb)) armNext(tcp, tcb, 0);
   }
 }
 
@@ -155,13 +175,18 @@ function resend(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
   }
   if (!transmit(tcp, tcb, s, last, segments.seq[s], total, (flags[last] & S_FIN) !== 0)) return false;
   tcp.stats.retransSegs++;
+  rackSending(tcp, tcb);
   const now = tcp.ctx.now | 0;
+  let size = 0;
   for (let i = s; ; i = next[i]) {
     flags[i] |= S_RETRANS | S_EVER_RETRANS;
     sentAt[i] = now;
-    tcb.retransOut += segments.size(i);
+    size += segments.size(i);
     if (i === last) break;
   }
+  tcb.retransOut += size;
+  if (tcb.caState !== CA_OPEN) undoResent(tcp, tcb, size);
+  if (tcb.caState === CA_RECOVERY) tcb.prrOut += size;
   tcb.forceRetrans = 0;
   tcb.lastSendMs = tcp.ctx.nowMs;
   return true;
@@ -190,12 +215,14 @@ function sendNew(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
   if ((flags[last] & S_FIN) !== 0 && len[last] > 0 && total >= window && !cut(tcp, tcb, last, len[last])) return false;
   const fin = (flags[last] & S_FIN) !== 0;
   if (!transmit(tcp, tcb, s, last, tcb.sndNxt, total, fin)) return false;
+  rackSending(tcp, tcb);
   const now = tcp.ctx.now | 0;
   for (let i = s; ; i = next[i]) {
     flags[i] |= S_SENT;
     sentAt[i] = now;
     if (i === last) break;
   }
+  if (tcb.caState === CA_RECOVERY) tcb.prrOut += (segments.end(last) - tcb.sndNxt) | 0;
   tcb.sndNxt = segments.end(last);
   tcb.sndNext = next[last];
   tcb.lastSendMs = tcp.ctx.nowMs;
@@ -350,7 +377,11 @@ export function sendAck(tcp: Tcp, tcb: Tcb): void {
     tcp.starve(tcb);
     return;
   }
-  headerFor(tcp, tcb, f, bareSeq(tcb), ACK, 0, tcb.ofoHead !== 0 && tcb.sackOk !== 0);
+  headerFor(tcp, tcb, f, bareSeq(tcb), ACK, 0, (tcb.ofoHead !== 0 || tcb.dsackOwed !== 0) && tcb.sackOk !== 0);
+  if (tcb.dsackOwed !== 0) {
+    tcp.stats.dsacksOut++;
+    tcb.dsackOwed = 0;
+  }
   send(tcp, tcb, f);
 }
 
@@ -374,6 +405,34 @@ export function sendHeadUncut(tcp: Tcp, tcb: Tcb): void {
   tcp.stats.retransSegs++;
   segments.flags[s] |= S_EVER_RETRANS;
   transmit(tcp, tcb, s, s, segments.seq[s], tcb.mss, false);
+}
+
+/** Tail loss probe with new data (RFC 8985 §7.3): one segment more than cwnd allows. False when there is none to send. */
+export function sendNewProbe(tcp: Tcp, tcb: Tcb): boolean {
+  const s = tcb.sndNext;
+  if (s === 0) return false;
+  const n = usable(tcb, Math.min(tcp.segments.len[s], tcb.mss));
+  return (n > 0 || (n === 0 && tcp.segments.len[s] === 0)) && sendNew(tcp, tcb, s, n);
+}
+
+/** The same with the last segment sent. It is not taken for lost. False when there is no frame or descriptor for it. */
+export function sendTailAgain(tcp: Tcp, tcb: Tcb): boolean {
+  const { segments } = tcp;
+  const { flags, len, next, seq, sentAt } = segments;
+  let s = tcb.sndHead;
+  while (next[s] !== tcb.sndNext) s = next[s];
+  // Of a GSO-sized descriptor the last segment.
+  const before = len[s] > tcb.mss ? len[s] - (len[s] % tcb.mss || tcb.mss) : 0;
+  if (before > 0) {
+    if (!cut(tcp, tcb, s, before)) return false;
+    s = next[s];
+  }
+  if (!transmit(tcp, tcb, s, s, seq[s], len[s], (flags[s] & S_FIN) !== 0)) return false;
+  tcp.stats.retransSegs++;
+  flags[s] |= S_EVER_RETRANS;
+  sentAt[s] = tcp.ctx.now | 0;
+  tcb.lastSendMs = tcp.ctx.nowMs;
+  return true;
 }
 
 /**

@@ -24,6 +24,16 @@ const OFO_SMALL = 256;
 /** Payload of a big slot that is copied to small ones: a slot of 68 KB is not to be held by less than an eighth. */
 const REPACK_UP_TO = 8192;
 
+/** Numbers from `left` to `right` arrived again: the next acknowledgment says so (RFC 2883 §4), as far as we had them. */
+export function reportDuplicate(tcb: Tcb, left: number, right: number): void {
+  // Beyond RCV.NXT only the out-of-order queue knows.
+  if (((left - tcb.rcvNxt) | 0) < 0 && ((right - tcb.rcvNxt) | 0) > 0) right = tcb.rcvNxt;
+  if (((right - left) | 0) <= 0 || ((right - tcb.irs) | 0) <= 0) return;
+  tcb.dsackOwed = 1;
+  tcb.dsackLeft = left | 0;
+  tcb.dsackRight = right | 0;
+}
+
 /** Takes the text and FIN of the arrived segment, which is known to touch the window (RFC 9293 §3.10.7.4, seventh and eighth). */
 export function receive(tcp: Tcp, tcb: Tcb): Verdict {
   const { seg, ctx } = tcp;
@@ -37,6 +47,7 @@ export function receive(tcp: Tcp, tcb: Tcb): Verdict {
   if (len > 0 && pool.freeSmallCount < pool.config.slots >> 5) return DROP | POOL_EMPTY;
   const before = (tcb.rcvNxt - seq) | 0;
   if (before > 0) {
+    if (len > 0 && tcb.sackOk !== 0) reportDuplicate(tcb, seq, seq + len);
     // What we have already: cut it off. A FIN before RCV.NXT was taken before.
     if (before > len || (before === len && !fin)) {
       tcb.ackNow = 1;
@@ -198,7 +209,11 @@ function outOfOrder(tcp: Tcp, tcb: Tcb, f: FrameId): Verdict {
   }
   if (prev !== 0) {
     const overlap = (seq[prev] + len[prev] - seq[f]) | 0;
-    if (overlap >= len[f]) return DROP | TCP_OLD_DUPLICATE;
+    if (overlap >= len[f]) {
+      if (tcb.sackOk !== 0) reportDuplicate(tcb, seq[f], seq[f] + len[f]);
+      tcb.ofoRecent = seq[f]; // the block it lies in comes second
+      return DROP | TCP_OLD_DUPLICATE;
+    }
     if (overlap > 0) {
       seq[f] = (seq[f] + overlap) | 0;
       pool.off[f] += overlap;

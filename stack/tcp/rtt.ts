@@ -23,6 +23,7 @@ export function sampleRtt(tcb: Tcb, us: number): void {
     if (tcb.srtt < 1) tcb.srtt = 1;
   }
   tcb.backoff = 0;
+  tcb.rttFresh = 1;
   tcb.rtoMs = baseRto(tcb);
 }
 

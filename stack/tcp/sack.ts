@@ -1,5 +1,6 @@
 /**
- * The SACK option we send (RFC 2018 §4): the block with the newest segment first, then others of the out-of-order queue.
+ * The SACK option we send (RFC 2018 §4, RFC 2883): a duplicate to report, the block with the newest segment, then others of
+ * the out-of-order queue.
  * @hot
  */
 import { MAX_SACK_BLOCKS } from '../wire/tcp-options.ts';
@@ -9,13 +10,22 @@ import type { Tcp } from './tcp.ts';
 /** Edges found by `sackEdges`: left, right, left, right, ... */
 export const writeEdges = new Int32Array((MAX_SACK_BLOCKS + 1) * 2);
 
-/** Fills `writeEdges` from the out-of-order queue; returns the number of blocks, at most 3 beside a timestamp. */
+/**
+ * Fills `writeEdges`: the duplicate to report, if there is one (RFC 2883 §4), then blocks of the out-of-order queue.
+ * Returns the number of blocks, at most 3 beside a timestamp.
+ */
 export function sackEdges(tcp: Tcp, tcb: Tcb): number {
   const { pool } = tcp.ctx;
   const { seq, len, next } = pool;
   const most = tcb.tsOk !== 0 ? MAX_SACK_BLOCKS - 1 : MAX_SACK_BLOCKS;
-  // Place 0 is kept for the block that holds the newest arrival.
-  let n = 1;
+  let newest = 0;
+  if (tcb.dsackOwed !== 0) {
+    writeEdges[0] = tcb.dsackLeft;
+    writeEdges[1] = tcb.dsackRight;
+    newest = 1;
+  }
+  // Place `newest` is kept for the block that holds the newest arrival.
+  let n = newest + 1;
   let found = false;
   for (let f = tcb.ofoHead; f !== 0; ) {
     const left = seq[f];
@@ -27,8 +37,8 @@ export function sackEdges(tcp: Tcp, tcb: Tcb): number {
     }
     const holdsNewest = ((tcb.ofoRecent - left) | 0) >= 0 && ((tcb.ofoRecent - right) | 0) < 0;
     if (holdsNewest) {
-      writeEdges[0] = left;
-      writeEdges[1] = right;
+      writeEdges[newest * 2] = left;
+      writeEdges[newest * 2 + 1] = right;
       found = true;
     } else if (n <= most) {
       writeEdges[n * 2] = left;
@@ -38,7 +48,7 @@ export function sackEdges(tcp: Tcp, tcb: Tcb): number {
     if (found && n > most) break;
   }
   if (found) return n < most ? n : most;
-  // The newest block was filled since: close the gap at the front.
-  for (let i = 2; i < n * 2; i++) writeEdges[i - 2] = writeEdges[i];
+  // The newest block was filled since: close the gap.
+  for (let i = (newest + 1) * 2; i < n * 2; i++) writeEdges[i - 2] = writeEdges[i];
   return n - 1;
 }

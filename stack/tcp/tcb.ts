@@ -133,6 +133,10 @@ export class Tcb {
   rcvMss = 0;
   /** Segments that came out of order since the last acknowledgment, each worth one to a peer without SACK. */
   dupAcksOwed = 0;
+  /** A duplicate arrived and is to be reported (RFC 2883): its edges. */
+  dsackOwed = 0;
+  dsackLeft = 0;
+  dsackRight = 0;
   /** Acknowledgments left that are delayed by little only (QUICK_ACK_MS). */
   quickAcks = 0;
   /** When the last challenge ACK went out (RFC 5961 §7). */
@@ -155,10 +159,84 @@ export class Tcb {
   forceRetrans = 0;
   /** Where the search for the next lost descriptor begins; 0 = at the head. */
   lostHint: SegmentId = 0;
+  /** What T_REXMIT is armed for (FOR_*), and when the time-out is due, whatever it is armed for. */
+  rexmitFor = 0;
+  rtoDueMs: Ticks = 0;
+
+  // RACK (RFC 8985 §5.3); microseconds, int32
+  /** When the segment sent last of those delivered was sent, its end, and the time it took. */
+  rackXmit = 0;
+  rackEnd = 0;
+  rackRtt = 0;
+  /** Highest number delivered before this acknowledgment, and with it. */
+  rackFack = 0;
+  rackFackNext = 0;
+  minRtt = 0;
+  minRttMs: Ticks = 0;
+  reoSeen = 0;
+  reoMult = 1;
+  /** Recoveries until reoMult falls back to 1. */
+  reoPersist = 0;
+  /** The round in which a D-SACK was seen ends here; 0 in `reoInRound` = none was. */
+  reoRound = 0;
+  reoInRound = 0;
+
+  // Tail loss probe (RFC 8985 §7.1)
+  /** TLP_NONE, or which kind of probe is out; SND.NXT after it. */
+  tlp = 0;
+  tlpEnd = 0;
+  /** An RTT sample was taken since the last probe. */
+  rttFresh = 0;
+
+  // Proportional rate reduction (RFC 6937 §3): bytes
+  prrDelivered = 0;
+  prrOut = 0;
+  prrFlight = 0;
+  /** When the window was last reduced, int32 microseconds. */
+  reducedAt = 0;
+
+  // Undo (RFC 4015, RFC 2883): what held before the window was reduced
+  /** An undo is possible; from here on; until this is acknowledged. */
+  undoable = 0;
+  undoMarker = 0;
+  undoEnd = 0;
+  /** 1 = something was sent again, 2 = and acknowledged; bytes not reported as duplicates; when the first was sent. */
+  undoSent = 0;
+  undoBytes = 0;
+  undoMs: Ticks = 0;
+  priorCwnd = 0;
+  priorSsthresh = 0;
+
+  // Congestion control: what the algorithm in use makes of it (cubic.ts)
+  /** The window filled the path when data was last sent: it may grow (RFC 9438 §4.2). */
+  cwndLimited = 0;
+  /** CUBIC (RFC 9438 §4.1): W_max, K in ms, t counts from cubicEpochMs; W_est, cwnd_prior; the last acknowledgment. */
+  cubicMax = 0;
+  cubicK = 0;
+  cubicEpoch = 0;
+  cubicEpochMs: Ticks = 0;
+  cubicReno = 0;
+  cubicPrior = 0;
+  cubicAckMs: Ticks = 0;
+  cubicUndoMax = 0;
+  cubicUndoK = 0;
+  cubicUndoEpoch = 0;
+  cubicUndoEpochMs: Ticks = 0;
+  cubicUndoReno = 0;
+  cubicUndoPrior = 0;
+  /** HyStart++ (RFC 9406): end of the round, least RTTs (us) of it and the one before, samples, phase. */
+  hyEnd = 0;
+  hyLast = 0;
+  hyNow = 0;
+  hySamples = 0;
+  hyBase = 0;
+  hyPhase = 0;
 
   // Round-trip time, RFC 6298; microseconds
   srtt = 0;
   rttvar = 0;
+  /** The sample that came with the acknowledgment at hand, -1 = none. */
+  ackRtt = -1;
   rtoMs = 1000;
   /** Time-outs in a row. */
   backoff = 0;

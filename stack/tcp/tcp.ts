@@ -15,13 +15,14 @@ import type { TimerHandler, TimerRange, Timers } from '../timer/timers.ts';
 import type { Ipv4 } from '../types.ts';
 import { DELIVERED } from '../verdict.ts';
 import { ArrivedSegment } from './arrived.ts';
+import { cubic } from './congestion/cubic.ts';
 import type { CongestionControl } from './congestion/index.ts';
-import { reno } from './congestion/reno.ts';
 import { Secrets } from './isn.ts';
 import { fairShare, hasRoom } from './limits.ts';
 import { Listeners } from './listen.ts';
 import { output, sendAck, sendReset, sendTimeWaitAck } from './output.ts';
 import { mssToSend, PathMtus } from './pmtu.ts';
+import { resetRecovery } from './recovery.ts';
 import { RTO_INITIAL_MS } from './rtt.ts';
 import { SegmentTable } from './segments.ts';
 import * as st from './state.ts';
@@ -69,7 +70,7 @@ export const DEFAULT_TCP: TcpConfig = {
   portMax: 65535,
   userTimeoutMs: 0,
   mssClamp: 0,
-  congestion: reno,
+  congestion: cubic,
 };
 
 /** Ports looked at before a connect is refused: the search goes on from there with the next one. */
@@ -87,6 +88,13 @@ export class TcpStats {
   outRsts = 0;
   timeouts = 0;
   fastRecoveries = 0;
+  /** Tail loss probes sent. */
+  lossProbes = 0;
+  /** Reductions of the window that proved uncalled for. */
+  undos = 0;
+  /** Duplicates that peers reported to us, and we to them (RFC 2883). */
+  dsacksIn = 0;
+  dsacksOut = 0;
   challengeAcks = 0;
   listenDrops = 0;
   /** SYN cookies: SYN-ACKs that carried one, those that came back, and acknowledgments that brought a wrong one. */
@@ -210,11 +218,8 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     tcb.rcvMss = 536;
     tcb.quickAcks = 8;
     tcb.challengeMs = (this.ctx.nowMs - 10_000) | 0;
-    tcb.caState = 0;
-    tcb.cwnd = 0;
-    tcb.ssthresh = 0x7fffffff;
-    tcb.cwndAcked = tcb.dupAcks = 0;
-    tcb.sackedOut = tcb.lostOut = tcb.retransOut = tcb.lostHint = tcb.forceRetrans = 0;
+    tcb.dsackOwed = 0;
+    resetRecovery(this, tcb);
     tcb.srtt = tcb.rttvar = 0;
     tcb.rtoMs = RTO_INITIAL_MS;
     tcb.backoff = tcb.probes = tcb.synRetries = 0;

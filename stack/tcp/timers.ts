@@ -4,20 +4,31 @@
  * | timer    | meaning, by state of the connection                                                       |
  * | -------- | ----------------------------------------------------------------------------------------- |
  * | T_REXMIT | SYN or SYN-ACK again; oldest data again (RFC 6298 §5); zero-window probe (RFC 9293 §3.8.6.1) |
+ * |          | before that: tail loss probe (RFC 8985 §7.2), reordering window passed (§6.2 step 5)       |
  * | T_DELACK | acknowledge what was held back (RFC 9293 §3.8.6.3: within 0.5 s)                            |
  * | T_KEEP   | is the peer still there (RFC 9293 §3.8.4)? Or, when nobody reads: how long FIN_WAIT_2 is kept |
  *
  * One retransmission timer, as RFC 6298 has it: which of its meanings applies is read from the block when it fires, so
  * no two of them can be armed together.
+ *
+ * | `rexmitFor`    | armed by                                              | when                                 |
+ * | -------------- | ----------------------------------------------------- | ------------------------------------ |
+ * | FOR_TIMEOUT    | sending with the timer off; each acknowledgment of new data; time-outs, probes | `rtoDueMs`  |
+ * | FOR_PROBE      | new data sent, or acknowledged, and a probe may be sent | 2 SRTT, not after `rtoDueMs`        |
+ * | FOR_REORDERING | an acknowledgment; RACK waits for the reordering window | then, not after `rtoDueMs`          |
+ *
+ * `rtoDueMs` stands while the timer serves the others, so they never put the time-out off; but a probe, once sent, is
+ * given a whole one (RFC 8985 §7.3). A tick is 1 ms, so the latter two are up to that much late, never early.
  */
 
 import { sendAbort, sendHeadUncut, sendKeepalive, sendProbe, sendSyn, sendSynAck } from './output.ts';
 import { onTimeout } from './pmtu.ts';
-import { enterLoss } from './recovery.ts';
+import { enterLoss, reorderingPassed } from './recovery.ts';
 import { backOff } from './rtt.ts';
 import * as st from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
+import { mayProbe, probeMs, sendLossProbe } from './tlp.ts';
 import { isOverdue, withinUserTimeout } from './user-timeout.ts';
 
 export const T_REXMIT = 0;
@@ -40,8 +51,41 @@ export const KEEP_INTERVAL_MS = 15_000;
 
 const node = (tcb: Tcb, t: number): number => (tcb.id - 1) * T_COUNT + 1 + t;
 
+/** `rexmitFor` */
+const FOR_TIMEOUT = 0;
+const FOR_PROBE = 1;
+const FOR_REORDERING = 2;
+
+/** The time-out, from now. */
 export function armRexmit(tcp: Tcp, tcb: Tcb, ms: number): void {
-  tcp.timers.arm(node(tcb, T_REXMIT), (tcp.ctx.nowMs + withinUserTimeout(tcp, tcb, ms)) | 0);
+  tcb.rexmitFor = FOR_TIMEOUT;
+  tcb.rtoDueMs = (tcp.ctx.nowMs + withinUserTimeout(tcp, tcb, ms)) | 0;
+  tcp.timers.arm(node(tcb, T_REXMIT), tcb.rtoDueMs);
+}
+
+/** RFC 6298 §5.3: new data was acknowledged. `armNext` follows. */
+export function restartTimeout(tcp: Tcp, tcb: Tcb): void {
+  tcb.rtoDueMs = (tcp.ctx.nowMs + withinUserTimeout(tcp, tcb, tcb.rtoMs)) | 0;
+}
+
+/** Arms whichever is next; `waitUs` = until RACK may find more lost, 0 = it does not wait. Something is in flight. */
+export function armNext(tcp: Tcp, tcb: Tcb, waitUs: number): void {
+  const { nowMs } = tcp.ctx;
+  let left = (tcb.rtoDueMs - nowMs) | 0;
+  let what = FOR_TIMEOUT;
+  if (waitUs > 0) {
+    const ms = Math.floor(waitUs / 1000) + 1;
+    if (ms < left) {
+      left = ms;
+      what = FOR_REORDERING;
+    }
+  } else if (mayProbe(tcb)) {
+    const ms = probeMs(tcb);
+    if (ms < left) left = ms;
+    what = FOR_PROBE;
+  }
+  tcb.rexmitFor = what;
+  tcp.timers.arm(node(tcb, T_REXMIT), (nowMs + (left > 0 ? left : 0)) | 0);
 }
 
 export const cancelRexmit = (tcp: Tcp, tcb: Tcb): void => tcp.timers.cancel(node(tcb, T_REXMIT));
@@ -143,6 +187,15 @@ function rexmit(tcp: Tcp, tcb: Tcb): void {
     }
     backOff(tcb);
     sendProbe(tcp, tcb);
+    armRexmit(tcp, tcb, tcb.rtoMs);
+    return;
+  }
+  if (tcb.rexmitFor === FOR_REORDERING) {
+    reorderingPassed(tcp, tcb);
+    return;
+  }
+  if (tcb.rexmitFor === FOR_PROBE && mayProbe(tcb)) {
+    sendLossProbe(tcp, tcb);
     armRexmit(tcp, tcb, tcb.rtoMs);
     return;
   }

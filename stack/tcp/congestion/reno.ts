@@ -3,10 +3,7 @@
  * @hot
  */
 import type { Tcb } from '../tcb.ts';
-import type { CongestionControl } from './index.ts';
-
-/** RFC 6928 §2: ten segments. */
-const INITIAL_SEGMENTS = 10;
+import { type CongestionControl, INITIAL_SEGMENTS, mayGrow } from './index.ts';
 
 export const reno: CongestionControl = {
   name: 'reno',
@@ -17,8 +14,7 @@ export const reno: CongestionControl = {
   },
 
   onAck(tcb: Tcb, acked: number): void {
-    // RFC 5681 §3.1: no growth that the sender does not use.
-    if (tcb.cwnd >= tcb.sndBuf) return;
+    if (!mayGrow(tcb)) return;
     if (tcb.cwnd < tcb.ssthresh) {
       // The peer acknowledges once per burst of ours (GRO, stretched ACKs): count all its bytes (RFC 3465 §2.2, L unbounded).
       tcb.cwnd += acked;
@@ -35,4 +31,6 @@ export const reno: CongestionControl = {
     const flight = (tcb.sndNxt - tcb.sndUna) | 0;
     return Math.max(flight >> 1, 2 * tcb.mss); // RFC 5681 §3.1 (4)
   },
+
+  undo(): void {},
 };

@@ -106,19 +106,20 @@ test('Reno: doubles in slow start, then a segment per window; half of what was i
   t.mss = 1000;
   t.sndBuf = 1 << 20;
   t.ssthresh = 20_000;
+  t.cwndLimited = 1;
   reno.init(t);
   assert.is(t.cwnd, 10_000);
-  reno.onAck(t, 10_000);
+  reno.onAck(t, 10_000, 0, -1);
   assert.is(t.cwnd, 20_000);
-  reno.onAck(t, 19_999);
+  reno.onAck(t, 19_999, 0, -1);
   assert.is(t.cwnd, 20_000);
-  reno.onAck(t, 1);
+  reno.onAck(t, 1, 0, -1);
   assert.is(t.cwnd, 21_000);
   t.sndUna = -5000;
   t.sndNxt = 15_000;
-  assert.is(reno.ssthresh(t), 10_000);
+  assert.is(reno.ssthresh(t, false), 10_000);
   t.sndNxt = -4000;
-  assert.is(reno.ssthresh(t), 2000, 'two segments at least');
+  assert.is(reno.ssthresh(t, false), 2000, 'two segments at least');
 });
 
 test.run();

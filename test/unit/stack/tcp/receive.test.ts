@@ -33,6 +33,11 @@ class NaiveReceiver {
     return n;
   }
 
+  holds(from: number, to: number): boolean {
+    for (let at = from; at < to; at++) if (!this.have.has(at)) return false;
+    return true;
+  }
+
   bytes(): number[] {
     return Array.from({ length: this.next }, (_, i) => this.have.get(i)!);
   }
@@ -78,7 +83,12 @@ for (const iss of [1000, 0x7fffffff - 100, -1 - 100])
         const last = c.take().at(-1);
         if (last !== undefined) {
           assert.is((last.ack - iss) | 0, 1 + naive.next + (naive.next === naive.fin ? 1 : 0));
-          for (const [l, r] of last.sack ?? []) assert.ok(((l - last.ack) | 0) > 0 && ((r - l) | 0) > 0);
+          (last.sack ?? []).forEach(([l, r], i) => {
+            assert.ok(((r - l) | 0) > 0);
+            // The first may be a duplicate (RFC 2883).
+            assert.ok(i === 0 || ((l - last.ack) | 0) > 0);
+            assert.ok(naive.holds((l - iss - 1) | 0, (r - iss - 1) | 0), 'SACK and D-SACK name what is held');
+          });
         }
         recorder.abort();
         c.take();
