@@ -8,19 +8,20 @@
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 
+const isFresh = (tcb: Tcb): boolean => tcb.backoff === 0 && tcb.probes === 0 && tcb.tlp === 0;
+
 /** The retransmission timer fired: has it been too long? */
 export function isOverdue(tcp: Tcp, tcb: Tcb): boolean {
   if (tcb.userTimeoutMs === 0 || tcb.sndUna === tcb.sndEnd) return false;
   const { nowMs } = tcp.ctx;
-  // The first time since there was progress: the timer ran that long.
-  if (tcb.backoff === 0 && tcb.probes === 0) tcb.stuckMs = (nowMs - tcb.rtoMs) | 0;
+  // The first time since there was progress: that was when the time-out began to run.
+  if (isFresh(tcb)) tcb.stuckMs = (tcb.rtoDueMs - tcb.rtoMs) | 0;
   return ((nowMs - tcb.stuckMs) | 0) >= tcb.userTimeoutMs;
 }
 
 /** `ms`, or what is left of the user timeout. */
 export function withinUserTimeout(tcp: Tcp, tcb: Tcb, ms: number): number {
   if (tcb.userTimeoutMs === 0) return ms;
-  const fresh = tcb.backoff === 0 && tcb.probes === 0;
-  const left = fresh ? tcb.userTimeoutMs : (tcb.stuckMs + tcb.userTimeoutMs - tcp.ctx.nowMs) | 0;
+  const left = isFresh(tcb) ? tcb.userTimeoutMs : (tcb.stuckMs + tcb.userTimeoutMs - tcp.ctx.nowMs) | 0;
   return left >= ms ? ms : left > 0 ? left : 1;
 }
