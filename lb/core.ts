@@ -22,8 +22,8 @@
  * Fragments: those for an address of ours pass, are put together by the stack, and come back whole at LOCAL_IN; those that
  * a NAT server sends to its client are put together here.
  *
- * Between the two passes of a burst `prefetch` hashes all of it, loads the lines of the index, then the rows: with a
- * million connections these loads are what a packet costs.
+ * Most packets never come here: fast.ts sees each burst first, loads what it will need from the tables, and passes on the
+ * plain segments of established connections itself. What it does is what is done here, only faster.
  *
  * Ownership: PASS leaves the frame with the stack; otherwise as any stage. Everybody is given at composition (l4.ts).
  * @hot
@@ -41,8 +41,6 @@ import type { Hook } from '../stack/hook.ts';
 import type { Ip4Input } from '../stack/ipv4/input.ts';
 import type { Reassembler } from '../stack/ipv4/reassemble.ts';
 import { F_L2_MULTICAST, F_REASSEMBLED } from '../stack/mem/frame-pool.ts';
-import { BURST } from '../stack/netif/device.ts';
-import type { Prefetcher } from '../stack/netif/port.ts';
 import type { FrameId, Ipv4, Verdict } from '../stack/types.ts';
 import { DROP, PASS } from '../stack/verdict.ts';
 import { get32 } from '../stack/wire/bytes.ts';
@@ -106,15 +104,7 @@ export interface CoreParts {
   readonly maxServices: number;
 }
 
-/** The packets of a burst that one table may know. */
-class TableBurst {
-  readonly frames = new Int32Array(BURST);
-  readonly hashes = new Int32Array(BURST);
-  readonly guesses = new Int32Array(BURST);
-  n = 0;
-}
-
-export class Core implements Hook, Prefetcher {
+export class Core implements Hook {
   readonly stats = new CoreStats();
   readonly related: RelatedIcmp;
   /** At LOCAL_IN: what arrived in fragments. */
@@ -127,9 +117,6 @@ export class Core implements Hook, Prefetcher {
   readonly natServers = new Set<Ipv4>();
   /** No new connections. */
   draining = false;
-  /** Consumes what touching gave, so that the loads are not optimised away. */
-  touched = 0;
-
   private readonly ctx: Context;
   private readonly stack: CoreStack;
   private readonly services: ServiceTable;
@@ -142,8 +129,6 @@ export class Core implements Hook, Prefetcher {
   private readonly udpTimeouts: Timeouts;
   private readonly flow = new FlowKey();
   private readonly spec = new ConnSpec();
-  private readonly tcpBurst = new TableBurst();
-  private readonly udpBurst = new TableBurst();
 
   constructor(parts: CoreParts) {
     const { stack } = parts;
@@ -162,44 +147,7 @@ export class Core implements Hook, Prefetcher {
     this.related = new RelatedIcmp(stack, parts.xmit, this.tcp, this.udp);
   }
 
-  /** Leaves each packet's hash and the connection it probably belongs to in `pool.hash` and `pool.mark`. */
-  prefetch(frames: Int32Array, verdicts: Int32Array, n: number): void {
-    const { pool } = this.ctx;
-    const { buf } = pool;
-    const { tcpBurst, udpBurst } = this;
-    tcpBurst.n = 0;
-    udpBurst.n = 0;
-    for (let i = 0; i < n; i++) {
-      const f = frames[i];
-      const l3 = pool.l3[f];
-      // Only what the first pass took for IP stands at its layer-3 header.
-      if (verdicts[i] !== PASS || pool.off[f] !== l3 || ip.isFragment(buf, l3)) continue;
-      const l4 = pool.l4[f];
-      if (l3 + pool.len[f] - l4 < UDP_LEN) continue;
-      const proto = ip.proto(buf, l3);
-      if (proto === ip.PROTO_TCP) this.collect(this.tcp, tcpBurst, f, l3, l4);
-      else if (proto === ip.PROTO_UDP) this.collect(this.udp, udpBurst, f, l3, l4);
-    }
-    if (tcpBurst.n > 0) this.guess(this.tcp, tcpBurst);
-    if (udpBurst.n > 0) this.guess(this.udp, udpBurst);
-  }
-
-  private collect(table: ConnTable, burst: TableBurst, f: FrameId, l3: number, l4: number): void {
-    const { buf } = this.ctx.pool;
-    const h = table.hash(ip.src(buf, l3), ip.dst(buf, l3), get32(buf, l4));
-    burst.frames[burst.n] = f;
-    burst.hashes[burst.n++] = h;
-    this.ctx.pool.hash[f] = h;
-  }
-
-  private guess(table: ConnTable, { frames, hashes, guesses, n }: TableBurst): void {
-    const { mark } = this.ctx.pool;
-    this.touched ^= table.touchAll(hashes, n);
-    this.touched ^= table.guessAll(hashes, guesses, n);
-    for (let i = 0; i < n; i++) mark[frames[i]] = guesses[i];
-  }
-
-  /** What `prefetch` guessed, confirmed; or a search. 0 = none. */
+  /** What fast.ts guessed for the burst, confirmed; or a search. 0 = none. */
   private find(table: ConnTable, f: FrameId, src: Ipv4, dst: Ipv4, ports: number): number {
     const { hash, mark } = this.ctx.pool;
     const h = hash[f];
@@ -300,18 +248,22 @@ export class Core implements Hook, Prefetcher {
     else this.dests.connInactive(dest);
   }
 
-  /** What the server has said last: both ends can be reset by it. */
   private heardServer(f: FrameId, at: number, l4: number, flags: number): void {
     const { pool } = this.ctx;
     const { buf } = pool;
     const { rows } = this.tcp;
     const data = pool.off[f] + pool.wireLength(f) - l4 - wire.dataOffset(buf, l4);
     const control = ((flags & wire.SYN) !== 0 ? 1 : 0) + ((flags & wire.FIN) !== 0 ? 1 : 0);
-    const next = (wire.seq(buf, l4) + data + control) | 0;
+    const ack = (flags & wire.ACK) !== 0 ? wire.ack(buf, l4) : rows[at + c.SERVER_ACK];
+    this.heard(rows, at, rows[at + c.META], wire.seq(buf, l4), data + control, ack);
+  }
+
+  /** What the server has said last, `length` numbers from `seq` on: both ends can be reset by it. */
+  heard(rows: Int32Array, at: number, meta: number, seq: number, length: number, ack: number): void {
+    const next = (seq + length) | 0;
     // A segment sent again says nothing new.
-    const meta = rows[at + c.META];
     if ((meta & c.F_SERVER_SEEN) === 0 || ((next - rows[at + c.SERVER_SEQ]) | 0) >= 0) rows[at + c.SERVER_SEQ] = next;
-    if ((flags & wire.ACK) !== 0) rows[at + c.SERVER_ACK] = wire.ack(buf, l4);
+    rows[at + c.SERVER_ACK] = ack;
     rows[at + c.META] = meta | c.F_SERVER_SEEN;
   }
 
@@ -368,11 +320,15 @@ export class Core implements Hook, Prefetcher {
     dest: number,
     proto: number,
   ): Verdict {
-    const bytes = this.ctx.pool.wireLength(f);
+    this.count(table, row, dir, dest, this.ctx.pool.wireLength(f));
+    return this.xmit.send(f, table.rows, at, dir, proto);
+  }
+
+  /** A packet of `bytes`, IP header included. */
+  count(table: ConnTable, row: number, dir: number, dest: number, bytes: number): void {
     table.cold.count(row, dir, 1, bytes);
     if (dir === c.IN) this.services.countIn(dest, 1, bytes);
     else this.services.countOut(dest, 1, bytes);
-    return this.xmit.send(f, table.rows, at, dir, proto);
   }
 
   /** The stack hashes with a key of its own. */

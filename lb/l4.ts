@@ -10,6 +10,7 @@ import { ConnTable } from './conn.ts';
 import { END_FLUSHED, FNAT, NAT } from './conn-row.ts';
 import { Core, EXPIRE_QUIESCENT } from './core.ts';
 import type { DestTable } from './dest.ts';
+import { FastPath } from './fast.ts';
 import { LocalAddrs } from './laddr.ts';
 import { type Profile, Timeouts } from './proto/index.ts';
 import { TCP } from './proto/tcp.ts';
@@ -56,6 +57,7 @@ const lines = (bytes: number): number => Math.ceil(bytes / LINE) * LINE;
 
 export class L4 {
   readonly core: Core;
+  readonly fast: FastPath;
   readonly xmit: Xmit;
   readonly locals: LocalAddrs;
   readonly pools: SaPools;
@@ -112,11 +114,21 @@ export class L4 {
       udp: { table: this.udp, timeouts: this.udpTimeouts },
       maxServices,
     });
+    this.fast = new FastPath({
+      ctx,
+      core: this.core,
+      tcp: this.tcp,
+      udp: this.udp,
+      timeouts: this.tcpTimeouts,
+      routes: host.routes,
+      neighbours: host.neigh.output,
+      mayCutShort: () => !options.decrementTtl && host.hooks.isAlone(this.core),
+    });
     host.hooks.register(PRE_ROUTING, PRIORITY_BALANCER, this.core);
     host.hooks.register(LOCAL_IN, PRIORITY_BALANCER, this.core.whole);
     // The director hashes each packet once for its own tables; what it leaves to the stack is hashed there.
     host.ip4.attachFlows(null);
-    host.netif.attachPrefetcher(this.core);
+    host.netif.attachBetween(this.fast);
   }
 
   static bytes(limits: L4Limits): number {

@@ -61,6 +61,13 @@ export class Hooks {
     this.compile(point);
   }
 
+  /** Whether nobody else is asked about forwarded packets: then the one at PRE_ROUTING may take a short cut. */
+  isAlone(hook: Hook): boolean {
+    const list = this.lists[PRE_ROUTING]!;
+    const others = (1 << FORWARD) | (1 << LOCAL_OUT) | (1 << POST_ROUTING);
+    return list.length === 1 && list[0] === hook && (this.used & others) === 0;
+  }
+
   /** Asks the hooks of a point. To be called when `used` says that there are some. */
   run(point: number, f: FrameId): Verdict {
     const list = this.lists[point]!;

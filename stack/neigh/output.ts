@@ -18,7 +18,7 @@ import type { Context } from '../context.ts';
 import { NEIGH_FAILED, NEIGH_QUEUE_FULL, NEIGH_TABLE_FULL } from '../drop.ts';
 import type { FrameId, Ipv4, PortId, Verdict } from '../types.ts';
 import { DROP, STOLEN } from '../verdict.ts';
-import { ETH_LEN, ETHERTYPE_IPV4, emit } from '../wire/ethernet.ts';
+import { ETH_LEN, ETHERTYPE_IPV4, emit, emitAligned } from '../wire/ethernet.ts';
 import type { Link } from './link.ts';
 import type { Nud, Waiters } from './nud.ts';
 import type { WaitQueue } from './queue.ts';
@@ -126,7 +126,10 @@ export class Neighbours implements Waiters {
     const { pool } = this.ctx;
     const { link } = this;
     const off = pool.off[f]! - ETH_LEN;
-    emit(pool.buf, off, macHi, macLo, link.macHi(port), link.macLo(port), ETHERTYPE_IPV4);
+    const { buf } = pool;
+    if ((off & 3) === 2) {
+      emitAligned(buf, pool.i32, off, macHi, macLo, link.macHi(port), link.macLo(port), ETHERTYPE_IPV4);
+    } else emit(buf, off, macHi, macLo, link.macHi(port), link.macLo(port), ETHERTYPE_IPV4);
     pool.off[f] = off;
     pool.len[f]! += ETH_LEN;
     return link.transmit(f, port);

@@ -27,10 +27,10 @@ export interface FrameInput {
   input(frame: FrameId): Verdict;
 }
 
-/** Somebody who wants to see a burst between the passes, to load what its frames will need. */
-export interface Prefetcher {
-  /** `frames[i]` goes on when `verdicts[i]` is PASS. Changes nothing of a frame but its hash. */
-  prefetch(frames: Int32Array, verdicts: Int32Array, n: number): void;
+/** Somebody who wants to see a burst as a whole, between the passes. */
+export interface BurstInput {
+  /** `frames[i]` goes on when `verdicts[i]` is PASS; any other verdict put there is the frame's. */
+  burst(frames: Int32Array, verdicts: Int32Array, n: number): void;
 }
 
 /** Frames that may wait for one port between two flushes. */
@@ -69,7 +69,7 @@ export class Netif {
   private readonly burst = new Int32Array(BURST);
   private readonly verdicts = new Int32Array(BURST);
   private upper: FrameInput | null = null;
-  private prefetcher: Prefetcher | null = null;
+  private between: BurstInput | null = null;
 
   constructor(ctx: Context) {
     this.ctx = ctx;
@@ -82,8 +82,8 @@ export class Netif {
   }
 
   /** Names who sees each burst between the passes. */
-  attachPrefetcher(prefetcher: Prefetcher): void {
-    this.prefetcher = prefetcher;
+  attachBetween(between: BurstInput): void {
+    this.between = between;
   }
 
   /** A MAC address is given as its first 2 bytes and its last 4. */
@@ -126,7 +126,7 @@ export class Netif {
       pool.port[f] = port.id;
       verdicts[i] = upper.parse(f);
     }
-    if (this.prefetcher !== null) this.prefetcher.prefetch(burst, verdicts, n);
+    if (this.between !== null) this.between.burst(burst, verdicts, n);
     for (let i = 0; i < n; i++) {
       const f = burst[i]!;
       const early = verdicts[i]!;

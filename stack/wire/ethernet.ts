@@ -13,7 +13,7 @@
  * @hot
  */
 import { RUNT } from '../drop.ts';
-import { get16, get32, set16, set32 } from './bytes.ts';
+import { get16, get32, set16, set32, swap32 } from './bytes.ts';
 
 export const ETH_LEN = 14;
 /** Shortest frame without FCS (IEEE 802.3 §4.2.3.3): shorter ones are padded. */
@@ -33,6 +33,24 @@ export const srcLo = (buf: Uint8Array, off: number): number => get32(buf, off + 
 export const isMulticast = (buf: Uint8Array, off: number): boolean => (buf[off]! & 1) !== 0;
 export const isBroadcast = (buf: Uint8Array, off: number): boolean =>
   get32(buf, off) === -1 && get16(buf, off + 4) === 0xffff;
+
+/** `emit` for a header behind which a 4-byte boundary lies, where frames have their IP header: three words and two bytes. */
+export function emitAligned(
+  buf: Uint8Array,
+  i32: Int32Array,
+  off: number,
+  dHi: number,
+  dLo: number,
+  sHi: number,
+  sLo: number,
+  etherType: number,
+): void {
+  const w = (off + 2) >> 2;
+  set16(buf, off, dHi);
+  i32[w] = swap32(dLo);
+  i32[w + 1] = swap32((sHi << 16) | (sLo >>> 16));
+  i32[w + 2] = swap32((sLo << 16) | etherType);
+}
 
 export function emit(
   buf: Uint8Array,
