@@ -99,6 +99,9 @@ const COUNTERS: Readonly<Record<string, string>> = {
   'proxy.retries': 'Of those, how often another server was tried.',
   'proxy.noServer': 'Clients reset because no server could be chosen.',
   'proxy.evicted': 'Sessions ended because frames ran short and they held many for long.',
+  'proxy.untrusted': 'Clients reset because they are not among those of `accept_proxy`.',
+  'proxy.badHeaders': 'Clients reset because they did not begin with a PROXY header, or not in time.',
+  'proxy.logLost': 'Sessions that are missing in the access log because it could not keep up.',
   'proxy.tableFull': 'Clients reset because the session table was full.',
 };
 

@@ -22,7 +22,7 @@ export const SERVER_ADDR = 9;
 export const SERVER_PORT = 10;
 /** Ticks of the worker's clock when the client was accepted. */
 export const STARTED = 11;
-const WORDS = 12;
+export const WORDS = 12;
 
 /** States of a session. */
 export const FREE = 0;
@@ -48,6 +48,7 @@ export class SessionTable {
   readonly toClient: Float64Array;
   private readonly rows: SeqRows;
   private readonly slab: Slab;
+  private readonly row = new Int32Array(WORDS);
 
   private constructor(share: SessionShare, rows: SeqRows, slab: Slab) {
     this.share = share;
@@ -113,6 +114,21 @@ export class SessionTable {
     rows.set(id, SERVER_ADDR, serverAddr);
     rows.set(id, SERVER_PORT, serverPort);
     rows.endWrite(id);
+  }
+
+  /** The client is somebody else: the one that the connection was announced for. */
+  setClient(id: number, addr: number, port: number): void {
+    const { rows } = this;
+    rows.beginWrite(id);
+    rows.set(id, CLIENT_ADDR, addr);
+    rows.set(id, CLIENT_PORT, port);
+    rows.endWrite(id);
+  }
+
+  /** Copies a row to `to[at ..]`: WORDS words. */
+  copyRow(id: number, to: Int32Array, at: number): void {
+    this.rows.read(id, this.row);
+    for (let i = 0; i < WORDS; i++) to[at + i] = this.row[i];
   }
 
   setState(id: number, state: number): void {

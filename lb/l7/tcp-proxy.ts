@@ -4,6 +4,8 @@
  * | session    | event                                 | effect                                                      |
  * | ---------- | ------------------------------------- | ----------------------------------------------------------- |
  * | (none)     | client established                    | server chosen, connect; CONNECTING                          |
+ * | (none)     | the same, announcers only             | CONNECTING, but first its header is read (proxy-protocol.ts) |
+ * | CONNECTING | header wrong, or not in time          | client reset, session over                                  |
  * | CONNECTING | server established                    | RELAYING                                                    |
  * | CONNECTING | server refuses, is silent, is away    | the next server, up to `retries`; then the client is reset  |
  * | CONNECTING | client gone                           | connect aborted, session over                               |
@@ -21,7 +23,17 @@
  */
 import type { Context } from '../../stack/context.ts';
 import type { Listener } from '../../stack/tcp/listen.ts';
-import { abort, canSend, isDrained, keepAlive, move, shutdown } from '../../stack/tcp/socket.ts';
+import {
+  abort,
+  canSend,
+  consume,
+  copyUnread,
+  isDrained,
+  keepAlive,
+  move,
+  shutdown,
+  write,
+} from '../../stack/tcp/socket.ts';
 import * as st from '../../stack/tcp/state.ts';
 import type { SocketOwner, Tcb } from '../../stack/tcp/tcb.ts';
 import type { Tcp } from '../../stack/tcp/tcp.ts';
@@ -31,10 +43,18 @@ import { PROTO_TCP } from '../../stack/wire/ipv4.ts';
 import type { DestTable } from '../dest.ts';
 import { FlowKey } from '../sched/index.ts';
 import type { ServiceTable } from '../service.ts';
+import { Endpoints, HEADER_MAX, header, INCOMPLETE, parse } from './proxy-protocol.ts';
 import type { SessionTable } from './session.ts';
 import * as ses from './session.ts';
+import * as log from './session-log.ts';
 
-/** Limits of one service's sessions, in ms; 0 = none, but for `connectMs`. */
+/** A network of clients. */
+export interface Network {
+  readonly network: Ipv4;
+  readonly prefixLen: number;
+}
+
+/** Limits of one service's sessions, in ms (0 = none, but for `connectMs`), and what is said before their data. */
 export interface ProxyLimits {
   readonly connectMs: number;
   readonly clientMs: number;
@@ -42,6 +62,10 @@ export interface ProxyLimits {
   readonly finMs: number;
   /** Further servers to try when connecting fails. */
   readonly retries: number;
+  /** What servers are told about the client first: the PROXY protocol, in this version. */
+  readonly announce: 'off' | 'v1' | 'v2';
+  /** Who tells us about clients in the same way; everybody else is refused. Empty: connections begin with data. */
+  readonly announcers: readonly Network[];
 }
 
 /** Rare events somebody may want to log; called at the end of a burst. */
@@ -74,7 +98,17 @@ export class ProxyStats {
   tableFull = 0;
   /** Sessions ended because frames ran short and they held many for long. */
   evicted = 0;
+  /** Clients reset because they may not announce others, and because what they announced was no PROXY header. */
+  untrusted = 0;
+  badHeaders = 0;
+  /** Lines that the access log lacks because it could not keep up. */
+  logLost = 0;
 }
+
+const VERSIONS = ['off', 'v1', 'v2'];
+
+const contains = ({ network, prefixLen }: Network, addr: Ipv4): boolean =>
+  prefixLen === 0 || (addr ^ network) >>> (32 - prefixLen) === 0;
 
 /** Servers remembered as tried per session; the configuration allows no more retries than that. */
 const MAX_TRIED = 8;
@@ -110,6 +144,7 @@ export class TcpProxy implements TimerHandler {
   private readonly locals: Ipv4[] = [];
   private nextLocal = 0;
   private observer: ServerObserver | null = null;
+  private sessionLog: log.SessionLog | null = null;
 
   // By session
   private readonly client: (Tcb | null)[] = [];
@@ -122,8 +157,23 @@ export class TcpProxy implements TimerHandler {
   /** The server connection got as far as being counted active. */
   private readonly active: Uint8Array;
 
-  /** When the client was accepted. */
+  /** When the client was accepted, and how many ms later the server; -1 = not yet. */
   private readonly since: Int32Array;
+  private readonly connectMs: Int32Array;
+  /** Who talks to whom as far as is known: the ends of the client's connection, or whom its header names. */
+  private readonly srcAddr: Int32Array;
+  private readonly srcPort: Int32Array;
+  private readonly dstAddr: Int32Array;
+  private readonly dstPort: Int32Array;
+  /** The client's header is still to come. */
+  private readonly expects: Uint8Array;
+  /** Version of the header that the server is still to get, 0 = none, and the bytes of it that are queued. */
+  private readonly owes: Uint8Array;
+  private readonly told: Uint8Array;
+  /** Why it ends, of session-log.ts: the first reason counts. */
+  private readonly why: Uint8Array;
+  private readonly endpoints = new Endpoints();
+  private readonly unread = new Uint8Array(HEADER_MAX);
   private readonly reliefTimer: number;
   private draining = false;
 
@@ -156,11 +206,20 @@ export class TcpProxy implements TimerHandler {
     this.nTried = new Uint8Array(n);
     this.active = new Uint8Array(n);
     this.since = new Int32Array(n);
+    this.connectMs = new Int32Array(n);
+    this.srcAddr = new Int32Array(n);
+    this.srcPort = new Int32Array(n);
+    this.dstAddr = new Int32Array(n);
+    this.dstPort = new Int32Array(n);
+    this.expects = new Uint8Array(n);
+    this.owes = new Uint8Array(n);
+    this.told = new Uint8Array(n);
+    this.why = new Uint8Array(n);
     this.clientSide = {
       onEstablished: (tcb) => this.accept(tcb),
       onReadable: (tcb) => this.clientReadable(tcb),
       onWritable: (tcb) => this.pump(tcb.tag),
-      onFin: (tcb) => this.pump(tcb.tag),
+      onFin: (tcb) => this.clientFin(tcb),
       onClosed: (tcb, end) => this.clientClosed(tcb, end),
     };
     this.serverSide = {
@@ -186,6 +245,11 @@ export class TcpProxy implements TimerHandler {
   setLocalAddresses(addresses: readonly Ipv4[]): void {
     this.locals.length = 0;
     this.locals.push(...addresses);
+  }
+
+  /** Gets every session that ends; null = nobody does. */
+  logTo(sessionLog: log.SessionLog | null): void {
+    this.sessionLog = sessionLog;
   }
 
   /** The first address connections to servers leave from; 0 = from the VIP. */
@@ -223,6 +287,7 @@ export class TcpProxy implements TimerHandler {
     for (let id = 1; id <= this.sessions.highest; id++) {
       if (this.state[id] === ses.FREE || this.dest[id] !== dest || this.server[id] === null) continue;
       this.stats.drained++;
+      this.blame(id, log.DRAINED);
       this.abortBoth(id);
       n++;
     }
@@ -243,6 +308,7 @@ export class TcpProxy implements TimerHandler {
     for (let id = 1; id <= this.sessions.highest; id++) {
       if (this.state[id] === ses.FREE) continue;
       this.stats.drained++;
+      this.blame(id, log.DRAINED);
       this.abortBoth(id);
     }
   }
@@ -277,12 +343,70 @@ export class TcpProxy implements TimerHandler {
     this.dest[id] = 0;
     this.nTried[id] = 0;
     this.since[id] = this.ctx.nowMs;
-    this.connectNext(id);
+    this.connectMs[id] = -1;
+    this.srcAddr[id] = client.raddr;
+    this.srcPort[id] = client.rport;
+    this.dstAddr[id] = client.laddr;
+    this.dstPort[id] = client.lport;
+    this.expects[id] = 0;
+    this.why[id] = log.NORMAL;
+    const { announcers, connectMs } = this.limits[service]!;
+    if (announcers.length === 0) {
+      this.connectNext(id);
+      return;
+    }
+    if (!announcers.some((one) => contains(one, client.raddr))) {
+      this.stats.untrusted++;
+      this.blame(id, log.UNTRUSTED);
+      abort(this.tcp, client);
+      return;
+    }
+    this.expects[id] = 1;
+    this.timers.arm(id, (this.ctx.nowMs + connectMs) | 0);
   }
 
   private clientReadable(client: Tcb): void {
+    if (this.expects[client.tag] !== 0) this.readHeader(client.tag, client);
     // Before a server is there, what the client says waits in its receive queue.
     if (this.state[client.tag] >= ses.RELAYING) this.pump(client.tag);
+  }
+
+  private clientFin(client: Tcb): void {
+    if (this.expects[client.tag] !== 0) this.refuseHeader(client.tag);
+    else this.pump(client.tag);
+  }
+
+  /** What an announcer says of its client, once it has said all of it. */
+  private readHeader(id: number, client: Tcb): void {
+    const { endpoints, unread } = this;
+    const length = parse(unread, copyUnread(this.tcp, client, unread), endpoints);
+    if (length === INCOMPLETE) return;
+    if (length < 0) {
+      this.refuseHeader(id);
+      return;
+    }
+    consume(this.tcp, client, length);
+    this.expects[id] = 0;
+    this.timers.cancel(id);
+    if (endpoints.known) {
+      this.srcAddr[id] = endpoints.src;
+      this.srcPort[id] = endpoints.sport;
+      this.dstAddr[id] = endpoints.dst;
+      this.dstPort[id] = endpoints.dport;
+      this.sessions.setClient(id, endpoints.src, endpoints.sport);
+    }
+    this.connectNext(id);
+  }
+
+  private refuseHeader(id: number): void {
+    this.stats.badHeaders++;
+    this.expects[id] = 0;
+    this.blame(id, log.BAD_HEADER);
+    abort(this.tcp, this.client[id]!);
+  }
+
+  private blame(id: number, why: number): void {
+    if (this.why[id] === log.NORMAL) this.why[id] = why;
   }
 
   private clientClosed(client: Tcb, end: number): void {
@@ -290,6 +414,10 @@ export class TcpProxy implements TimerHandler {
     if (this.state[id] === ses.FREE || this.client[id] !== client) return;
     this.client[id] = null;
     const server = this.server[id];
+    if (end !== st.END_ABORTED) {
+      if (this.state[id] === ses.CONNECTING) this.blame(id, log.CLIENT_LEFT);
+      else if (end !== st.END_NORMAL) this.blame(id, end === st.END_RESET ? log.CLIENT_RESET : log.CLIENT_LOST);
+    }
     if (end !== st.END_NORMAL && server !== null) {
       if (end !== st.END_ABORTED) this.stats.clientAborts++;
       abort(this.tcp, server);
@@ -304,7 +432,7 @@ export class TcpProxy implements TimerHandler {
     const client = this.client[id]!;
     const service = this.service[id];
     const { flow } = this;
-    flow.set(client.raddr, client.laddr, client.rport, client.lport, PROTO_TCP, this.ctx.now);
+    flow.set(this.srcAddr[id], client.laddr, this.srcPort[id], client.lport, PROTO_TCP, this.ctx.now);
     for (let i = 0; i < this.nTried[id]; i++) flow.avoid(this.tried[id * MAX_TRIED + i]);
     for (;;) {
       const dest = this.services.schedule(service, flow);
@@ -322,6 +450,7 @@ export class TcpProxy implements TimerHandler {
       this.stats.noServer++;
       this.events.noServer(service);
     }
+    this.blame(id, this.nTried[id] === 0 ? log.NO_SERVER : log.CONNECT_FAILED);
     abort(this.tcp, client);
   }
 
@@ -334,6 +463,8 @@ export class TcpProxy implements TimerHandler {
     this.server[id] = server;
     this.dest[id] = dest;
     this.active[id] = 0;
+    this.owes[id] = VERSIONS.indexOf(this.limits[this.service[id]]!.announce);
+    this.told[id] = 0;
     this.services.connOpen(dest);
     this.sessions.tryServer(id, dest, local, server.lport, addr, port);
     this.timers.arm(id, (this.ctx.nowMs + this.limits[this.service[id]]!.connectMs) | 0);
@@ -355,6 +486,7 @@ export class TcpProxy implements TimerHandler {
     keepAlive(this.tcp, server, KEEPALIVE_MS);
     this.state[id] = ses.RELAYING;
     this.active[id] = 1;
+    this.connectMs[id] = (this.ctx.nowMs - this.since[id]) | 0;
     this.observer?.sessionConnected(this.dest[id]);
     this.dests.connActive(this.dest[id]);
     this.sessions.setState(id, ses.RELAYING);
@@ -379,6 +511,9 @@ export class TcpProxy implements TimerHandler {
       this.retry(id, end === st.END_ABORTED ? st.END_TIMEOUT : end);
       return;
     }
+    if (end !== st.END_NORMAL && end !== st.END_ABORTED) {
+      this.blame(id, end === st.END_RESET ? log.SERVER_RESET : log.SERVER_LOST);
+    }
     if (end !== st.END_NORMAL && client !== null) {
       if (end !== st.END_ABORTED) this.stats.serverAborts++;
       abort(this.tcp, client);
@@ -397,7 +532,10 @@ export class TcpProxy implements TimerHandler {
     if (more) {
       this.stats.retries++;
       this.connectNext(id);
-    } else abort(this.tcp, this.client[id]!);
+      return;
+    }
+    this.blame(id, log.CONNECT_FAILED);
+    abort(this.tcp, this.client[id]!);
   }
 
   // Both
@@ -410,6 +548,7 @@ export class TcpProxy implements TimerHandler {
       // One end is gone in good order: nothing can be relayed to it any more.
       return;
     }
+    if (this.owes[id] !== 0 && !this.announce(id, server)) return;
     const up = move(this.tcp, client, server);
     if (up > 0) {
       this.sessions.toServer[id] += up;
@@ -422,6 +561,20 @@ export class TcpProxy implements TimerHandler {
     }
     if (isDrained(client) && canSend(server)) this.passFin(id, server);
     if (isDrained(server) && canSend(client)) this.passFin(id, client);
+  }
+
+  /** Tells the server about the client, before anything else; false while not all of it could be queued. */
+  private announce(id: number, server: Tcb): boolean {
+    const { endpoints } = this;
+    endpoints.src = this.srcAddr[id];
+    endpoints.sport = this.srcPort[id];
+    endpoints.dst = this.dstAddr[id];
+    endpoints.dport = this.dstPort[id];
+    const bytes = header(this.owes[id] === 1 ? 'v1' : 'v2', endpoints);
+    this.told[id] += write(this.tcp, server, bytes, this.told[id], bytes.length - this.told[id]);
+    if (this.told[id] < bytes.length) return false;
+    this.owes[id] = 0;
+    return true;
   }
 
   private passFin(id: number, to: Tcb): void {
@@ -439,7 +592,15 @@ export class TcpProxy implements TimerHandler {
     this.state[id] = ses.FREE;
     this.timers.cancel(id);
     this.stats.finished++;
+    if (this.sessionLog !== null) this.record(id, this.sessionLog);
     this.sessions.close(id);
+  }
+
+  private record(id: number, sessionLog: log.SessionLog): void {
+    const { now, nowMs } = this.ctx;
+    const ms = (nowMs - this.since[id]) | 0;
+    sessionLog.finished(this.sessions, id, now, ms, this.connectMs[id], this.nTried[id], this.why[id]);
+    this.stats.logLost = sessionLog.lost;
   }
 
   private abortBoth(id: number): void {
@@ -475,6 +636,10 @@ export class TcpProxy implements TimerHandler {
       this.timers.arm(id, (this.ctx.nowMs + RELIEF_MS) | 0);
       return;
     }
+    if (this.expects[id] !== 0) {
+      this.refuseHeader(id);
+      return;
+    }
     if (this.state[id] === ses.CONNECTING) {
       // As if the server had refused: serverClosed does the rest.
       const server = this.server[id];
@@ -487,6 +652,7 @@ export class TcpProxy implements TimerHandler {
       return;
     }
     this.stats.timeouts++;
+    this.blame(id, log.IDLE);
     this.abortBoth(id);
   }
 
@@ -530,6 +696,7 @@ export class TcpProxy implements TimerHandler {
     }
     if (worst === 0) return;
     this.stats.evicted++;
+    this.blame(worst, log.EVICTED);
     this.abortBoth(worst);
   }
 

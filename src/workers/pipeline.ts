@@ -137,7 +137,12 @@ export function setStatic({ host, port }: Pipeline, addr: Ipv4, mac: Mac): void 
   host.neigh.nud.setStatic(addr, port.id, high(bytes), low(bytes));
 }
 
-const proxyLimits = ({ timeouts, retries }: ServiceConfig): ProxyLimits => ({ ...timeouts, retries });
+const proxyLimits = ({ timeouts, retries, proxyProtocol, acceptProxy }: ServiceConfig): ProxyLimits => ({
+  ...timeouts,
+  retries,
+  announce: proxyProtocol,
+  announcers: acceptProxy,
+});
 
 const l4Service = (service: ServiceConfig): L4Service => ({
   mode: MODE[service.mode],

@@ -69,6 +69,18 @@ function popFrame(tcp: Tcp, tcb: Tcb): FrameId {
   return f;
 }
 
+/** Copies unread bytes to `dst`, as many as it takes, and leaves them unread; returns how many. */
+export function copyUnread(tcp: Tcp, tcb: Tcb, dst: Uint8Array): number {
+  const { pool } = tcp.ctx;
+  let done = 0;
+  for (let f = tcb.rcvHead; f !== 0 && done < dst.length; f = pool.next[f]) {
+    const n = Math.min(pool.len[f], dst.length - done);
+    for (let i = 0; i < n; i++) dst[done + i] = pool.buf[pool.off[f] + i];
+    done += n;
+  }
+  return done;
+}
+
 /** Copies up to `max` unread bytes to `dst` and consumes them; returns how many. */
 export function read(tcp: Tcp, tcb: Tcb, dst: Uint8Array, at: number, max: number): number {
   const { pool } = tcp.ctx;

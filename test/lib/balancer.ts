@@ -5,6 +5,7 @@
 import { DestTable } from '../../lb/dest.ts';
 import { L4 } from '../../lb/l4.ts';
 import { SessionTable } from '../../lb/l7/session.ts';
+import type { SessionLog } from '../../lb/l7/session-log.ts';
 import { ServiceColumns } from '../../lb/service.ts';
 import type { Config, ServiceConfig } from '../../src/config/model.ts';
 import { buildPipeline, type Pipeline } from '../../src/workers/pipeline.ts';
@@ -35,7 +36,11 @@ export interface BalancerOptions {
   /** Services beside that one. */
   readonly more?: readonly Partial<ServiceConfig>[];
   readonly localAddresses?: readonly number[];
+  /** Gets every session that ends. */
+  readonly sessionLog?: SessionLog;
   readonly maxSessions?: number;
+  /** The whole configuration, in place of what the options say of it. */
+  readonly config?: Config;
   /** `mtu` of the balancer's link section. */
   readonly mtu?: number;
 }
@@ -51,6 +56,8 @@ export class BalancedNetwork {
   readonly client: SimHost;
   readonly servers: SimHost[] = [];
   readonly balancer: Pipeline;
+  /** What it was built from. */
+  readonly config: Config;
   readonly ctx: Context;
   readonly reports: Reports = { failures: [], noServer: 0, health: [] };
   /** Microseconds. */
@@ -84,9 +91,10 @@ export class BalancedNetwork {
     this.ctx.tick(this.now);
     const bare = join(this.ctx);
     const device = options.wrap === undefined ? bare : options.wrap(bare, this.ctx);
+    this.config = options.config ?? configuration(count, options);
     this.balancer = buildPipeline(
       this.ctx,
-      configuration(count, options),
+      this.config,
       device,
       '02:00:00:00:00:0a',
       {
@@ -108,6 +116,7 @@ export class BalancedNetwork {
       SMALL_HOST,
       L4_LIMITS,
     );
+    this.balancer.proxy.logTo(options.sessionLog ?? null);
   }
 
   /** The client's cable is pulled: it hears and says nothing from now on. */
@@ -147,8 +156,8 @@ export class BalancedNetwork {
   }
 
   /** Opens a connection from the client to the VIP. */
-  connect(owner: SocketOwner, port = 80): Tcb {
-    const tcb = this.client.host.tcp.connect(CLIENT, 0, VIP, port, owner, 0);
+  connect(owner: SocketOwner, port = 80, vip = VIP): Tcb {
+    const tcb = this.client.host.tcp.connect(CLIENT, 0, vip, port, owner, 0);
     if (tcb === null) throw new Error('connect: no route or port');
     return tcb;
   }
