@@ -20,7 +20,7 @@ import type { CongestionControl } from './congestion/index.ts';
 import { Secrets } from './isn.ts';
 import { fairShare, hasRoom } from './limits.ts';
 import { Listeners } from './listen.ts';
-import { output, sendAck, sendReset, sendTimeWaitAck } from './output.ts';
+import { output, sendAbort, sendAck, sendReset, sendTimeWaitAck } from './output.ts';
 import { mssToSend, PathMtus } from './pmtu.ts';
 import { resetRecovery } from './recovery.ts';
 import { RTO_INITIAL_MS } from './rtt.ts';
@@ -327,6 +327,15 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     // What was received in order stays readable until the owner has heard of the end, unless it was a reset.
     if (end !== st.END_NORMAL) this.freeReceiveQueue(tcb);
     this.notify(tcb, st.EV_CLOSED);
+  }
+
+  /** Resets every connection there is, half-open ones too: the host is about to go. */
+  abortAll(): void {
+    for (const tcb of this.blocks) {
+      if (tcb === null || tcb.state === st.CLOSED) continue;
+      if (tcb.state !== st.SYN_SENT) sendAbort(this, tcb);
+      this.close(tcb, st.END_ABORTED, false);
+    }
   }
 
   /** The owner will not read what a closed connection left behind. */

@@ -357,6 +357,25 @@ test('abortAll resets both ends of what is left', () => {
   assertClean(net);
 });
 
+test('half-open connections are refused while draining, and reset at the end', () => {
+  const net = new BalancedNetwork({ servers: 1 });
+  serve(net, 10, 'never');
+  const late = request(net, 10, 'never');
+  net.balancer.host.netif.receive(net.balancer.port); // nothing yet: the SYN is on its way
+  net.client.host.turn(net.now);
+  net.balancer.proxy.stopListening();
+  net.run(2000, () => late.done);
+  assert.ok(late.done);
+  const half = new BalancedNetwork({ servers: 1 });
+  half.connect(new Endpoint(half.client.host, { salt: 1, peerSalt: 2, send: 1 }));
+  for (let i = 0; i < 50 && half.balancer.host.tcp.open === 0; i++) half.stepOnce();
+  assert.is(half.balancer.host.tcp.open, 1);
+  half.balancer.host.tcp.abortAll();
+  half.balancer.host.turn(half.now);
+  assert.is(half.balancer.host.tcp.open, 0);
+  assert.is(half.balancer.host.tcp.stats.outRsts, 1);
+});
+
 test('a full session table refuses the next client and harms no other', () => {
   const net = new BalancedNetwork({ servers: 1, maxSessions: 3 });
   serve(net, 10, 'never');
