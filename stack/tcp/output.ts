@@ -419,18 +419,29 @@ export function sendNewProbe(tcp: Tcp, tcb: Tcb): boolean {
 export function sendTailAgain(tcp: Tcp, tcb: Tcb): boolean {
   const { segments } = tcp;
   const { flags, len, next, seq, sentAt } = segments;
-  let s = tcb.sndHead;
-  while (next[s] !== tcb.sndNext) s = next[s];
-  // Of a GSO-sized descriptor the last segment.
-  const before = len[s] > tcb.mss ? len[s] - (len[s] % tcb.mss || tcb.mss) : 0;
-  if (before > 0) {
-    if (!cut(tcp, tcb, s, before)) return false;
-    s = next[s];
+  const most = Math.min(tcb.mss, GATHER_ROOM);
+  // As many of the last descriptors as make one segment.
+  let first = tcb.sndHead;
+  let last = first;
+  let total = len[first];
+  while (next[last] !== tcb.sndNext) {
+    last = next[last];
+    total += len[last];
+    for (; total > most && first !== last; first = next[first]) total -= len[first];
   }
-  if (!transmit(tcp, tcb, s, s, seq[s], len[s], (flags[s] & S_FIN) !== 0)) return false;
+  if (total > tcb.mss) {
+    // Of a GSO-sized one the last segment.
+    if (!cut(tcp, tcb, first, total - (total % tcb.mss || tcb.mss))) return false;
+    first = last = next[first];
+    total = len[first];
+  }
+  if (!transmit(tcp, tcb, first, last, seq[first], total, (flags[last] & S_FIN) !== 0)) return false;
   tcp.stats.retransSegs++;
-  flags[s] |= S_EVER_RETRANS;
-  sentAt[s] = tcp.ctx.now | 0;
+  for (let i = first; ; i = next[i]) {
+    flags[i] |= S_EVER_RETRANS;
+    sentAt[i] = tcp.ctx.now | 0;
+    if (i === last) break;
+  }
   tcb.lastSendMs = tcp.ctx.nowMs;
   return true;
 }

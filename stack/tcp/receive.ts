@@ -29,6 +29,7 @@ export function reportDuplicate(tcb: Tcb, left: number, right: number): void {
   // Beyond RCV.NXT only the out-of-order queue knows.
   if (((left - tcb.rcvNxt) | 0) < 0 && ((right - tcb.rcvNxt) | 0) > 0) right = tcb.rcvNxt;
   if (((right - left) | 0) <= 0 || ((right - tcb.irs) | 0) <= 0) return;
+  tcb.ackNow = 1;
   tcb.dsackOwed = 1;
   tcb.dsackLeft = left | 0;
   tcb.dsackRight = right | 0;

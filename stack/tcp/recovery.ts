@@ -69,7 +69,7 @@ export function acknowledge(tcp: Tcp, tcb: Tcb, ack: number, duplicate: boolean)
   if (tcb.tlp !== TLP_NONE) {
     const bare = duplicate && tcp.seg.options.sackBlocks === 0;
     const repaired = probeAnswered(tcb, ack, duplicated && dup.right === tcb.tlpEnd, bare);
-    if (repaired && tcb.caState === CA_OPEN) reduce(tcp, tcb);
+    if (repaired && tcb.caState === CA_OPEN) reduce(tcp, tcb, (tcb.sndNxt - tcb.sndUna) | 0);
   }
   tcb.ackRtt = -1;
   if (acked > 0) clean(tcp, tcb, ack);
@@ -81,7 +81,7 @@ export function acknowledge(tcp: Tcp, tcb: Tcb, ack: number, duplicate: boolean)
       tcb.dupAcks = Math.max(tcb.dupAcks - Math.ceil(acked / tcb.mss), 0);
     }
   } else if (duplicate && (!sack || news)) tcb.dupAcks++;
-  if (duplicated) takeDuplicate(tcp, tcb, acked);
+  if (duplicated) takeDuplicate(tcp, tcb);
   if (acked > 0 && tcb.caState !== CA_OPEN && isEifel(tcp, tcb)) {
     tcb.reoSeen |= tcb.caState === CA_RECOVERY ? 1 : 0;
     undo(tcp, tcb, acked);
@@ -131,10 +131,10 @@ function advance(tcp: Tcp, tcb: Tcb, ack: number, acked: number): void {
 }
 
 /** The peer reports a duplicate (RFC 2883). */
-function takeDuplicate(tcp: Tcp, tcb: Tcb, acked: number): void {
+function takeDuplicate(tcp: Tcp, tcb: Tcb): void {
   tcp.stats.dsacksIn++;
   rackDuplicate(tcb);
-  if (undoDuplicate(tcb, dup.left, (dup.right - dup.left) | 0)) undo(tcp, tcb, acked);
+  if (undoDuplicate(tcb, dup.left, (dup.right - dup.left) | 0)) undo(tcp, tcb, tcb.priorCwnd);
 }
 
 /** RACK's turn; returns the microseconds until it is again, 0 = it is not waiting. */
@@ -145,7 +145,8 @@ function detect(tcp: Tcp, tcb: Tcb): number {
   else if (tcb.caState === CA_RECOVERY && found.lostAgain > 0) {
     // RFC 5681 §4.3: the loss of a retransmission is a second sign of congestion.
     tcb.undoable = 0;
-    reduce(tcp, tcb);
+    tcb.cwnd = tcb.ssthresh;
+    reduce(tcp, tcb, tcb.cwnd);
     prrBegin(tcb);
     tcb.forceRetrans = 1;
   }
@@ -163,8 +164,8 @@ export function reorderingPassed(tcp: Tcp, tcb: Tcb): void {
 /** RFC 6582 §3.2 step 2: until SND.UNA passes `recover`, duplicates may come from what recovery sent in vain. */
 const isLossDetected = (tcb: Tcb): boolean => tcb.dupAcks >= DUP_THRESHOLD && ((tcb.sndUna - tcb.recover) | 0) > 0;
 
-function reduce(tcp: Tcp, tcb: Tcb): void {
-  tcb.ssthresh = tcp.config.congestion.ssthresh(tcb, false);
+function reduce(tcp: Tcp, tcb: Tcb, flight: number): void {
+  tcb.ssthresh = tcp.config.congestion.ssthresh(tcb, flight, false);
   tcb.cwnd = tcb.ssthresh;
   tcb.cwndAcked = 0;
   tcb.reducedAt = tcp.ctx.now | 0;
@@ -176,7 +177,7 @@ function enterRecovery(tcp: Tcp, tcb: Tcb): void {
   tcb.caState = CA_RECOVERY;
   tcb.recover = tcb.sndNxt;
   tcb.tlp = TLP_NONE;
-  reduce(tcp, tcb);
+  reduce(tcp, tcb, (tcb.sndNxt - tcb.sndUna) | 0);
   prrBegin(tcb);
   if (tcb.sackOk === 0) markHeadLost(tcp, tcb);
   tcb.forceRetrans = 1;
@@ -202,8 +203,10 @@ function leaveRecovery(tcp: Tcp, tcb: Tcb, acked: number): void {
 /** The retransmission time-out has passed: what is not SACKed is deemed lost, and slow start begins anew. */
 export function enterLoss(tcp: Tcp, tcb: Tcb): void {
   if (tcb.caState !== CA_LOSS) {
-    undoBegin(tcb, tcb.caState === CA_OPEN ? tcb.cwnd : tcb.ssthresh);
-    tcb.ssthresh = tcp.config.congestion.ssthresh(tcb, true);
+    // In recovery cwnd is what PRR makes of it.
+    if (tcb.caState === CA_RECOVERY) tcb.cwnd = tcb.ssthresh;
+    undoBegin(tcb, tcb.cwnd);
+    tcb.ssthresh = tcp.config.congestion.ssthresh(tcb, (tcb.sndNxt - tcb.sndUna) | 0, true);
   }
   tcb.caState = CA_LOSS;
   tcb.recover = tcb.sndNxt;

@@ -51,14 +51,14 @@ export function isEifel(tcp: Tcp, tcb: Tcb): boolean {
   return ((options.tsEcr - (tcb.undoMs + tcb.tsOffset)) | 0) < 0;
 }
 
-/** RFC 4015 §3.2; `acked` = bytes the proving acknowledgment covers. What is marked lost is taken to be under way. */
-export function undo(tcp: Tcp, tcb: Tcb, acked: number): void {
+/** RFC 4015 §3.2; `burst` = bytes that may go at once, the initial window at most. What is marked lost is taken to be under way. */
+export function undo(tcp: Tcp, tcb: Tcb, burst: number): void {
   tcp.stats.undos++;
   tcb.undoable = 0;
   if (tcb.lostOut !== 0) unmark(tcp, tcb);
   const flight = (tcb.sndNxt - tcb.sndUna) | 0;
-  const burst = INITIAL_SEGMENTS * tcb.mss;
-  const most = flight + (acked < burst ? acked : burst);
+  const initial = INITIAL_SEGMENTS * tcb.mss;
+  const most = flight + (burst < initial ? burst : initial);
   const cwnd = tcb.priorCwnd < most ? tcb.priorCwnd : most;
   if (tcb.caState !== CA_OPEN || cwnd > tcb.cwnd) tcb.cwnd = cwnd > tcb.mss ? cwnd : tcb.mss;
   tcb.ssthresh = tcb.priorSsthresh > tcb.priorCwnd ? tcb.priorSsthresh : tcb.priorCwnd;

@@ -53,7 +53,7 @@ export const cubic: CongestionControl = {
     avoid(tcb, acked, nowMs);
   },
 
-  ssthresh(tcb: Tcb, timeout: boolean): number {
+  ssthresh(tcb: Tcb, flight: number, timeout: boolean): number {
     tcb.cubicUndoMax = tcb.cubicMax;
     tcb.cubicUndoK = tcb.cubicK;
     tcb.cubicUndoEpoch = tcb.cubicEpoch;
@@ -65,7 +65,6 @@ export const cubic: CongestionControl = {
     else tcb.cubicMax = tcb.cwnd < tcb.cubicMax ? Math.floor((tcb.cwnd * (1 + BETA)) / 2) : tcb.cwnd;
     tcb.cubicPrior = tcb.cwnd;
     tcb.cubicEpoch = 0;
-    const flight = (tcb.sndNxt - tcb.sndUna) | 0;
     return Math.max(Math.floor(flight * BETA), 2 * tcb.mss); // §4.6
   },
 

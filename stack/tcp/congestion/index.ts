@@ -14,8 +14,8 @@ export interface CongestionControl {
   init(tcb: Tcb): void;
   /** `acked` new bytes were acknowledged outside recovery; `rttUs` is the sample that came with them, -1 = none. */
   onAck(tcb: Tcb, acked: number, nowMs: Ticks, rttUs: number): void;
-  /** Loss was detected, by a time-out or before one: the new slow start threshold, in bytes. */
-  ssthresh(tcb: Tcb, timeout: boolean): number;
+  /** Loss was detected with `flight` bytes sent, by a time-out or before one: the new slow start threshold, in bytes. */
+  ssthresh(tcb: Tcb, flight: number, timeout: boolean): number;
   /** The loss last told of was none: what the algorithm remembers is to be as it was before. */
   undo(tcb: Tcb): void;
 }

@@ -27,8 +27,7 @@ export const reno: CongestionControl = {
     }
   },
 
-  ssthresh(tcb: Tcb): number {
-    const flight = (tcb.sndNxt - tcb.sndUna) | 0;
+  ssthresh(tcb: Tcb, flight: number): number {
     return Math.max(flight >> 1, 2 * tcb.mss); // RFC 5681 §3.1 (4)
   },
 
