@@ -15,6 +15,8 @@
 import { closeSync, existsSync, openSync, unlinkSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
+import { SessionLogReader } from '../../lb/l7/session-log.ts';
+import { SpscRing } from '../../stack/mem/spsc-ring.ts';
 import { formatEndpoint } from '../config/address.ts';
 import { type Loaded, loadFile } from '../config/load.ts';
 import type { Config } from '../config/model.ts';
@@ -23,6 +25,7 @@ import { ControlServer } from '../control/server.ts';
 import { Snapshot } from '../control/snapshot.ts';
 import { ControlSocketError, defaultSocket } from '../control/socket.ts';
 import { LinkError } from '../links/syscall.ts';
+import { AccessLog, type LineSink, openLines } from '../log/access-log.ts';
 import { createLogger, type LogFormat } from '../log/logger.ts';
 import { describe } from '../log/words.ts';
 import { version } from '../version.ts';
@@ -59,6 +62,8 @@ export async function run(options: RunOptions): Promise<void> {
     log.warn({ fault: describeFaults(fault) }, `the link has faults on purpose: ${describeFaults(fault)}`);
   if (options.capture !== undefined) checkCapture(options.capture);
 
+  const lines = config.global.accessLog === null ? null : openAccessLog(config.global.accessLog, log);
+
   const control = await openControl(options.control ?? config.global.controlSocket ?? defaultSocket());
   const supervisor = await startWorker(config, options.capture ?? null, fault).catch((error: unknown) => {
     control.close();
@@ -78,7 +83,12 @@ export async function run(options: RunOptions): Promise<void> {
     },
   });
   control.serve(snapshot, running);
-  new Running(running, log, supervisor, control, snapshot).begin();
+  const { sessionLog } = supervisor.share;
+  const accessLog =
+    lines === null || sessionLog === null
+      ? null
+      : new AccessLog(new SessionLogReader(SpscRing.attach(sessionLog, 0)), snapshot, lines);
+  new Running(running, log, supervisor, control, snapshot, accessLog).begin();
 }
 
 /** A file as `run` reads it, the command line's link included. */
@@ -105,6 +115,19 @@ async function openControl(path: string): Promise<ControlServer> {
   }
 }
 
+/** Throws Failure when the file cannot be written. */
+function openAccessLog(path: string, log: Logger): LineSink {
+  try {
+    return openLines(path, (error) => log.error({ err: error }, `access_log ${path}: ${error.message}`));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Failure(
+      EXIT.SYSTEM,
+      `access_log ${path}: cannot be written (${code}): name a file in a folder you may write to`,
+    );
+  }
+}
+
 /** Throws Failure when the file cannot be written; leaves it as it was. */
 function checkCapture(file: string): void {
   const existed = existsSync(file);
@@ -128,9 +151,18 @@ class Running {
   private readonly control: ControlServer;
   private readonly snapshot: Snapshot;
   private drain: Drain | null = null;
+  private readonly accessLog: AccessLog | null;
   private linkGone = false;
 
-  constructor(running: RunningConfig, log: Logger, supervisor: Supervisor, control: ControlServer, snapshot: Snapshot) {
+  constructor(
+    running: RunningConfig,
+    log: Logger,
+    supervisor: Supervisor,
+    control: ControlServer,
+    snapshot: Snapshot,
+    accessLog: AccessLog | null,
+  ) {
+    this.accessLog = accessLog;
     this.running = running;
     this.log = log;
     this.supervisor = supervisor;
@@ -145,6 +177,8 @@ class Running {
     supervisor.on('exit', (error: Error | null) => this.workerEnded(error));
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.onSignal(signal));
     process.on('SIGHUP', () => this.onHangup());
+    process.on('SIGUSR1', () => this.accessLog?.reopen());
+    this.accessLog?.start();
     for (const s of config.services) {
       const address = formatEndpoint(s.vip, s.port);
       const fields = { service: s.name, vip: address, scheduler: s.scheduler, servers: s.dests.length };
@@ -164,6 +198,7 @@ class Running {
 
   /** What came of it is in the log. */
   private onHangup(): void {
+    this.accessLog?.reopen();
     if (this.drain !== null) return;
     this.log.info('SIGHUP: reading the configuration again');
     this.running.reload().catch(() => {});
@@ -188,6 +223,7 @@ class Running {
   }
 
   private workerEnded(error: Error | null): void {
+    this.accessLog?.close();
     if (error !== null) {
       this.log.fatal({ err: error }, `the worker died: ${error.message}`);
       process.exit(EXIT.WORKER);

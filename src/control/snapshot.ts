@@ -253,7 +253,8 @@ export class Snapshot {
   private serverName(dest: number): string {
     const { dests } = this;
     const service = this.serviceConfig(dests.service[dest]!);
-    const server = service?.dests.find((one) => one.ip === dests.addr[dest] && one.port === dests.port[dest]);
+    const servers = [...(service?.dests ?? []), ...(service?.backup ? [service.backup] : [])];
+    const server = servers.find((one) => one.ip === dests.addr[dest] && one.port === dests.port[dest]);
     return server?.name ?? this.serverAddress(dest);
   }
 }

@@ -95,7 +95,8 @@ export function buildPipeline(
   const pipeline: Pipeline = { host, proxy, health, l4, services, dests, port };
   for (const service of config.services) {
     addService(pipeline, service);
-    for (const { ip, mac } of service.dests) if (mac !== null) setStatic(pipeline, ip, mac);
+    const servers = service.backup === null ? service.dests : [...service.dests, service.backup];
+    for (const { ip, mac } of servers) if (mac !== null) setStatic(pipeline, ip, mac);
   }
   return pipeline;
 }

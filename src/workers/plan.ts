@@ -8,11 +8,13 @@
 import { DestTable } from '../../lb/dest.ts';
 import { L4, type L4Limits } from '../../lb/l4.ts';
 import { type SessionShare, SessionTable } from '../../lb/l7/session.ts';
+import { LOG_RING } from '../../lb/l7/session-log.ts';
 import { ServiceColumns } from '../../lb/service.ts';
 import { FATE_WORDS } from '../../stack/context.ts';
 import { DROP_REASONS } from '../../stack/drop.ts';
 import { Counters } from '../../stack/mem/counters.ts';
 import { DEFAULT_POOL, FramePool, type PoolShare } from '../../stack/mem/frame-pool.ts';
+import { SpscRing } from '../../stack/mem/spsc-ring.ts';
 import { DEFAULT_MAX_NEIGHBOURS, NeighTable } from '../../stack/neigh/table.ts';
 import type { FaultRules } from '../../stack/netif/middleware/fault.ts';
 import type { Config, ServiceConfig } from '../config/model.ts';
@@ -61,6 +63,8 @@ export interface WorkerShare {
   readonly services: SharedArrayBuffer;
   readonly dests: SharedArrayBuffer;
   readonly sessions: SessionShare;
+  /** Ring of LOG_RING for the access log; null without one. */
+  readonly sessionLog: SharedArrayBuffer | null;
   /** Of MAX_CONNS; null when no service is of layer 4. */
   readonly connections: SharedArrayBuffer | null;
 }
@@ -87,6 +91,12 @@ export interface WorkerData {
   readonly fault: FaultPlan | null;
 }
 
+function ringMemory(): SharedArrayBuffer {
+  const memory = new SharedArrayBuffer(SpscRing.bytes(LOG_RING));
+  SpscRing.create(memory, 0, LOG_RING);
+  return memory;
+}
+
 export function planWorker(config: Config): WorkerShare {
   const counters = new SharedArrayBuffer(Counters.bytes(COUNTER_NAMES));
   Counters.create(counters, 0, COUNTER_NAMES);
@@ -103,6 +113,7 @@ export function planWorker(config: Config): WorkerShare {
     services,
     dests,
     sessions: SessionTable.memory(MAX_SESSIONS),
+    sessionLog: config.global.accessLog === null ? null : ringMemory(),
     connections: config.services.some(isLayer4) ? new SharedArrayBuffer(L4.bytes(MAX_CONNS)) : null,
   };
 }

@@ -3,8 +3,10 @@
  * thread through shared memory, and by messages for rare events only.
  */
 import { parentPort, workerData } from 'node:worker_threads';
+import { SessionLog } from '../../lb/l7/session-log.ts';
 import { Context } from '../../stack/context.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
+import { SpscRing } from '../../stack/mem/spsc-ring.ts';
 import { Applier } from './apply.ts';
 import { openCapture } from './capture.ts';
 import { realClock } from './clock.ts';
@@ -73,6 +75,8 @@ const receiver = new Receiver(data.share.commands, (batch) => {
   }
   tell({ type: 'applied', version: batch.version, error });
 });
+const sessionLog = data.share.sessionLog === null ? null : new SessionLog(SpscRing.attach(data.share.sessionLog, 0));
+proxy.logTo(sessionLog);
 const waiter = new PollWaiter([device.fd, data.eventFd], data.eventFd);
 const loop: LoopStats = { turns: 0, sleeps: 0 };
 const publisher = new StatsPublisher(data.share.counters, host, proxy, l4, health, loop);
@@ -105,6 +109,7 @@ runLoop(host, realClock, waiter, control, loop, {
     receiver.poll();
   },
   housekeeping() {
+    if (sessionLog !== null) sessionLog.epochMs = Date.now() - realClock.nowUs() / 1000;
     publisher.publish();
     applier.sweep(ctx.nowMs);
     Atomics.store(control, OPEN, open());
