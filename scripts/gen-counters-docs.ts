@@ -83,6 +83,7 @@ const COUNTERS: Readonly<Record<string, string>> = {
   'tcp.listenDrops': 'SYNs dropped for want of room: see `tcp_backlog` and `tcp_table_full`.',
   'tcp.portsExhausted': 'Connects refused because no local port was found towards that peer.',
   'tcp.blackHoles': 'Times a connection went over to smaller segments because large ones vanished without a word.',
+  'tcp.ecnReductions': 'Reductions of the window because the peer echoed a mark of congestion (RFC 3168).',
   'tcp.zeroWindowProbes': 'Probes of a closed window.',
   'health.passed': 'Health checks that passed.',
   'health.failed': 'Health checks that failed.',

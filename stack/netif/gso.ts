@@ -16,7 +16,7 @@ import { get16, get32, set16, set32 } from '../wire/bytes.ts';
 import { fold, sum } from '../wire/checksum.ts';
 import { ETH_LEN } from '../wire/ethernet.ts';
 import { headerLength, IPV4_LEN, id } from '../wire/ipv4.ts';
-import { dataOffset, FIN, flags, PSH } from '../wire/tcp.ts';
+import { CWR, dataOffset, FIN, flags, PSH } from '../wire/tcp.ts';
 import type { Port } from './port.ts';
 
 /** The sum of a frame's payload slice; taken from the payload frame when it already knows it. */
@@ -114,7 +114,8 @@ export class Segmenter {
       const l4 = at + ETH_LEN + ipLen;
       emitLength(buf, at + ETH_LEN, ipLen + tcpLen + piece, (ident + n) & 0xffff);
       set32(buf, l4 + 4, (seq + done) | 0);
-      if (!last) buf[l4 + 13] = tcpFlags & ~(FIN | PSH);
+      // CWR is said once (RFC 3168 §6.1.2).
+      buf[l4 + 13] = (last ? tcpFlags : tcpFlags & ~(FIN | PSH)) & (n > 0 ? ~CWR : -1);
       set16(buf, l4 + 16, fold(pseudo + tcpLen + piece));
       pool.l3[s] = at + ETH_LEN;
       pool.l4[s] = l4;

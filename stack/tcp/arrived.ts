@@ -15,6 +15,8 @@ export class ArrivedSegment {
   seq = 0;
   ack = 0;
   flags = 0;
+  /** The TOS byte of the IP header. */
+  tos = 0;
   /** Unscaled, as on the wire. */
   window = 0;
   /** Payload: absolute offset and bytes. */

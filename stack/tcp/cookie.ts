@@ -7,12 +7,12 @@
  *     cookie = F(tuple, peer's ISN) + (slot << 24) + ((F(tuple, peer's ISN, slot) + MSS index) mod 2^24)
  *
  * F is the keyed hash of isn.ts, a slot 64 s. One that comes back counts in its slot and the next; a guess succeeds once
- * in 2^28 segments. Window scale and SACK have no room there: they ride in the low bits of our timestamp, which the
+ * in 2^28 segments. Window scale, SACK and ECN have no room there: they ride in the low bits of our timestamp, which the
  * peer echoes. To a peer without timestamps they are not offered.
  *
  *     bits 0..3  the peer's window scale, 15 = none
  *     bit  4     SACK permitted
- *     bit  5     0
+ *     bit  5     ECN agreed (RFC 3168)
  *
  * What a cookie cannot do: SYN-ACKs are not repeated, and the MSS is rounded down to one of eight.
  * Called by listen.ts.
@@ -20,7 +20,9 @@
 import { TCP_NO_SOCKET, TCP_TABLE_FULL } from '../drop.ts';
 import type { Micros, Verdict } from '../types.ts';
 import { DROP, PASS } from '../verdict.ts';
+import { CWR, ECE } from '../wire/tcp.ts';
 import type { ArrivedSegment } from './arrived.ts';
+import { negotiateEcn } from './ecn.ts';
 import type { Secrets } from './isn.ts';
 import { acceptSyn, beginHalfOpen, type Listener } from './listen.ts';
 import { sendSynAck } from './output.ts';
@@ -40,6 +42,7 @@ const OPTION_BITS = 6;
 const SCALE_MASK = 15;
 const NO_SCALE = 15;
 const SACK_BIT = 16;
+const ECN_BIT = 32;
 
 /** Largest value of the table that a peer with this MSS takes; 0 = it named none (RFC 9293 §3.7.1: 536). */
 function mssIndex(mss: number): number {
@@ -70,8 +73,8 @@ export function readCookie(secrets: Secrets, now: Micros, seg: ArrivedSegment): 
 }
 
 /** `clock` with the options in its low bits: at most 64 ms behind, never ahead, so that timestamps go on rising. */
-export function markTimestamp(clock: number, wscale: number, sack: boolean): number {
-  const bits = (wscale < 0 ? NO_SCALE : wscale) | (sack ? SACK_BIT : 0);
+export function markTimestamp(clock: number, wscale: number, sack: boolean, ecn: boolean): number {
+  const bits = (wscale < 0 ? NO_SCALE : wscale) | (sack ? SACK_BIT : 0) | (ecn ? ECN_BIT : 0);
   const marked = ((clock >> OPTION_BITS) << OPTION_BITS) | bits;
   return ((marked - clock) | 0) > 0 ? (marked - (1 << OPTION_BITS)) | 0 : marked;
 }
@@ -93,8 +96,11 @@ export function sendCookie(tcp: Tcp, seg: ArrivedSegment): void {
   tcp.listeners.prepareReceive(phantom);
   if (options.hasTimestamp) {
     const clock = (ctx.nowMs + tcp.secrets.timestampOffset(seg.dst, seg.src)) | 0;
-    phantom.tsOffset = (markTimestamp(clock, options.wscale, options.sackPermitted) - ctx.nowMs) | 0;
+    negotiateEcn(tcp, phantom, seg.flags);
+    const marked = markTimestamp(clock, options.wscale, options.sackPermitted, phantom.ecnOk !== 0);
+    phantom.tsOffset = (marked - ctx.nowMs) | 0;
   } else {
+    seg.flags &= ~(ECE | CWR);
     options.wscale = -1;
     options.sackPermitted = false;
   }
@@ -129,6 +135,7 @@ export function cookieInput(tcp: Tcp, listener: Listener, seg: ArrivedSegment): 
     const scale = options.tsEcr & SCALE_MASK;
     if (scale !== NO_SCALE) options.wscale = scale;
     options.sackPermitted = (options.tsEcr & SACK_BIT) !== 0;
+    tcb.ecnOk = (options.tsEcr & ECN_BIT) !== 0 ? 1 : 0;
   }
   tcb.iss = (seg.ack - 1) | 0;
   tcp.begin(tcb);

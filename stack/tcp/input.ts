@@ -35,11 +35,12 @@ import * as ip from '../wire/ipv4.ts';
 import * as wire from '../wire/tcp.ts';
 import { ACK, FIN, RST, SYN } from '../wire/tcp.ts';
 import type { ArrivedSegment } from './arrived.ts';
+import { heedsEcho, takeMark } from './ecn.ts';
 import { acceptSyn, listenInput } from './listen.ts';
 import { challenge, sendAbort } from './output.ts';
 import { fragNeeded, holePassed } from './pmtu.ts';
 import { receive, reportDuplicate } from './receive.ts';
-import { acknowledge, deemLost } from './recovery.ts';
+import { acknowledge, deemLost, echoHeard } from './recovery.ts';
 import { baseRto, RTO_AFTER_SYN_LOSS_MS, sampleRtt } from './rtt.ts';
 import * as st from './state.ts';
 import type { Tcb } from './tcb.ts';
@@ -91,6 +92,7 @@ export class TcpInput implements ProtocolHandler, IcmpErrorSink {
     seg.ack = wire.ack(buf, off);
     seg.flags = wire.flags(buf, off);
     seg.window = wire.window(buf, off);
+    seg.tos = ip.tos(buf, l3);
     seg.off = off + header;
     seg.len = bytes - header;
     if (!seg.options.parse(buf, off + wire.TCP_LEN, off + header)) return DROP | TCP_FLAGS;
@@ -222,6 +224,7 @@ function arrives(tcp: Tcp, tcb: Tcb): Verdict {
     tcp.close(tcb, st.END_ABORTED, false);
     return DROP | TCP_AFTER_CLOSE;
   }
+  if (tcb.ecnOk !== 0) takeMark(tcp, tcb, seg);
   tcp.touch(tcb);
   return receive(tcp, tcb);
 }
@@ -301,6 +304,7 @@ function acknowledgment(tcp: Tcp, tcb: Tcb): Verdict {
     }
     tcp.touch(tcb);
   }
+  if (tcb.ecnOk !== 0 && heedsEcho(tcb, seg)) echoHeard(tcp, tcb);
   updateWindow(tcp, tcb, window);
   if (tcb.finQueued !== 0 && tcb.sndUna === tcb.sndEnd) return finAcknowledged(tcp, tcb);
   return PASS;

@@ -11,6 +11,7 @@ import { DELIVERED, DROP } from '../verdict.ts';
 import { ACK, FIN, RST, SYN } from '../wire/tcp.ts';
 import type { ArrivedSegment } from './arrived.ts';
 import { COOKIE_LIFE_MS, cookieInput, sendCookie } from './cookie.ts';
+import { negotiateEcn } from './ecn.ts';
 import { sendSynAck } from './output.ts';
 import { mssToSend } from './pmtu.ts';
 import * as st from './state.ts';
@@ -169,6 +170,7 @@ export function acceptSyn(tcp: Tcp, tcb: Tcb, seg: ArrivedSegment): void {
   tcb.tsRecent = o.tsVal;
   tcb.tsRecentMs = tcp.ctx.nowMs;
   tcb.sackOk = o.sackPermitted ? 1 : 0;
+  negotiateEcn(tcp, tcb, seg.flags);
   if (o.wscale >= 0) tcb.sndWscale = o.wscale;
   else {
     tcb.rcvWscale = 0; // both sides or none (RFC 7323 §2.2)

@@ -17,6 +17,7 @@ import { PROTO_TCP } from '../wire/ipv4.ts';
 import { ACK, emit, FIN, PSH, RST, SYN, TCP_LEN } from '../wire/tcp.ts';
 import { writeSack, writeSyn, writeTimestamp } from '../wire/tcp-options.ts';
 import type { ArrivedSegment } from './arrived.ts';
+import { dataTos, echo, reducedBit, synAckEcn, synEcn } from './ecn.ts';
 import { receiveLimit } from './limits.ts';
 import { mssToOffer } from './pmtu.ts';
 import { rackSending } from './rack.ts';
@@ -246,6 +247,8 @@ function transmit(
   let bits = ACK;
   if (fin) bits |= FIN;
   if (bytes > 0 && (fin || segments.next[last] === 0)) bits |= PSH; // RFC 9293 §3.9.1.2: the last of what is queued
+  const fresh = seq === tcb.sndNxt && bytes > 0;
+  if (fresh) bits |= reducedBit(tcb);
   const header = headerFor(tcp, tcb, f, seq, bits, bytes, false);
   if ((bytes > COPY_BELOW || bytes > tcb.mss) && first === last) {
     const frame = segments.frame[first];
@@ -268,7 +271,7 @@ function transmit(
     }
     pool.len[f] += bytes;
   }
-  send(tcp, tcb, f);
+  send(tcp, tcb, f, dataTos(tcb, fresh));
   return true;
 }
 
@@ -284,7 +287,7 @@ function headerFor(tcp: Tcp, tcb: Tcb, f: FrameId, seq: number, bits: number, pa
     if (blocks > 0) len += writeSack(buf, off + len, writeEdges, blocks);
   }
   const check = fold(pseudo4(tcb.laddr, tcb.raddr, PROTO_TCP, len + payload));
-  emit(buf, off, tcb.lport, tcb.rport, seq, tcb.rcvNxt, len, bits, advertise(tcp, tcb), check);
+  emit(buf, off, tcb.lport, tcb.rport, seq, tcb.rcvNxt, len, bits | echo(tcb), advertise(tcp, tcb), check);
   partial(tcp, f, off, len);
   acknowledged(tcp, tcb);
   return len;
@@ -299,9 +302,9 @@ function partial(tcp: Tcp, f: FrameId, off: number, len: number): void {
   pool.csumOff[f] = 16;
 }
 
-function send(tcp: Tcp, tcb: Tcb, f: FrameId): void {
+function send(tcp: Tcp, tcb: Tcb, f: FrameId, tos = 0): void {
   tcp.stats.outSegs++;
-  tcp.ctx.settle(f, tcp.ip.output(f, tcb.laddr, tcb.raddr, PROTO_TCP, true));
+  tcp.ctx.settle(f, tcp.ip.output(f, tcb.laddr, tcb.raddr, PROTO_TCP, true, tos));
 }
 
 /** The acknowledgment is on its way with this segment. */
@@ -475,12 +478,12 @@ export function sendKeepalive(tcp: Tcp, tcb: Tcb): void {
 }
 
 export function sendSyn(tcp: Tcp, tcb: Tcb): void {
-  sendOpening(tcp, tcb, SYN, 0, tcb.rcvWscale, true, true);
+  sendOpening(tcp, tcb, SYN | synEcn(tcp, tcb), 0, tcb.rcvWscale, true, true);
 }
 
 export function sendSynAck(tcp: Tcp, tcb: Tcb): void {
   const scale = tcb.sndWscale !== 0 || tcb.rcvWscale !== 0 ? tcb.rcvWscale : -1;
-  sendOpening(tcp, tcb, SYN | ACK, tcb.rcvNxt, scale, tcb.sackOk !== 0, tcb.tsOk !== 0);
+  sendOpening(tcp, tcb, SYN | ACK | synAckEcn(tcb), tcb.rcvNxt, scale, tcb.sackOk !== 0, tcb.tsOk !== 0);
 }
 
 function sendOpening(tcp: Tcp, tcb: Tcb, bits: number, ack: number, wscale: number, sack: boolean, ts: boolean): void {

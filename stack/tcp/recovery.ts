@@ -14,6 +14,7 @@
  * duplicate acknowledgment stands for one segment that left.
  * @hot
  */
+import { saysReduced } from './ecn.ts';
 import { prrAck, prrBegin } from './prr.ts';
 import { found, rackDetect, rackDuplicate, rackRecovered, rackTimedOut } from './rack.ts';
 import { clean, cut, dup, markSacked, readDuplicate } from './scoreboard.ts';
@@ -169,6 +170,15 @@ function reduce(tcp: Tcp, tcb: Tcb, flight: number): void {
   tcb.cwnd = tcb.ssthresh;
   tcb.cwndAcked = 0;
   tcb.reducedAt = tcp.ctx.now | 0;
+  saysReduced(tcb);
+}
+
+/** The peer echoes a router's mark: as a loss, but nothing is to be sent again (RFC 3168 §6.1.2). */
+export function echoHeard(tcp: Tcp, tcb: Tcb): void {
+  if (tcb.caState !== CA_OPEN) return;
+  tcp.stats.ecnReductions++;
+  tcb.undoable = 0;
+  reduce(tcp, tcb);
 }
 
 function enterRecovery(tcp: Tcp, tcb: Tcb): void {
@@ -215,6 +225,7 @@ export function enterLoss(tcp: Tcp, tcb: Tcb): void {
   tcb.dupAcks = 0;
   tcb.tlp = TLP_NONE;
   tcb.reducedAt = tcp.ctx.now | 0;
+  saysReduced(tcb);
   // The peer may forget what it SACKed (RFC 2018 §8): a SACKed head says that it did.
   const reneged = (tcp.segments.flags[tcb.sndHead] & S_SACKED) !== 0;
   if (tcb.sackOk === 0 || reneged) deemLost(tcp, tcb);

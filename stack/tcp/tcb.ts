@@ -125,6 +125,15 @@ export class Tcb {
   rcvWscale = 0;
   noDelay = 1;
 
+  // ECN (ecn.ts)
+  ecnOk = 0;
+  /** We echo a mark until the peer says that it has reduced its window. */
+  ecnEcho = 0;
+  /** We have reduced ours and owe it word. */
+  cwrOwed = 0;
+  /** SND.NXT when we last did: up to there echoes are old. */
+  ecnEnd = 0;
+
   // Acknowledging
   ackNow = 0;
   /** Bytes received in order since the last acknowledgment. */

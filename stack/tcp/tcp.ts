@@ -53,6 +53,8 @@ export interface TcpConfig {
   readonly userTimeoutMs: number;
   /** Segments never carry more, either way, options included: for paths whose ICMP does not arrive. 0 = the links decide. */
   readonly mssClamp: number;
+  /** Connects ask for ECN (RFC 3168). Peers that ask are granted it in any case. */
+  readonly ecn: boolean;
   readonly congestion: CongestionControl;
 }
 
@@ -70,6 +72,7 @@ export const DEFAULT_TCP: TcpConfig = {
   portMax: 65535,
   userTimeoutMs: 0,
   mssClamp: 0,
+  ecn: false,
   congestion: cubic,
 };
 
@@ -103,6 +106,8 @@ export class TcpStats {
   cookiesFailed = 0;
   /** Connections whose full-sized segments vanished without a word, and who now send smaller ones. */
   blackHoles = 0;
+  /** Reductions of the window because routers marked segments. */
+  ecnReductions = 0;
   zeroWindowProbes = 0;
   /** Connects refused because no local port was found towards that peer. */
   portsExhausted = 0;
@@ -211,6 +216,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     tcb.finReceived = tcb.finPending = tcb.readClosed = tcb.closing = 0;
     tcb.mss = tcb.peerMss = 536; // RFC 9293 §3.7.1 (MUST-15)
     tcb.holeMtu = 0;
+    tcb.ecnOk = tcb.ecnEcho = tcb.cwrOwed = 0;
     tcb.tsOk = tcb.sackOk = tcb.sndWscale = tcb.rcvWscale = 0;
     tcb.tsRecent = 0;
     tcb.noDelay = 1;
@@ -442,7 +448,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
   /** Sets what follows from the initial sequence number. */
   begin(tcb: Tcb): void {
     tcb.tsOffset = this.secrets.timestampOffset(tcb.laddr, tcb.raddr);
-    tcb.sndUna = tcb.recover = tcb.iss;
+    tcb.sndUna = tcb.recover = tcb.ecnEnd = tcb.iss;
     tcb.sndNxt = tcb.sndEnd = (tcb.iss + 1) | 0;
   }
 

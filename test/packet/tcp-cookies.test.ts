@@ -253,13 +253,20 @@ test('of a million guesses at most one is taken', () => {
 
 test('a marked timestamp is never ahead of the clock and less than 64 ms behind', () => {
   fc.assert(
-    fc.property(fc.integer(), fc.integer({ min: -1, max: 14 }), fc.boolean(), (clock, wscale, sack) => {
-      const marked = markTimestamp(clock, wscale, sack);
-      const behind = (clock - marked) | 0;
-      assert.ok(behind >= 0 && behind < 64, `${behind}`);
-      assert.is(marked & 15, wscale < 0 ? 15 : wscale);
-      assert.is((marked & 16) !== 0, sack);
-    }),
+    fc.property(
+      fc.integer(),
+      fc.integer({ min: -1, max: 14 }),
+      fc.boolean(),
+      fc.boolean(),
+      (clock, wscale, sack, ecn) => {
+        const marked = markTimestamp(clock, wscale, sack, ecn);
+        const behind = (clock - marked) | 0;
+        assert.ok(behind >= 0 && behind < 64, `${behind}`);
+        assert.is(marked & 15, wscale < 0 ? 15 : wscale);
+        assert.is((marked & 16) !== 0, sack);
+        assert.is((marked & 32) !== 0, ecn);
+      },
+    ),
   );
 });
 

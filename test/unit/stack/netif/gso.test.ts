@@ -64,7 +64,7 @@ const BASE: Segment = {
   dport: 40000,
   seq: 0x7ffffff0,
   ack: -77,
-  flags: 'FPA',
+  flags: 'FPCA',
   win: 1234,
   data: new Uint8Array(),
 };
@@ -122,7 +122,11 @@ for (const bytes of cases)
           let at = 0;
           r.out.forEach((piece, i) => {
             const last = i === r.out.length - 1;
-            assert.is(piece.flags, last ? 'FPA' : 'A', 'FIN and PSH on the last only');
+            assert.is(
+              piece.flags,
+              `${last ? 'FP' : ''}${i === 0 ? 'C' : ''}A`,
+              'FIN and PSH on the last only, CWR on the first',
+            );
             assert.is(piece.seq, (BASE.seq + at) | 0);
             assert.is(piece.ack, BASE.ack);
             assert.is(piece.win, BASE.win);
