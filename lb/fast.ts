@@ -33,6 +33,7 @@ import * as c from './conn-row.ts';
 import type { Core } from './core.ts';
 import { ESTABLISHED } from './proto/tcp.ts';
 import type { Timeouts } from './proto/timeouts.ts';
+import type { ServiceTable } from './service.ts';
 import { change32, reversed } from './xmit/rewrite.ts';
 
 /** The packets of a burst that one table may know. */
@@ -46,7 +47,11 @@ class TableBurst {
   n = 0;
 }
 
+/** MF and offset, as they lie in the upper half of their word. */
+const FRAGMENT = 0xff3f0000 | 0;
+
 // Words of a packet whose IP header has no options, from that header on.
+const ID_FRAGMENT = 1;
 const TTL_SUM = 2;
 const SRC = 3;
 const DST = 4;
@@ -67,6 +72,7 @@ export interface FastParts {
   readonly timeouts: Timeouts;
   readonly routes: Routes4;
   readonly neighbours: Neighbours;
+  readonly services: ServiceTable;
   /** Whether others want to see what is forwarded, or TTL is to be decremented: nothing is cut short then. */
   readonly mayCutShort: () => boolean;
 }
@@ -85,6 +91,12 @@ export class FastPath implements BurstInput {
   private readonly routes: Routes4;
   private readonly neighbours: Neighbours;
   private readonly mayCutShort: () => boolean;
+  private readonly services: ServiceTable;
+  /** Packets and bytes of this burst, by server << 1 | direction; the slots that are not 0. */
+  private readonly notedPkts: Int32Array;
+  private readonly notedBytes: Int32Array;
+  private readonly noted = new Int32Array(BURST);
+  private nNoted = 0;
   private readonly tcpBurst = new TableBurst();
   private readonly udpBurst = new TableBurst();
 
@@ -97,6 +109,10 @@ export class FastPath implements BurstInput {
     this.routes = parts.routes;
     this.neighbours = parts.neighbours;
     this.mayCutShort = parts.mayCutShort;
+    this.services = parts.services;
+    const slots = (parts.services.dests.capacity + 1) * 2;
+    this.notedPkts = new Int32Array(slots);
+    this.notedBytes = new Int32Array(slots);
   }
 
   burst(frames: Int32Array, verdicts: Int32Array, n: number): void {
@@ -113,20 +129,30 @@ export class FastPath implements BurstInput {
 
   /** First loop: what each packet is, and its hash. */
   private sort(frames: Int32Array, verdicts: Int32Array, n: number): void {
-    const { pool } = this.ctx;
-    const { i32, buf } = pool;
-    const { tcpBurst, udpBurst } = this;
+    const { i32, l3: l3s, off: offs, l4: l4s, len: lens } = this.ctx.pool;
+    const { tcp, tcpBurst } = this;
+    const { index, src, dst, ports, hashes } = tcpBurst;
+    let t = 0;
     for (let i = 0; i < n; i++) {
       const f = frames[i];
-      const l3 = pool.l3[f];
+      const l3 = l3s[f];
       // Only what the first pass took for IP stands at its layer-3 header.
-      if (verdicts[i] !== PASS || pool.off[f] !== l3 || (l3 & 3) !== 0 || pool.l4[f] - l3 !== ip.IPV4_LEN) continue;
-      if (ip.isFragment(buf, l3) || pool.len[f] < ip.IPV4_LEN + UDP_LEN) continue;
+      if (verdicts[i] !== PASS || offs[f] !== l3 || (l3 & 3) !== 0 || l4s[f] - l3 !== ip.IPV4_LEN) continue;
       const w = l3 >> 2;
+      if ((i32[w + ID_FRAGMENT] & FRAGMENT) !== 0 || lens[f] < ip.IPV4_LEN + UDP_LEN) continue;
       const proto = (i32[w + TTL_SUM] >>> 8) & 0xff;
-      if (proto === ip.PROTO_TCP) collect(this.tcp, tcpBurst, i32, w, i);
-      else if (proto === ip.PROTO_UDP) collect(this.udp, udpBurst, i32, w, i);
+      if (proto === ip.PROTO_TCP) {
+        const from = swap32(i32[w + SRC]);
+        const to = swap32(i32[w + DST]);
+        const both = swap32(i32[w + PORTS]);
+        index[t] = i;
+        src[t] = from;
+        dst[t] = to;
+        ports[t] = both;
+        hashes[t++] = tcp.hash(from, to, both);
+      } else if (proto === ip.PROTO_UDP) collect(this.udp, this.udpBurst, i32, w, i);
     }
+    tcpBurst.n = t;
   }
 
   /** Second and third loop: lines of the index, then rows. What is left to lb/core.ts finds the guess in its frame. */
@@ -144,28 +170,29 @@ export class FastPath implements BurstInput {
 
   /** Fourth loop. */
   private pass(frames: Int32Array, verdicts: Int32Array): void {
-    const burst = this.tcpBurst;
-    for (let k = 0; k < burst.n; k++) {
-      const i = burst.index[k];
-      const verdict = this.segment(frames[i], burst, k);
+    const { index, guesses, hashes, src, dst, ports, n } = this.tcpBurst;
+    const { tcp } = this;
+    for (let k = 0; k < n; k++) {
+      const i = index[k];
+      const hit = tcp.confirm(guesses[k], hashes[k], src[k], dst[k], ports[k]);
+      if (hit === 0) continue;
+      const verdict = this.segment(frames[i], hit);
       if (verdict !== PASS) verdicts[i] = verdict;
     }
+    this.settleCounts();
   }
 
-  private segment(f: FrameId, burst: TableBurst, k: number): Verdict {
-    const { tcp: table, routes, core } = this;
+  private segment(f: FrameId, hit: number): Verdict {
+    const { tcp: table, core } = this;
     const { pool } = this.ctx;
     const { i32 } = pool;
-    const l3 = pool.l3[f];
     const len = pool.len[f];
-    const w = l3 >> 2;
+    const w = pool.l3[f] >> 2;
     const control = i32[w + OFFSET_FLAGS];
     const header = (control & 0xf0) >> 2;
     if (((control >>> 8) & OPENING_CLOSING) !== wire.ACK || len < HEADERS) return PASS;
     if (header < wire.TCP_LEN || ip.IPV4_LEN + header > len) return PASS;
     if ((pool.flags[f] & ~F_CSUM_VALID) !== 0 || pool.gsoSize[f] !== 0 || pool.fragLen[f] !== 0) return PASS;
-    const hit = table.confirm(burst.guesses[k], burst.hashes[k], burst.src[k], burst.dst[k], burst.ports[k]);
-    if (hit === 0) return PASS;
 
     const { rows } = table;
     const row = c.rowOf(hit);
@@ -179,13 +206,13 @@ export class FastPath implements BurstInput {
     // SACK edges are the slow path's.
     if (dir === c.OUT && delta !== 0 && header !== wire.TCP_LEN) return PASS;
     const to = rows[at + (dir === c.IN ? c.RADDR : c.CADDR)];
+    const { routes } = this;
     if (!routes.lookup(to) || len > routes.outMtu) return PASS;
-    const port = routes.outPort;
-    const hop = routes.outNextHop;
 
     this.packets += 1;
     table.refresh(row, this.timeouts.of(service, ESTABLISHED));
-    core.count(table, row, dir, rows[at + c.DEST], len);
+    table.cold.count(row, dir, 1, len);
+    this.note((rows[at + c.DEST] << 1) | dir, len);
     if (dir === c.IN) {
       if (mode !== c.DR) {
         const seq = delta === 0 ? 0 : shift(i32, w + SEQ, delta);
@@ -196,7 +223,28 @@ export class FastPath implements BurstInput {
       const ack = delta === 0 ? 0 : shift(i32, w + ACK, -delta | 0);
       rewrite(i32, w, swap32(rows[at + c.VADDR]), swap32(to), swap32(reversed(rows[at + c.CVPORTS])), ack);
     }
-    return this.neighbours.output(f, port, hop);
+    return this.neighbours.output(f, routes.outPort, routes.outNextHop);
+  }
+
+  /** A packet of `len` bytes for the counts of `slot`: server << 1 | direction. */
+  private note(slot: number, len: number): void {
+    const { noted } = this;
+    if (this.notedPkts[slot] === 0) noted[this.nNoted++] = slot;
+    this.notedPkts[slot] += 1;
+    this.notedBytes[slot] += len;
+  }
+
+  /** Brings what was noted in this burst to the counts of servers and services, which are doubles in many columns. */
+  private settleCounts(): void {
+    const { noted, notedPkts, notedBytes, services } = this;
+    for (let i = 0; i < this.nNoted; i++) {
+      const slot = noted[i];
+      if ((slot & 1) === c.IN) services.countIn(slot >> 1, notedPkts[slot], notedBytes[slot]);
+      else services.countOut(slot >> 1, notedPkts[slot], notedBytes[slot]);
+      notedPkts[slot] = 0;
+      notedBytes[slot] = 0;
+    }
+    this.nNoted = 0;
   }
 }
 

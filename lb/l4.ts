@@ -122,6 +122,7 @@ export class L4 {
       timeouts: this.tcpTimeouts,
       routes: host.routes,
       neighbours: host.neigh.output,
+      services,
       mayCutShort: () => !options.decrementTtl && host.hooks.isAlone(this.core),
     });
     host.hooks.register(PRE_ROUTING, PRIORITY_BALANCER, this.core);

@@ -14,6 +14,7 @@ import { FATE_WORDS } from '../../stack/context.ts';
 import { DROP_REASONS } from '../../stack/drop.ts';
 import { Counters } from '../../stack/mem/counters.ts';
 import { DEFAULT_POOL, FramePool, type PoolShare } from '../../stack/mem/frame-pool.ts';
+import { pageAligned } from '../../stack/mem/region.ts';
 import { SpscRing } from '../../stack/mem/spsc-ring.ts';
 import { DEFAULT_MAX_NEIGHBOURS, NeighTable } from '../../stack/neigh/table.ts';
 import type { FaultRules } from '../../stack/netif/middleware/fault.ts';
@@ -114,6 +115,6 @@ export function planWorker(config: Config): WorkerShare {
     dests,
     sessions: SessionTable.memory(MAX_SESSIONS),
     sessionLog: config.global.accessLog === null ? null : ringMemory(),
-    connections: config.services.some(isLayer4) ? new SharedArrayBuffer(L4.bytes(MAX_CONNS)) : null,
+    connections: config.services.some(isLayer4) ? pageAligned(L4.bytes(MAX_CONNS)) : null,
   };
 }
