@@ -107,7 +107,12 @@ export function clean(tcp: Tcp, tcb: Tcb, ack: number): void {
     if (((ack - segments.end(s)) | 0) < 0) {
       const part = (ack - seq[s]) | 0;
       if (part > 0) {
-        if ((f & S_SACKED) === 0) rackDelivered(tcp, tcb, segments.sentAt[s], ack, (f & S_EVER_RETRANS) !== 0);
+        if ((f & S_SACKED) === 0) {
+          // Segments of one descriptor left together, so the first of them tell as much.
+          if ((f & S_EVER_RETRANS) !== 0) ambiguous = true;
+          else sample = ((tcp.ctx.now | 0) - segments.sentAt[s]) | 0;
+          rackDelivered(tcp, tcb, segments.sentAt[s], ack, (f & S_EVER_RETRANS) !== 0);
+        }
         uncount(tcb, f, part);
         tcb.sndQueued -= part;
         segments.trim(s, part);
