@@ -150,7 +150,7 @@ function checkMode(draft: Draft, service: DraftService): void {
 }
 
 /** What a mode does not have. */
-function checkOptions({ errors, network }: Draft, service: DraftService, mode: Mode): void {
+function checkOptions({ errors }: Draft, service: DraftService, mode: Mode): void {
   const at = (key: string): Where => ({ ...service.where, key });
   if (mode !== 'proxy') {
     const hint = 'choose mode proxy, or leave it out';
@@ -158,10 +158,6 @@ function checkOptions({ errors, network }: Draft, service: DraftService, mode: M
     if (service.proxyProtocol !== 'off') errors.add(at('proxy_protocol'), noHeader, hint);
     if (service.acceptProxy.length > 0) errors.add(at('accept_proxy'), noHeader, hint);
     if (service.check?.passive) errors.add(at('check_passive'), `mode ${mode} has no sessions that could tell`, hint);
-  }
-  if ((mode === 'dr' || mode === 'tun') && service.check !== null && network.localAddresses.length === 0) {
-    const message = `mode ${mode} cannot check from the VIP: the servers have it too`;
-    errors.add(at('check'), message, 'add local_address to [network]');
   }
 }
 

@@ -30,6 +30,8 @@ export interface VipNetOptions {
   readonly fault?: string;
   /** Lines for each service, such as `connect_timeout = 500ms`. */
   readonly settings?: readonly string[];
+  /** Lines of [global]; FOLDER is the network's own. */
+  readonly global?: readonly string[];
 }
 
 export class VipNet {
@@ -173,7 +175,7 @@ export class VipNet {
     }
   }
 
-  private config({ offload = true, settings = [] }: VipNetOptions): string {
+  private config({ offload = true, settings = [], global = [] }: VipNetOptions): string {
     const services = [
       ['web', HTTP, 'rr'],
       ['talk', TALK, 'rr'],
@@ -189,6 +191,8 @@ export class VipNet {
       return [...head, ...settings, `count = ${this.servers}`, ...rows].join('\n');
     };
     return [
+      '[global]',
+      ...global.map((line) => line.replace('FOLDER', this.folder)),
       '[link lan]',
       'kind = tap',
       'device = tap0',

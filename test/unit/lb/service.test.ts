@@ -183,6 +183,36 @@ test('impossible changes are refused by name', () => {
   fails(() => services.removeDest(9, addrOf(2), 8080), 'NOT_FOUND');
 });
 
+test('weights and states change in place; a backup has no say in the list', () => {
+  const services = makeServices();
+  const id = services.add(web);
+  const [a, b] = [services.addDest(id, server(1)), services.addDest(id, server(2))];
+  const flow = new FlowKey();
+  const picks = (): number[] => [...new Set(Array.from({ length: 4 }, () => services.schedule(id, flow)))].sort();
+  assert.equal(picks(), [a, b]);
+  services.setState(a, 'drain');
+  assert.equal(picks(), [b]);
+  services.setState(a, 'ready');
+  services.setWeight(b, 0);
+  assert.equal(picks(), [a]);
+  fails(() => services.setWeight(a, 65536), 'INVALID');
+  const sorry = services.setBackup(id, { addr: addrOf(3), port: 80, weight: 0 });
+  assert.equal(services.destIds(id), [a, b]);
+  fails(() => services.setState(sorry, 'maint'), 'NOT_FOUND');
+  fails(() => services.setWeight(sorry, 1), 'NOT_FOUND');
+  services.setState(a, 'maint');
+  assert.equal(picks(), [sorry]);
+  assert.is(services.columns.noDest[id], 0);
+  services.setBackup(id, null);
+  assert.equal(picks(), [0]);
+  fails(() => services.setBackup(id, server(1)), 'EXISTS');
+  // What was the backup becomes an ordinary server: letting go of the backup leaves it alone.
+  services.setBackup(id, server(3));
+  services.setDests(id, [server(3)]);
+  services.setBackup(id, null);
+  assert.equal(picks(), services.destIds(id));
+});
+
 test('another thread reads the services, live', () => {
   const buffer = new SharedArrayBuffer(ServiceColumns.bytes(3));
   const columns = ServiceColumns.create(buffer, 0, 3);

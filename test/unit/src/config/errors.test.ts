@@ -477,4 +477,52 @@ test('a value that is not UTF-8 is refused', () => {
 
 test.after(() => rmSync(directory, { recursive: true }));
 
+/** [service web] with these lines more. */
+const webWith = (lines: string): Record<number, string> => ({ 9: `ports = 80\n${lines}` });
+
+reports('what checks cannot be asked', GENERAL, webWith('check = ping\ncheck_interval = 50ms\nrise = 0\nfall = 101'), [
+  "lb.conf:10: [service web] check: 'ping' is unknown; write off, tcp or http",
+  'lb.conf:11: [service web] check_interval: 50ms is too short; a time is 100ms..1h',
+  'lb.conf:12: [service web] rise: 0 is too small; a number of checks is 1..100',
+  'lb.conf:13: [service web] fall: 101 is too large; a number of checks is 1..100',
+]);
+reports(
+  'what cannot be a request or an answer',
+  GENERAL,
+  webWith('check_path = health\ncheck_status = 2xx, 299-200\ncheck_host = a b'),
+  [
+    "lb.conf:10: [service web] check_path: 'health' does not begin with /; as in /health",
+    "lb.conf:11: [service web] check_status: '2xx' is not a status code; write codes 100..599, as in 200-299, 401",
+    'lb.conf:11: [service web] check_status: 299-200 is empty; write the smaller code first',
+    "lb.conf:12: [service web] check_host: 'a b' is not the name of a host; write a name or address, as in www.example.com:8080",
+  ],
+);
+reports(
+  'checks that contradict themselves',
+  GENERAL,
+  webWith('check = http\ncheck_timeout = 3s\ncheck_method = HEAD\ncheck_body = fine'),
+  [
+    'lb.conf:11: [service web] check_timeout: a check would take longer than check_interval; make it at most as long',
+    'lb.conf:13: [service web] check_body: the answer to HEAD has no body; choose check_method = GET, or leave this out',
+  ],
+);
+reports(
+  'what layer 4 does not have',
+  GENERAL,
+  webWith('mode = nat\nproxy_protocol = v1\naccept_proxy = 10.0.0.0/8\ncheck = tcp\ncheck_passive = on'),
+  [
+    'lb.conf:7: [service web] proxy_protocol: mode nat has no PROXY protocol; choose mode proxy, or leave it out',
+    'lb.conf:7: [service web] accept_proxy: mode nat has no PROXY protocol; choose mode proxy, or leave it out',
+    'lb.conf:7: [service web] check_passive: mode nat has no sessions that could tell; choose mode proxy, or leave it out',
+  ],
+);
+reports('networks of clients', GENERAL, webWith('accept_proxy = 10.0.0.1/8, 10.0.0.0/33, ten'), [
+  'lb.conf:10: [service web] accept_proxy: 10.0.0.1/8 has bits beyond its prefix; write 10.0.0.0/8',
+  "lb.conf:10: [service web] accept_proxy: '10.0.0.0/33' is not a network; write networks and addresses, as in 10.1.0.0/16, 192.168.100.77",
+  "lb.conf:10: [service web] accept_proxy: 'ten' is not a network; write networks and addresses, as in 10.1.0.0/16, 192.168.100.77",
+]);
+reports('a backup that is a server already', GENERAL, webWith('backup = 192.168.100.11:80:1:00:00:00:00:00:00'), [
+  'lb.conf:10: [service web] backup: duplicate server 192.168.100.11:80, first in line 12; keep one, with the sum of the weights',
+]);
+
 test.run();
