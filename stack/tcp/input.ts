@@ -304,7 +304,7 @@ function acknowledgment(tcp: Tcp, tcb: Tcb): Verdict {
     }
     tcp.touch(tcb);
   }
-  if (tcb.ecnOk !== 0 && heedsEcho(tcb, seg)) echoHeard(tcp, tcb);
+  if (tcb.ecnOk !== 0 && heedsEcho(tcb, seg)) echoHeard(tcp, tcb, acked);
   updateWindow(tcp, tcb, window);
   if (tcb.finQueued !== 0 && tcb.sndUna === tcb.sndEnd) return finAcknowledged(tcp, tcb);
   return PASS;

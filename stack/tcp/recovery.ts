@@ -173,12 +173,15 @@ function reduce(tcp: Tcp, tcb: Tcb, flight: number): void {
   saysReduced(tcb);
 }
 
-/** The peer echoes a router's mark: as a loss, but nothing is to be sent again (RFC 3168 §6.1.2). */
-export function echoHeard(tcp: Tcp, tcb: Tcb): void {
+/**
+ * The peer echoes a router's mark: as a loss, but nothing is to be sent again (RFC 3168 §6.1.2). `acked` = bytes that
+ * were under way until this acknowledgment.
+ */
+export function echoHeard(tcp: Tcp, tcb: Tcb, acked: number): void {
   if (tcb.caState !== CA_OPEN) return;
   tcp.stats.ecnReductions++;
   tcb.undoable = 0;
-  reduce(tcp, tcb);
+  reduce(tcp, tcb, (tcb.sndNxt - tcb.sndUna + acked) | 0);
 }
 
 function enterRecovery(tcp: Tcp, tcb: Tcb): void {
