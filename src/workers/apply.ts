@@ -18,7 +18,7 @@ import { checkScheduler } from '../../lb/sched/index.ts';
 import type { Ipv4 } from '../../stack/types.ts';
 import { PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { type Action, applyTo, find, type ServerRef, type ServiceRef, serviceKey } from '../config/actions.ts';
-import type { Config, Mac, ServiceConfig } from '../config/model.ts';
+import type { Config, DestConfig, Mac, ServiceConfig } from '../config/model.ts';
 import { type AddressRole, ownAddresses } from '../config/own-addresses.ts';
 import { type Batch, type Command, FIRST_VERSION, type StateCommand } from './commands.ts';
 import {
@@ -26,6 +26,7 @@ import {
   addService,
   defaultRoute,
   destSpec,
+  destSpecs,
   followService,
   type Pipeline,
   protoOf,
@@ -127,7 +128,7 @@ export class Applier {
     for (const service of after.services) {
       if (same.has(service)) continue;
       const id = ofService.get(serviceKey(service)) ?? 0;
-      for (const { ip, port } of service.dests) {
+      for (const { ip, port } of serversOf(service)) {
         const dest = id === 0 ? 0 : dests.find(id, ip, port);
         if (dest === 0) missing++;
         else staying.add(dest);
@@ -238,12 +239,14 @@ export class Applier {
     const scheduling = ({ scheduler, schedOptions }: ServiceConfig): string =>
       JSON.stringify([scheduler, schedOptions]);
     if (scheduling(before) !== scheduling(after)) services.edit(id, after.scheduler, after.schedOptions);
-    const specs = after.dests.map(destSpec);
+    const specs = destSpecs(after);
     const ids = services.destIds(id);
     const isListed = (spec: DestSpec, i: number): boolean =>
       dests.addr[ids[i] ?? 0] === spec.addr && dests.port[ids[i] ?? 0] === spec.port;
     if (ids.length !== specs.length || !specs.every(isListed)) services.setDests(id, specs);
-    else for (const dest of after.dests) if (!before.dests.includes(dest)) services.editDest(id, destSpec(dest));
+    else
+      for (const dest of after.dests)
+        if (!before.dests.includes(dest)) services.editDest(id, destSpec(dest, after.maxConnections));
     followService(this.pipeline, id, after);
   }
 
@@ -298,8 +301,12 @@ export class Applier {
   }
 }
 
+/** The backup included. */
+const serversOf = ({ dests, backup }: ServiceConfig): readonly DestConfig[] =>
+  backup === null ? dests : [...dests, backup];
+
 /** Servers with a MAC address that the configuration names. */
 function staticMacs({ services }: Config): Map<Ipv4, Mac> {
-  const named = services.flatMap(({ dests, backup }) => (backup === null ? dests : [...dests, backup]));
+  const named = services.flatMap(serversOf);
   return new Map(named.flatMap(({ ip, mac }) => (mac === null ? [] : [[ip, mac] as const])));
 }

@@ -2,6 +2,7 @@
 import * as fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { AVAILABLE } from '../../lb/dest.ts';
 import { applyTo } from '../../src/config/actions.ts';
 import { diff } from '../../src/config/diff.ts';
 import type { Config, DestConfig, ServiceConfig } from '../../src/config/model.ts';
@@ -370,6 +371,7 @@ const someService = fc.record({
   port: fc.constantFrom(80, 81),
   mode: fc.constantFrom('proxy' as const, 'fnat' as const),
   scheduler: fc.constantFrom('rr' as const, 'wlc' as const),
+  spare: fc.option(fc.integer({ min: 0, max: 3 })),
   servers: fc.uniqueArray(someServer, { minLength: 1, maxLength: 4, selector: ({ i }) => i }),
 });
 const someConfig = fc.record({
@@ -386,10 +388,11 @@ test('after any changes the tables are those of a fresh start', () => {
         const [base] = rig.config.services;
         rig.change(({ network }) => ({
           network: { ...network, gateway, localAddresses: locals },
-          services: services.map(({ servers, ...rest }, n) => ({
+          services: services.map(({ servers, spare, ...rest }, n) => ({
             ...{ ...base!, ...rest, name: `s${n}` },
             localAddresses: rest.mode === 'fnat' ? [server(210)] : [],
             dests: servers.map(({ i, weight, mac }) => dest(i, { weight, mac })),
+            backup: spare === null || servers.some(({ i }) => i === spare) ? null : dest(spare, { name: 'backup' }),
           })),
         }));
       }
@@ -408,8 +411,12 @@ function tables({ balancer }: Rig): object {
     const { vip, port } = services.columns;
     const servers = services.destIds(id).map((d) => [dests.addr[d], dests.port[d], dests.weight[d], dests.flags[d]]);
     const found = host.tcp.listeners.find(vip[id]!, port[id]!) !== null;
+    const held = [...dests.service.keys()].filter(
+      (d) => dests.service[d] === id && (dests.flags[d]! & AVAILABLE) !== 0,
+    );
+    const all = held.map((d) => `${dests.addr[d]}:${dests.port[d]}`).sort();
     const way = [l4!.core.mode[id], l4!.locals.addresses(id), found];
-    return [vip[id], port[id], services.schedulerName(id), servers, way];
+    return [vip[id], port[id], services.schedulerName(id), servers, all, way];
   });
   const text = (one: unknown): string => JSON.stringify(one);
   const macs = listNeighbours(host.neigh.table.words).filter((row) => row.isStatic);
