@@ -168,8 +168,9 @@ export class Tcb {
   forceRetrans = 0;
   /** Where the search for the next lost descriptor begins; 0 = at the head. */
   lostHint: SegmentId = 0;
-  /** What T_REXMIT is armed for (FOR_*), and when the time-out is due, whatever it is armed for. */
+  /** What T_REXMIT was armed for last (FOR_*), for when; and when the time-out is due, whatever it is armed for. */
   rexmitFor = 0;
+  rexmitAtMs: Ticks = 0;
   rtoDueMs: Ticks = 0;
 
   // RACK (RFC 8985 §5.3); microseconds, int32

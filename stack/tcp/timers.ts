@@ -60,6 +60,7 @@ const FOR_REORDERING = 2;
 export function armRexmit(tcp: Tcp, tcb: Tcb, ms: number): void {
   tcb.rexmitFor = FOR_TIMEOUT;
   tcb.rtoDueMs = (tcp.ctx.nowMs + withinUserTimeout(tcp, tcb, ms)) | 0;
+  tcb.rexmitAtMs = tcb.rtoDueMs;
   tcp.timers.arm(node(tcb, T_REXMIT), tcb.rtoDueMs);
 }
 
@@ -85,7 +86,11 @@ export function armNext(tcp: Tcp, tcb: Tcb, waitUs: number): void {
     what = FOR_PROBE;
   }
   tcb.rexmitFor = what;
-  tcp.timers.arm(node(tcb, T_REXMIT), (nowMs + (left > 0 ? left : 0)) | 0);
+  const due = (nowMs + (left > 0 ? left : 0)) | 0;
+  // Acknowledgments and sendings of one tick mostly mean the same one.
+  if (due === tcb.rexmitAtMs && isRexmitArmed(tcp, tcb)) return;
+  tcb.rexmitAtMs = due;
+  tcp.timers.arm(node(tcb, T_REXMIT), due);
 }
 
 export const cancelRexmit = (tcp: Tcp, tcb: Tcb): void => tcp.timers.cancel(node(tcb, T_REXMIT));
