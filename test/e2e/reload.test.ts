@@ -129,6 +129,15 @@ class Lab {
   }
 }
 
+test('nobody to change: exit code 5', () => {
+  for (const words of [['reload'], ['config', 'show'], ['server', 'web/server1', 'drain']]) {
+    const args = ['dist/bin.js', ...words, '--control', '/nowhere/tsvs.sock'];
+    const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+    assert.match(stderr, 'no tsvs is running at /nowhere/tsvs.sock');
+    assert.is(status, 5);
+  }
+});
+
 inNetwork(
   'SIGHUP under load: a server more, one less, a weight, a port more, one less: no failed request',
   async () => {
