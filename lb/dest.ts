@@ -296,6 +296,11 @@ export class DestTable {
   }
 }
 
+/** Whether a server in this state would take connections if only it had fewer. @hot */
+export function isFullOnly(flags: number): boolean {
+  return (flags & STATE) === (AVAILABLE | OVERLOAD);
+}
+
 /** Whether a server may get new connections now. @hot */
 export function usable(dests: Pick<DestTable, 'flags' | 'weight'>, id: number): boolean {
   return (dests.flags[id]! & STATE) === AVAILABLE && dests.weight[id]! > 0;

@@ -12,7 +12,7 @@
 
 import type { Ipv4 } from '../stack/types.ts';
 import { type ColumnShape, Columns } from './columns.ts';
-import { type AdminState, AVAILABLE, type DestSpec, type DestTable, MAX_WEIGHT } from './dest.ts';
+import { type AdminState, AVAILABLE, type DestSpec, type DestTable, isFullOnly, MAX_WEIGHT } from './dest.ts';
 import { finish, mixWord } from './hash/murmur3.ts';
 import {
   createScheduler,
@@ -167,6 +167,26 @@ export class ServiceTable {
     }
     this.columns.noDest[id]! += 1;
     return 0;
+  }
+
+  /** Whether some server could take this connection now; nothing is counted. */
+  hasRoom(id: number, flow: FlowKey): boolean {
+    const list = this.lists[id];
+    if (list === undefined) return false;
+    for (let i = 0; i < list.count; i++) if (eligible(this.dests, list.ids[i]!, flow)) return true;
+    return list.backup !== 0 && eligible(this.dests, list.backup, flow);
+  }
+
+  /** Whether it is only for their limits of connections that no server takes more: waiting may help. */
+  isFull(id: number): boolean {
+    const list = this.lists[id];
+    if (list === undefined) return false;
+    const { flags, weight } = this.dests;
+    for (let i = 0; i < list.count; i++) {
+      const dest = list.ids[i]!;
+      if (isFullOnly(flags[dest]!) && weight[dest]! > 0) return true;
+    }
+    return false;
   }
 
   /** A connection has been given to the server; to be ended by `dests.connClose`. */

@@ -103,6 +103,8 @@ const COUNTERS: Readonly<Record<string, string>> = {
   'proxy.untrusted': 'Clients reset because they are not among those of `accept_proxy`.',
   'proxy.badHeaders': 'Clients reset because they did not begin with a PROXY header, or not in time.',
   'proxy.logLost': 'Sessions that are missing in the access log because it could not keep up.',
+  'proxy.queued': 'Sessions that waited for a server with room (`max_connections`).',
+  'proxy.queueTimeouts': 'Of those, how many waited in vain (`queue_timeout`).',
   'proxy.tableFull': 'Clients reset because the session table was full.',
 };
 

@@ -47,6 +47,7 @@ import { Endpoints, HEADER_MAX, header, INCOMPLETE, parse } from './proxy-protoc
 import type { SessionTable } from './session.ts';
 import * as ses from './session.ts';
 import * as log from './session-log.ts';
+import { WaitQueues } from './wait-queue.ts';
 
 /** A network of clients. */
 export interface Network {
@@ -66,6 +67,8 @@ export interface ProxyLimits {
   readonly announce: 'off' | 'v1' | 'v2';
   /** Who tells us about clients in the same way; everybody else is refused. Empty: connections begin with data. */
   readonly announcers: readonly Network[];
+  /** How long a session may wait for a server with room, in ms; 0 = it is refused at once. */
+  readonly queueMs: number;
 }
 
 /** Rare events somebody may want to log; called at the end of a burst. */
@@ -103,6 +106,9 @@ export class ProxyStats {
   badHeaders = 0;
   /** Lines that the access log lacks because it could not keep up. */
   logLost = 0;
+  /** Sessions that waited for a server with room, and those that did so in vain. */
+  queued = 0;
+  queueTimeouts = 0;
 }
 
 const VERSIONS = ['off', 'v1', 'v2'];
@@ -172,6 +178,7 @@ export class TcpProxy implements TimerHandler {
   private readonly told: Uint8Array;
   /** Why it ends, of session-log.ts: the first reason counts. */
   private readonly why: Uint8Array;
+  private readonly waiting: WaitQueues;
   private readonly endpoints = new Endpoints();
   private readonly unread = new Uint8Array(HEADER_MAX);
   private readonly reliefTimer: number;
@@ -215,6 +222,7 @@ export class TcpProxy implements TimerHandler {
     this.owes = new Uint8Array(n);
     this.told = new Uint8Array(n);
     this.why = new Uint8Array(n);
+    this.waiting = new WaitQueues(services.columns.capacity, sessions.capacity);
     this.clientSide = {
       onEstablished: (tcb) => this.accept(tcb),
       onReadable: (tcb) => this.clientReadable(tcb),
@@ -352,7 +360,7 @@ export class TcpProxy implements TimerHandler {
     this.why[id] = log.NORMAL;
     const { announcers, connectMs } = this.limits[service]!;
     if (announcers.length === 0) {
-      this.connectNext(id);
+      this.begin(id);
       return;
     }
     if (!announcers.some((one) => contains(one, client.raddr))) {
@@ -395,7 +403,7 @@ export class TcpProxy implements TimerHandler {
       this.dstPort[id] = endpoints.dport;
       this.sessions.setClient(id, endpoints.src, endpoints.sport);
     }
-    this.connectNext(id);
+    this.begin(id);
   }
 
   private refuseHeader(id: number): void {
@@ -427,6 +435,45 @@ export class TcpProxy implements TimerHandler {
 
   // The server's side
 
+  /** The client may have a server; it waits behind those that wait already. */
+  private begin(id: number): void {
+    const service = this.service[id];
+    if (this.waiting.head(service) === 0) this.connectNext(id);
+    else this.wait(id);
+  }
+
+  private wait(id: number): void {
+    this.stats.queued++;
+    this.waiting.push(this.service[id], id);
+    this.timers.arm(id, (this.ctx.nowMs + Math.max(this.patience(id), 1)) | 0);
+  }
+
+  /** How much longer a session may wait, in ms. */
+  private patience(id: number): number {
+    return (this.since[id] + this.limits[this.service[id]]!.queueMs - this.ctx.nowMs) | 0;
+  }
+
+  /** Lets those that wait have what room there is, in their order. */
+  private admit(service: number): void {
+    // Each once: who is not given a server after all waits again, at the end.
+    for (let n = this.waiting.length(service); n > 0; n--) {
+      const id = this.waiting.head(service);
+      const client = this.client[id]!;
+      this.flow.set(this.srcAddr[id], client.laddr, this.srcPort[id], client.lport, PROTO_TCP, this.ctx.now);
+      if (!this.services.hasRoom(service, this.flow)) return;
+      this.waiting.remove(id);
+      this.timers.cancel(id);
+      this.connectNext(id);
+    }
+  }
+
+  private waitedInVain(id: number): void {
+    this.stats.queueTimeouts++;
+    this.waiting.remove(id);
+    this.blame(id, log.NO_SERVER);
+    abort(this.tcp, this.client[id]!);
+  }
+
   /** Chooses a server among those not tried yet and starts connecting; gives up on the client when there is none. */
   private connectNext(id: number): void {
     const client = this.client[id]!;
@@ -445,6 +492,10 @@ export class TcpProxy implements TimerHandler {
       this.events.connectFailed(service, dest, st.END_UNREACHABLE, more);
       if (!more || !flow.avoid(dest)) break;
       this.stats.retries++;
+    }
+    if (this.nTried[id] === 0 && this.patience(id) > 0 && this.services.isFull(service)) {
+      this.wait(id);
+      return;
     }
     if (this.nTried[id] === 0) {
       this.stats.noServer++;
@@ -500,6 +551,7 @@ export class TcpProxy implements TimerHandler {
     if (this.state[id] === ses.FREE || this.server[id] !== server) return;
     this.server[id] = null;
     this.dests.connClose(this.dest[id], this.active[id] !== 0);
+    this.admit(this.service[id]);
     const client = this.client[id];
     if (this.state[id] === ses.CONNECTING) {
       this.timers.cancel(id);
@@ -590,6 +642,7 @@ export class TcpProxy implements TimerHandler {
       return;
     }
     this.state[id] = ses.FREE;
+    this.waiting.remove(id);
     this.timers.cancel(id);
     this.stats.finished++;
     if (this.sessionLog !== null) this.record(id, this.sessionLog);
@@ -633,11 +686,17 @@ export class TcpProxy implements TimerHandler {
   onTimer(id: number): void {
     if (id === this.reliefTimer) {
       this.relieve();
+      // Servers also get room by health checks and by the operator.
+      for (let service = 1; service < this.limits.length; service++) this.admit(service);
       this.timers.arm(id, (this.ctx.nowMs + RELIEF_MS) | 0);
       return;
     }
     if (this.expects[id] !== 0) {
       this.refuseHeader(id);
+      return;
+    }
+    if (this.waiting.holds(id)) {
+      this.waitedInVain(id);
       return;
     }
     if (this.state[id] === ses.CONNECTING) {

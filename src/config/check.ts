@@ -157,6 +157,8 @@ function checkOptions({ errors }: Draft, service: DraftService, mode: Mode): voi
     const noHeader = `mode ${mode} has no PROXY protocol`;
     if (service.proxyProtocol !== 'off') errors.add(at('proxy_protocol'), noHeader, hint);
     if (service.acceptProxy.length > 0) errors.add(at('accept_proxy'), noHeader, hint);
+    if (service.queueTimeoutMs > 0)
+      errors.add(at('queue_timeout'), `mode ${mode} has no sessions that could wait`, hint);
     if (service.check?.passive) errors.add(at('check_passive'), `mode ${mode} has no sessions that could tell`, hint);
   }
 }
@@ -269,6 +271,8 @@ function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
     mssClamp,
     expireQuiescent,
     check: service.check,
+    maxConnections: service.maxConnections,
+    queueTimeoutMs: service.queueTimeoutMs,
     proxyProtocol: service.proxyProtocol,
     acceptProxy: service.acceptProxy,
     backup: service.backup && { name: 'backup', af: 4 as const, ...service.backup.value },

@@ -36,7 +36,7 @@ const LIVE = {
     ...['name', 'mode', 'scheduler', 'hash_key', 'sh_port', 'sh_fallback', 'mh_port', 'mh_fallback', 'mh_table'],
     ...['connect_timeout', 'client_timeout', 'server_timeout', 'fin_timeout', 'retries'],
     ...['local_address', 'mss_clamp', 'expire_quiescent', 'backup'],
-    ...['proxy_protocol', 'accept_proxy'],
+    ...['proxy_protocol', 'accept_proxy', 'queue_timeout'],
     ...['check', 'check_port', 'check_interval', 'check_timeout', 'rise', 'fall', 'check_start', 'check_passive'],
     ...['check_method', 'check_path', 'check_host', 'check_status', 'check_body'],
   ],

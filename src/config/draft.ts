@@ -39,6 +39,8 @@ export interface DraftService {
   readonly mssClamp: number;
   readonly expireQuiescent: boolean;
   readonly check: CheckConfig | null;
+  readonly maxConnections: number;
+  readonly queueTimeoutMs: number;
   readonly proxyProtocol: 'off' | 'v1' | 'v2';
   readonly acceptProxy: readonly Cidr[];
   readonly backup: Located<ServerValue> | null;

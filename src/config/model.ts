@@ -187,6 +187,10 @@ export interface ServiceConfig {
   readonly expireQuiescent: boolean;
   /** Null: the servers are not checked. */
   readonly check: CheckConfig | null;
+  /** Connections that each server may have; 0 = any number. */
+  readonly maxConnections: number;
+  /** How long a session may wait for a server with room; 0 = not at all. */
+  readonly queueTimeoutMs: number;
   readonly proxyProtocol: (typeof PROXY_PROTOCOLS)[number];
   /** Clients that announce the real client by the PROXY protocol; all others are refused. Empty = nobody does. */
   readonly acceptProxy: readonly Cidr[];

@@ -201,6 +201,8 @@ function policy(
     mssClamp: values.mss_clamp?.value ?? 0,
     expireQuiescent: values.expire_quiescent?.value === 'on',
     check: readCheck(values, errors),
+    maxConnections: values.max_connections?.value ?? 0,
+    queueTimeoutMs: values.queue_timeout?.value ?? 0,
     proxyProtocol: values.proxy_protocol?.value ?? 'off',
     acceptProxy: values.accept_proxy?.value ?? [],
     backup: values.backup,

@@ -78,6 +78,8 @@ export function serviceLines(service: Omit<ServiceConfig, 'dests'>): Line[] {
     ['mss_clamp', service.mssClamp],
     ['expire_quiescent', service.expireQuiescent ? 'on' : 'off'],
     ...checkLines(service.check),
+    ['max_connections', service.maxConnections],
+    ['queue_timeout', formatDuration(service.queueTimeoutMs)],
     ['proxy_protocol', service.proxyProtocol],
     ...(service.acceptProxy.length === 0
       ? []

@@ -46,6 +46,7 @@ export interface Section {
   readonly rows: Rows;
 }
 
+const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 const REQUIRED = { default: null, without: '' } as const;
 
@@ -432,6 +433,28 @@ const serviceRows = {
     doc: 'How many further servers are tried when connecting to the chosen one fails.',
   },
   ...checkRows,
+  max_connections: {
+    type: 'number',
+    read: values.integer(0, 1_000_000, 'a number of connections'),
+    unit: 'connections',
+    default: '0',
+    without: '',
+    range: '0..1000000; 0 is no limit',
+    reloadable: false,
+    example: '200',
+    doc: 'How many connections each server may have, those being opened and closed included. A server that has as many gets no more until one has ended.',
+  },
+  queue_timeout: {
+    type: 'time',
+    read: values.duration(0, HOUR_MS),
+    unit: 'ms, s, m, h, d',
+    default: '0',
+    without: '',
+    range: '0..1h; 0 does not wait',
+    reloadable: true,
+    example: '5s',
+    doc: 'Mode `proxy`: how long a client waits, first come, first served, while every server has `max_connections`. Then it is reset. With a `backup` nobody waits.',
+  },
   proxy_protocol: {
     type: 'word',
     read: values.oneOf(PROXY_PROTOCOLS),

@@ -112,21 +112,30 @@ export function defaultRoute(port: Port, gateway: Ipv4): Route4 {
 
 export const protoOf = (proto: Proto): number => (proto === 'tcp' ? PROTO_TCP : PROTO_UDP);
 
-export const destSpec = ({ ip, port, weight, name }: DestConfig): DestSpec => ({ addr: ip, port, weight, name });
+/** What the table of servers is told of a server, which may have this many connections; 0 = any number. */
+export const destSpec = ({ ip, port, weight, name }: DestConfig, maxConnections: number): DestSpec => ({
+  ...{ addr: ip, port, weight, name },
+  upper: maxConnections,
+  lower: maxConnections,
+});
+
+/** The same for all servers of a service. */
+export const destSpecs = ({ dests, maxConnections }: ServiceConfig): DestSpec[] =>
+  dests.map((dest) => destSpec(dest, maxConnections));
 
 /** Throws, and has then changed nothing, when it is there already or there is no room. */
 export function addService(pipeline: Pipeline, service: ServiceConfig): void {
   const { services, proxy } = pipeline;
-  const { proto, vip, port, scheduler, schedOptions, dests } = service;
+  const { proto, vip, port, scheduler, schedOptions } = service;
   const id = services.add({ proto: protoOf(proto), vip, port, scheduler, options: schedOptions });
-  services.setDests(id, dests.map(destSpec));
+  services.setDests(id, destSpecs(service));
   if (!isLayer4(service)) proxy.listen(id, vip, port, proxyLimits(service));
   followService(pipeline, id, service);
 }
 
 /** Has everybody follow a service whose settings or servers have changed, the tables of services and servers apart. */
 export function followService({ proxy, health, l4, services }: Pipeline, id: number, service: ServiceConfig): void {
-  services.setBackup(id, service.backup && destSpec(service.backup));
+  services.setBackup(id, service.backup && destSpec(service.backup, 0));
   watchServers(health, services, id, service);
   if (isLayer4(service)) l4!.setService(id, l4Service(service));
   else proxy.setLimits(id, proxyLimits(service));
@@ -138,11 +147,18 @@ export function setStatic({ host, port }: Pipeline, addr: Ipv4, mac: Mac): void 
   host.neigh.nud.setStatic(addr, port.id, high(bytes), low(bytes));
 }
 
-const proxyLimits = ({ timeouts, retries, proxyProtocol, acceptProxy }: ServiceConfig): ProxyLimits => ({
+const proxyLimits = ({
+  timeouts,
+  retries,
+  proxyProtocol,
+  acceptProxy,
+  queueTimeoutMs,
+}: ServiceConfig): ProxyLimits => ({
   ...timeouts,
   retries,
   announce: proxyProtocol,
   announcers: acceptProxy,
+  queueMs: queueTimeoutMs,
 });
 
 const l4Service = (service: ServiceConfig): L4Service => ({

@@ -179,6 +179,8 @@ function configuration(servers: number, options: BalancerOptions): Config {
     mssClamp: 0,
     expireQuiescent: false,
     check: null,
+    maxConnections: 0,
+    queueTimeoutMs: 0,
     proxyProtocol: 'off',
     acceptProxy: [],
     backup: null,

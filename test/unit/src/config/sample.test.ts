@@ -31,6 +31,8 @@ const service = (port: number): Config['services'][number] => ({
   mssClamp: 0,
   expireQuiescent: false,
   check: null,
+  maxConnections: 0,
+  queueTimeoutMs: 0,
   proxyProtocol: 'off',
   acceptProxy: [],
   backup: null,

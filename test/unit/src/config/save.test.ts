@@ -92,6 +92,8 @@ const service = (vip: number, hosts: readonly number[], locals: readonly number[
       mssClamp: fc.integer({ min: 0, max: 1460 }),
       expireQuiescent: fc.boolean(),
       check: fc.option(check),
+      maxConnections: fc.integer({ min: 0, max: 1_000_000 }),
+      queueTimeoutMs: fc.integer({ min: 0, max: 3_600_000 }),
       proxyProtocol: fc.constantFrom(...PROXY_PROTOCOLS),
       acceptProxy: fc.uniqueArray(cidr, { maxLength: 4, selector: (one) => JSON.stringify(one) }),
       backup: fc.option(
@@ -128,6 +130,7 @@ function fitting(any: ServiceConfig): ServiceConfig {
 
 /** What services of layer 4 lack. */
 const packetsOnly = ({ mode, port, check, backup }: ServiceConfig): Partial<ServiceConfig> => ({
+  queueTimeoutMs: 0,
   proxyProtocol: 'off',
   acceptProxy: [],
   check: check === null || mode === 'dr' || mode === 'tun' ? null : { ...check, passive: false },
