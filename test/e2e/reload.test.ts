@@ -213,7 +213,7 @@ inNetwork('a bad file under load: every mistake is told, exit code 2, and nothin
       assert.match(stderr, /'10\.9\.0\.311' is not an IPv4 address/);
       assert.match(stderr, /has errors: nothing has changed$/m);
       lab.net.tsvs.child.kill('SIGHUP');
-      await lab.net.tsvs.waitFor(/SIGHUP: reading[^]*"msg":"not reloaded: .*; the configuration stays as it was"/);
+      await lab.net.tsvs.waitFor(/SIGHUP: reading[\s\S]*"msg":"not reloaded: .*; the configuration stays as it was"/);
 
       // What could be changed alone is not, beside what cannot.
       const other = good

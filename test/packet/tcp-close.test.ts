@@ -262,7 +262,8 @@ test('late reading: close and abort discard what is left, once', () => {
     owner[how]();
     assert.equal(owner.log, ['established', 'fin', 'closed:normal']);
     // The owner's last words come too late to do harm.
-    sock[how](rig.host.tcp, tcb);
+    if (how === 'close') sock.close(rig.host.tcp, tcb);
+    else sock.abort(rig.host.tcp, tcb);
     rig.pump();
     assert.equal(owner.log, ['established', 'fin', 'closed:normal']);
     c.expectNone();

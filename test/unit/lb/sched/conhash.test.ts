@@ -238,7 +238,10 @@ test('an unknown option value is refused with those there are', () => {
   const { services, id, map } = rig('source', servers(3));
   const before = map(100);
   assert.throws(() => services.edit(id, 'conhash', { key: 'src' }), /key = "src" is not one of 5tuple, source/);
-  assert.throws(() => services.edit(id, 'conhashh'), /unknown scheduler "conhashh"; there are conhash, dh, fo, .*, rr, /);
+  assert.throws(
+    () => services.edit(id, 'conhashh'),
+    /unknown scheduler "conhashh"; there are conhash, dh, fo, .*, rr, /,
+  );
   assert.equal(map(100), before);
 });
 
