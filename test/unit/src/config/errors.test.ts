@@ -509,10 +509,13 @@ reports(
 reports(
   'what layer 4 does not have',
   GENERAL,
-  webWith('mode = nat\nproxy_protocol = v1\naccept_proxy = 10.0.0.0/8\ncheck = tcp\ncheck_passive = on'),
+  webWith(
+    'mode = nat\nproxy_protocol = v1\naccept_proxy = 10.0.0.0/8\ncheck = tcp\ncheck_passive = on\nqueue_timeout = 1s',
+  ),
   [
     'lb.conf:7: [service web] proxy_protocol: mode nat has no PROXY protocol; choose mode proxy, or leave it out',
     'lb.conf:7: [service web] accept_proxy: mode nat has no PROXY protocol; choose mode proxy, or leave it out',
+    'lb.conf:7: [service web] queue_timeout: mode nat has no sessions that could wait; choose mode proxy, or leave it out',
     'lb.conf:7: [service web] check_passive: mode nat has no sessions that could tell; choose mode proxy, or leave it out',
   ],
 );
