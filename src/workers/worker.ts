@@ -123,6 +123,9 @@ runLoop(host, realClock, waiter, control, loop, {
   },
 });
 
+// Whoever is left, halfway through a handshake for instance, is told rather than left to time out.
+host.tcp.abortAll();
+host.turn(realClock.nowUs());
 host.netif.close();
 capture?.close();
 publisher.publish();
