@@ -35,6 +35,7 @@ import { ESTABLISHED } from './proto/tcp.ts';
 import type { Timeouts } from './proto/timeouts.ts';
 import type { ServiceTable } from './service.ts';
 import { change32, reversed } from './xmit/rewrite.ts';
+import type { Tunnel } from './xmit/tunnel.ts';
 
 /** The packets of a burst that one table may know. */
 class TableBurst {
@@ -73,6 +74,7 @@ export interface FastParts {
   readonly routes: Routes4;
   readonly neighbours: Neighbours;
   readonly services: ServiceTable;
+  readonly tunnel: Tunnel;
   /** Whether others want to see what is forwarded, or TTL is to be decremented: nothing is cut short then. */
   readonly mayCutShort: () => boolean;
 }
@@ -92,6 +94,7 @@ export class FastPath implements BurstInput {
   private readonly neighbours: Neighbours;
   private readonly mayCutShort: () => boolean;
   private readonly services: ServiceTable;
+  private readonly tunnel: Tunnel;
   /** Packets and bytes of this burst, by server << 1 | direction; the slots that are not 0. */
   private readonly notedPkts: Int32Array;
   private readonly notedBytes: Int32Array;
@@ -110,6 +113,7 @@ export class FastPath implements BurstInput {
     this.neighbours = parts.neighbours;
     this.mayCutShort = parts.mayCutShort;
     this.services = parts.services;
+    this.tunnel = parts.tunnel;
     const slots = (parts.services.dests.capacity + 1) * 2;
     this.notedPkts = new Int32Array(slots);
     this.notedBytes = new Int32Array(slots);
@@ -202,19 +206,23 @@ export class FastPath implements BurstInput {
     const mode = (meta & c.MODE_MASK) >> c.MODE_SHIFT;
     const service = rows[at + c.SERVICE_HOP] >>> 16;
     const delta = rows[at + c.SEQ_DELTA];
-    if ((meta & c.STATE_MASK) !== ESTABLISHED || mode > c.DR || core.policy[service] !== 0) return PASS;
+    if ((meta & c.STATE_MASK) !== ESTABLISHED || mode > c.TUN || core.policy[service] !== 0) return PASS;
     // SACK edges are the slow path's.
     if (dir === c.OUT && delta !== 0 && header !== wire.TCP_LEN) return PASS;
     const to = rows[at + (dir === c.IN ? c.RADDR : c.CADDR)];
     const { routes } = this;
-    if (!routes.lookup(to) || len > routes.outMtu) return PASS;
+    const more = mode === c.TUN ? ip.IPV4_LEN : 0;
+    if (!routes.lookup(to) || len + more > routes.outMtu) return PASS;
 
     this.packets += 1;
     table.refresh(row, this.timeouts.of(service, ESTABLISHED));
     table.cold.count(row, dir, 1, len);
     this.note((rows[at + c.DEST] << 1) | dir, len);
     if (dir === c.IN) {
-      if (mode !== c.DR) {
+      if (mode === c.TUN) {
+        const src = this.tunnel.sourceFor(rows[at + c.DEST], to, routes.outPort, routes.outSrc);
+        this.tunnel.encapsulate(f, src, to);
+      } else if (mode !== c.DR) {
         const seq = delta === 0 ? 0 : shift(i32, w + SEQ, delta);
         rewrite(i32, w, swap32(rows[at + c.LADDR]), swap32(to), swap32(reversed(rows[at + c.RLPORTS])), seq);
       }

@@ -92,7 +92,7 @@ export class L4 {
       onScarce: (addr, used, size) => events.portsScarce(addr, used, size),
     });
     this.locals = new LocalAddrs(this.pools, ctx.random, maxServices);
-    this.xmit = new Xmit(host, maxServices);
+    this.xmit = new Xmit(host, maxServices, dests.capacity);
     this.xmit.way.decrementTtl = options.decrementTtl;
     this.tcpTimeouts = new Timeouts(TCP, profile, maxServices);
     this.udpTimeouts = new Timeouts(UDP, profile, maxServices);
@@ -123,6 +123,7 @@ export class L4 {
       routes: host.routes,
       neighbours: host.neigh.output,
       services,
+      tunnel: this.xmit.tunnel,
       mayCutShort: () => !options.decrementTtl && host.hooks.isAlone(this.core),
     });
     host.hooks.register(PRE_ROUTING, PRIORITY_BALANCER, this.core);

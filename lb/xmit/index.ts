@@ -41,15 +41,16 @@ export class Xmit {
   /** Largest TCP segment size let through in a SYN, by service; 0 = any. */
   readonly mss: Int32Array;
 
-  private readonly nat: Nat;
-  private readonly tunnel: Tunnel;
+  readonly tunnel: Tunnel;
 
-  constructor(stack: XmitStack, maxServices: number) {
+  private readonly nat: Nat;
+
+  constructor(stack: XmitStack, maxServices: number, maxDests: number) {
     const { ctx } = stack;
     this.mss = new Int32Array(maxServices + 1);
     this.way = new Way(ctx, stack.routes, stack.ip, stack.icmpError);
     this.nat = new Nat(ctx, this.way, this.mss);
-    this.tunnel = new Tunnel(ctx, this.way, stack.addresses);
+    this.tunnel = new Tunnel(ctx, this.way, stack.addresses, maxDests);
   }
 
   /** `rows[at..]` is the connection; `dir` IN goes to the server, OUT to the client. */
@@ -61,7 +62,7 @@ export class Xmit {
       case c.DR:
         return this.direct(f, rows[at + c.RADDR]);
       case c.TUN:
-        return this.tunnel.toServer(f, rows[at + c.RADDR]);
+        return this.tunnel.toServer(f, rows[at + c.RADDR], rows[at + c.DEST]);
       default:
         return DROP | LB_MODE;
     }
