@@ -124,7 +124,7 @@ export class L4 {
       neighbours: host.neigh.output,
       services,
       tunnel: this.xmit.tunnel,
-      mayCutShort: () => !options.decrementTtl && host.hooks.isAlone(this.core),
+      mayCutShort: () => !this.xmit.way.decrementTtl && host.hooks.isAlone(this.core),
     });
     host.hooks.register(PRE_ROUTING, PRIORITY_BALANCER, this.core);
     host.hooks.register(LOCAL_IN, PRIORITY_BALANCER, this.core.whole);

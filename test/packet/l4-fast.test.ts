@@ -108,6 +108,9 @@ test('a timestamp does not keep a segment from the short cut, TTL to decrement d
   hop.feed(fromClient({ seq: ISN + 1 }));
   hop.feed(fromClient({ seq: ISN + 1 }));
   assert.is(hop.l4.fast.packets, 0);
+  hop.l4.xmit.way.decrementTtl = false;
+  hop.feed(fromClient({ seq: ISN + 1 }));
+  assert.is(hop.l4.fast.packets, 1, 'asked anew for each burst');
 });
 
 test.run();
