@@ -22,10 +22,10 @@ import type { Micros, Verdict } from '../types.ts';
 import { DROP, PASS } from '../verdict.ts';
 import { CWR, ECE } from '../wire/tcp.ts';
 import type { ArrivedSegment } from './arrived.ts';
+import { sendSynAck } from './bare.ts';
 import { negotiateEcn } from './ecn.ts';
 import type { Secrets } from './isn.ts';
 import { acceptSyn, beginHalfOpen, type Listener } from './listen.ts';
-import { sendSynAck } from './output.ts';
 import { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 

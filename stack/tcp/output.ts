@@ -10,16 +10,15 @@
  * acknowledgments of their own (RFC 2883).
  * @hot
  */
-import { F_CSUM_PARTIAL, GSO_TCPV4, L4_HEADROOM } from '../mem/frame-pool.ts';
-import type { FrameId, Ipv4 } from '../types.ts';
+import { GSO_TCPV4, L4_HEADROOM } from '../mem/frame-pool.ts';
+import type { FrameId } from '../types.ts';
 import { fold, pseudo4 } from '../wire/checksum.ts';
 import { PROTO_TCP } from '../wire/ipv4.ts';
-import { ACK, emit, FIN, PSH, RST, SYN, TCP_LEN } from '../wire/tcp.ts';
-import { writeSack, writeSyn, writeTimestamp } from '../wire/tcp-options.ts';
-import type { ArrivedSegment } from './arrived.ts';
-import { dataTos, echo, reducedBit, synAckEcn, synEcn } from './ecn.ts';
+import { ACK, emit, FIN, PSH, TCP_LEN } from '../wire/tcp.ts';
+import { writeSack, writeTimestamp } from '../wire/tcp-options.ts';
+import { bareSeq, partial, send, sendSyn, sendSynAck } from './bare.ts';
+import { dataTos, echo, reducedBit } from './ecn.ts';
 import { receiveLimit } from './limits.ts';
-import { mssToOffer } from './pmtu.ts';
 import { rackSending } from './rack.ts';
 import { pipe } from './recovery.ts';
 import { sackEdges, writeEdges } from './sack.ts';
@@ -293,20 +292,6 @@ function headerFor(tcp: Tcp, tcb: Tcb, f: FrameId, seq: number, bits: number, pa
   return len;
 }
 
-function partial(tcp: Tcp, f: FrameId, off: number, len: number): void {
-  const { pool } = tcp.ctx;
-  pool.off[f] = off;
-  pool.len[f] = len;
-  pool.flags[f] |= F_CSUM_PARTIAL;
-  pool.csumStart[f] = off;
-  pool.csumOff[f] = 16;
-}
-
-function send(tcp: Tcp, tcb: Tcb, f: FrameId, tos = 0): void {
-  tcp.stats.outSegs++;
-  tcp.ctx.settle(f, tcp.ip.output(f, tcb.laddr, tcb.raddr, PROTO_TCP, true, tos));
-}
-
 /** The acknowledgment is on its way with this segment. */
 function acknowledged(tcp: Tcp, tcb: Tcb): void {
   tcb.ackNow = 0;
@@ -366,12 +351,6 @@ function windowOpened(tcp: Tcp, tcb: Tcb): boolean {
   if (tcb.rcvNxt === ((tcb.irs + 1) | 0)) return false; // the SYN could say no more; the peer has yet to send anything
   const gain = freeSpace(tcp, tcb) - current;
   return gain >= tcb.rcvLimit >> 2 && gain >= smallestOpening(tcb);
-}
-
-/** The number of a segment without data: SND.NXT, but never beyond the peer's window, where it would be ignored. */
-function bareSeq(tcb: Tcb): number {
-  const edge = (tcb.sndUna + tcb.sndWnd) | 0;
-  return ((tcb.sndNxt - edge) | 0) > 0 ? edge : tcb.sndNxt;
 }
 
 export function sendAck(tcp: Tcp, tcb: Tcb): void {
@@ -475,97 +454,4 @@ export function sendKeepalive(tcp: Tcp, tcb: Tcb): void {
   if (f === 0) return;
   headerFor(tcp, tcb, f, (tcb.sndUna - 1) | 0, ACK, 0, false);
   send(tcp, tcb, f);
-}
-
-export function sendSyn(tcp: Tcp, tcb: Tcb): void {
-  sendOpening(tcp, tcb, SYN | synEcn(tcp, tcb), 0, tcb.rcvWscale, true, true);
-}
-
-export function sendSynAck(tcp: Tcp, tcb: Tcb): void {
-  const scale = tcb.sndWscale !== 0 || tcb.rcvWscale !== 0 ? tcb.rcvWscale : -1;
-  sendOpening(tcp, tcb, SYN | ACK | synAckEcn(tcb), tcb.rcvNxt, scale, tcb.sackOk !== 0, tcb.tsOk !== 0);
-}
-
-function sendOpening(tcp: Tcp, tcb: Tcb, bits: number, ack: number, wscale: number, sack: boolean, ts: boolean): void {
-  const { ctx } = tcp;
-  const { pool } = ctx;
-  const f = ctx.create();
-  if (f === 0) return;
-  const off = pool.base(f) + L4_HEADROOM;
-  const mss = mssToOffer(tcp, tcb.raddr);
-  const tsVal = (ctx.nowMs + tcb.tsOffset) | 0;
-  const echo = (bits & ACK) !== 0 ? tcb.tsRecent : 0;
-  const len = TCP_LEN + writeSyn(pool.buf, off + TCP_LEN, mss, wscale, sack, ts, tsVal, echo);
-  const window = tcb.rcvBuf < 65535 ? tcb.rcvBuf : 65535;
-  const check = fold(pseudo4(tcb.laddr, tcb.raddr, PROTO_TCP, len));
-  emit(pool.buf, off, tcb.lport, tcb.rport, tcb.iss, ack, len, bits, window, check);
-  partial(tcp, f, off, len);
-  send(tcp, tcb, f);
-}
-
-/** Resets a connection of ours: the peer takes it because its number is exactly the next (RFC 5961 §3). */
-export function sendAbort(tcp: Tcp, tcb: Tcb): void {
-  bare(tcp, tcb.laddr, tcb.lport, tcb.raddr, tcb.rport, bareSeq(tcb), tcb.rcvNxt, RST | ACK, 0);
-}
-
-/** Answers a segment no connection wants (RFC 9293 §3.10.7.1); a reset is never answered. */
-export function sendReset(tcp: Tcp, seg: ArrivedSegment): void {
-  if ((seg.flags & RST) !== 0) return;
-  if ((seg.flags & ACK) !== 0) bare(tcp, seg.dst, seg.dport, seg.src, seg.sport, seg.ack, 0, RST, 0);
-  else {
-    const length = seg.len + (seg.flags & SYN ? 1 : 0) + (seg.flags & FIN ? 1 : 0);
-    bare(tcp, seg.dst, seg.dport, seg.src, seg.sport, 0, (seg.seq + length) | 0, RST | ACK, 0);
-  }
-}
-
-/** A segment without options or data. */
-function bare(
-  tcp: Tcp,
-  laddr: Ipv4,
-  lport: number,
-  raddr: Ipv4,
-  rport: number,
-  seq: number,
-  ack: number,
-  bits: number,
-  window: number,
-): void {
-  const { ctx } = tcp;
-  const f = ctx.create();
-  if (f === 0) return;
-  if ((bits & RST) !== 0) tcp.stats.outRsts++;
-  const off = ctx.pool.base(f) + L4_HEADROOM;
-  const check = fold(pseudo4(laddr, raddr, PROTO_TCP, TCP_LEN));
-  emit(ctx.pool.buf, off, lport, rport, seq, ack, TCP_LEN, bits, window, check);
-  partial(tcp, f, off, TCP_LEN);
-  tcp.stats.outSegs++;
-  ctx.settle(f, tcp.ip.output(f, laddr, raddr, PROTO_TCP, true));
-}
-
-/** The acknowledgment TIME_WAIT answers with (RFC 9293 §3.10.7.4). */
-export function sendTimeWaitAck(
-  tcp: Tcp,
-  laddr: Ipv4,
-  lport: number,
-  raddr: Ipv4,
-  rport: number,
-  seq: number,
-  ack: number,
-  window: number,
-  ts: boolean,
-  tsOffset: number,
-  tsRecent: number,
-): void {
-  const { ctx } = tcp;
-  const { pool } = ctx;
-  const f = ctx.create();
-  if (f === 0) return;
-  const off = pool.base(f) + L4_HEADROOM;
-  let len = TCP_LEN;
-  if (ts) len += writeTimestamp(pool.buf, off + len, (ctx.nowMs + tsOffset) | 0, tsRecent);
-  const check = fold(pseudo4(laddr, raddr, PROTO_TCP, len));
-  emit(pool.buf, off, lport, rport, seq, ack, len, ACK, window, check);
-  partial(tcp, f, off, len);
-  tcp.stats.outSegs++;
-  ctx.settle(f, tcp.ip.output(f, laddr, raddr, PROTO_TCP, true));
 }

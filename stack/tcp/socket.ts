@@ -8,8 +8,8 @@
  */
 import type { FrameId } from '../types.ts';
 import { DELIVERED } from '../verdict.ts';
+import { sendAbort } from './bare.ts';
 import { earn, hasRoom, sendLimit } from './limits.ts';
-import { sendAbort } from './output.ts';
 import { S_FIN } from './segments.ts';
 import * as st from './state.ts';
 import type { Tcb } from './tcb.ts';

@@ -21,7 +21,8 @@
  * given a whole one (RFC 8985 §7.3). A tick is 1 ms, so the latter two are up to that much late, never early.
  */
 
-import { sendAbort, sendHeadUncut, sendKeepalive, sendProbe, sendSyn, sendSynAck } from './output.ts';
+import { sendAbort, sendSyn, sendSynAck } from './bare.ts';
+import { sendHeadUncut, sendKeepalive, sendProbe } from './output.ts';
 import { onTimeout } from './pmtu.ts';
 import { enterLoss, reorderingPassed } from './recovery.ts';
 import { backOff } from './rtt.ts';
