@@ -10,7 +10,7 @@
  *
  * Read strictly: one spelling of each number, nothing missing, nothing beyond the limits. A header whose addresses are not
  * IPv4 over TCP (UNKNOWN, LOCAL, IPv6) is accepted where the specification says so, and the connection's own addresses
- * stand. TLVs are skipped. Called by tcp-proxy.ts once per connection: cold.
+ * stand. TLVs are skipped. Called by header-reader.ts and relay.ts once per connection: cold.
  */
 import type { Ipv4 } from '../../stack/types.ts';
 

@@ -3,7 +3,7 @@
  * the ring is full the record is lost and counted: a slow disk must not slow down traffic.
  *
  * A record is 3 doubles (when it ended, bytes to the server, bytes to the client), then the session's row (session.ts), then
- * the words below. Written by tcp-proxy.ts, read by src/log.
+ * the words below. Written by live-sessions.ts, read by src/log.
  */
 import type { RingConfig, SpscRing } from '../../stack/mem/spsc-ring.ts';
 import type { Micros } from '../../stack/types.ts';

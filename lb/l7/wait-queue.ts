@@ -1,6 +1,6 @@
 /**
  * First come, first served: sessions that wait for a server with room, a queue per service. Doubly linked lists over arrays
- * by session id, so that one that gives up leaves from the middle at no cost. Used by tcp-proxy.ts. @hot
+ * by session id, so that one that gives up leaves from the middle at no cost. Used by server-search.ts. @hot
  */
 
 export class WaitQueues {

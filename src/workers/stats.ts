@@ -6,7 +6,8 @@
 import { CoreStats } from '../../lb/core.ts';
 import { type HealthChecks, HealthStats } from '../../lb/health/checks.ts';
 import type { L4 } from '../../lb/l4.ts';
-import { ProxyStats, type TcpProxy } from '../../lb/l7/tcp-proxy.ts';
+import { ProxyStats } from '../../lb/l7/proxy-stats.ts';
+import type { TcpProxy } from '../../lb/l7/tcp-proxy.ts';
 import type { Host } from '../../stack/host.ts';
 import { Counters } from '../../stack/mem/counters.ts';
 import { TcpStats } from '../../stack/tcp/tcp.ts';
