@@ -111,6 +111,8 @@ export class Core implements Hook {
   readonly whole: Hook = { packet: (f) => this.reassembled(f) };
   /** Forwarding mode by service, conn-row.ts; 0 = not of layer 4. */
   readonly mode: Uint8Array;
+  /** By server: its own mode; 0 = its service's. */
+  readonly destMode: Uint8Array;
   /** By service: EXPIRE_QUIESCENT. */
   readonly policy: Uint8Array;
   /** Addresses of NAT servers: their fragments are put together. */
@@ -143,6 +145,7 @@ export class Core implements Hook {
     this.udp = parts.udp.table;
     this.udpTimeouts = parts.udp.timeouts;
     this.mode = new Uint8Array(parts.maxServices + 1);
+    this.destMode = new Uint8Array(parts.dests.capacity + 1);
     this.policy = new Uint8Array(parts.maxServices + 1);
     this.related = new RelatedIcmp(stack, parts.xmit, this.tcp, this.udp);
   }
@@ -375,7 +378,7 @@ export class Core implements Hook {
       this.stack.icmpError.send(f, UNREACHABLE, UNREACH_PORT, 0);
       return DROP | LB_NO_SERVER;
     }
-    const mode = this.mode[service];
+    const mode = this.destMode[dest] || this.mode[service];
     spec.caddr = src;
     spec.cport = ports >>> 16;
     spec.vaddr = dst;

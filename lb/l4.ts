@@ -141,14 +141,24 @@ export class L4 {
     return limits.tcp + limits.udp;
   }
 
-  /** Makes a listed service one of layer 4, or changes it; connections keep the mode they began with. */
-  setService(id: number, service: L4Service): void {
+  /**
+   * Makes a listed service one of layer 4, or changes it; connections keep the mode they began with. To be called after every
+   * change of its servers. `modeOf`: the mode of a server that has one of its own, else 0.
+   */
+  setService(id: number, service: L4Service, modeOf: (dest: number) => number = () => 0): void {
     const { core } = this;
+    const { addr } = this.dests;
     core.mode[id] = service.mode;
+    let translates = service.mode === FNAT;
+    for (const dest of this.services.destIds(id)) {
+      const own = modeOf(dest);
+      core.destMode[dest] = own;
+      if (own === FNAT) translates = true;
+      if ((own || service.mode) === NAT) core.natServers.add(addr[dest]!);
+    }
     core.policy[id] = service.expireQuiescent ? EXPIRE_QUIESCENT : 0;
     this.xmit.mss[id] = service.mss;
-    this.locals.set(id, service.mode === FNAT ? service.localAddresses : [], service.inTurn);
-    if (service.mode === NAT) for (const dest of this.services.destIds(id)) core.natServers.add(this.dests.addr[dest]!);
+    this.locals.set(id, translates ? service.localAddresses : [], service.inTurn);
   }
 
   /** Takes no new connections: the stack refuses them. */

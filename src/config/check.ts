@@ -6,6 +6,7 @@ import { formatIpv4, formatNetwork, macFromIpv4, networkOf, reservedRole } from 
 import type { Draft, DraftLink, DraftService } from './draft.ts';
 import type { ErrorList, Located, Where } from './error.ts';
 import type { Config, Ipv4, LinkConfig, Mac, Mode, ServiceConfig } from './model.ts';
+import type { ServerKeys } from './read-section.ts';
 import type { ServerValue } from './values.ts';
 
 /** The model, or null when the draft has errors: those found before or added to draft.errors here. */
@@ -17,6 +18,7 @@ export function buildModel(draft: Draft): Config | null {
   checkVips(services, errors);
   for (const service of services) {
     checkDests(draft, service);
+    checkServerKeys(draft, service);
     checkMode(draft, service);
   }
   const links = buildLinks(draft);
@@ -24,7 +26,7 @@ export function buildModel(draft: Draft): Config | null {
   checkNames(built, services, errors);
   if (!errors.empty || !prefixLen) return null;
   return {
-    global: draft.global,
+    global: { ...draft.global, layer4: draft.global.layer4 || built.some(({ mode }) => mode !== 'proxy') },
     links,
     network: {
       gateway: network.gateway?.value ?? null,
@@ -114,9 +116,14 @@ function checkVips(services: readonly DraftService[], errors: ErrorList): void {
 
 const modeOf = (service: DraftService, draft: Draft): Mode => service.mode ?? draft.global.mode;
 
+/** The modes of a service and of those of its servers that have one of their own. */
+function modesOf(service: DraftService, draft: Draft): ReadonlySet<Mode> {
+  return new Set([modeOf(service, draft), ...service.dests.flatMap(({ keys }) => keys.mode?.value ?? [])]);
+}
+
 /** FullNAT's own addresses, or those of [network]. */
 function localsOf(service: DraftService, draft: Draft): readonly Located<Ipv4>[] {
-  if (modeOf(service, draft) !== 'fnat') return [];
+  if (!modesOf(service, draft).has('fnat') || service.noLocals) return [];
   return service.localAddresses.length > 0 ? service.localAddresses : draft.network.localAddresses;
 }
 
@@ -129,22 +136,51 @@ function checkMode(draft: Draft, service: DraftService): void {
     errors.add(at('proto'), 'mode proxy carries TCP only', 'choose mode fnat, nat, dr or tun');
   }
   checkOptions(draft, service, mode);
-  if (mode === 'fnat') checkLocals(draft, service, at('local_address'));
+  if (modesOf(service, draft).has('fnat')) checkLocals(draft, service, at('local_address'));
   else
     for (const local of service.localAddresses.slice(0, 1)) {
       errors.add(local, `mode ${mode} has no local addresses of its own`, 'remove it, or choose mode fnat');
     }
-  if (mode !== 'dr' && mode !== 'tun') return;
+  if (mode === 'proxy') return;
+  const direct = service.dests.filter(({ keys }) => isDirect(keys.mode?.value ?? mode));
+  if (!isDirect(mode) && direct.length === 0) return;
   const vips = new Set(vipsOf(draft).map((vip) => vip.value));
   if (!draft.network.localAddresses.some((local) => !vips.has(local.value))) {
-    const message = `mode ${mode} needs an address of ours besides the VIP: servers that have the VIP do not hear one who calls himself so`;
+    const word = isDirect(mode) ? mode : direct[0]!.keys.mode!.value;
+    const message = `mode ${word} needs an address of ours besides the VIP: servers that have the VIP do not hear one who calls himself so`;
     errors.add(at('mode'), message, 'add local_address = 192.168.100.20 to [network]');
   }
-  for (const server of allServers(service)) {
+  for (const { server, keys } of service.backup && isDirect(mode)
+    ? [...direct, { server: service.backup, keys: {} as ServerKeys }]
+    : direct) {
     const other = service.ports?.value.find((port) => port !== server.value.port);
     if (other !== undefined) {
-      const message = `mode ${mode} does not translate ports: port ${other} cannot become ${server.value.port}`;
+      const message = `mode ${keys.mode?.value ?? mode} does not translate ports: port ${other} cannot become ${server.value.port}`;
       errors.add(server, message, 'let the server listen on the port of the service');
+    }
+  }
+}
+
+/** The server answers the client itself. */
+const isDirect = (mode: Mode): boolean => mode === 'dr' || mode === 'tun';
+
+/** What serverN_* keys demand of the service and of each other. */
+function checkServerKeys(draft: Draft, service: DraftService): void {
+  const { errors } = draft;
+  const named = new Set<string>();
+  for (const { name, server, keys } of service.dests) {
+    const { mode, upper, lower } = keys;
+    if (named.has(name)) errors.add(keys.name ?? server, `two servers are called '${name}'`, 'rename one of them');
+    named.add(name);
+    if (mode && (mode.value === 'proxy' || modeOf(service, draft) === 'proxy')) {
+      errors.add(mode, 'mode proxy is for all servers of a service or for none', 'choose a mode of layer 4 for both');
+    }
+    if (lower && lower.value > (upper?.value ?? 0)) {
+      errors.add(
+        lower,
+        `${lower.value} is more than ${lower.key.replace('lower', 'upper')}`,
+        'make it at most as large',
+      );
     }
   }
 }
@@ -172,7 +208,7 @@ const allServers = ({ dests, backup }: DraftService): readonly Located<ServerVal
 function checkLocals(draft: Draft, service: DraftService, where: Where): void {
   const { errors } = draft;
   const locals = localsOf(service, draft);
-  if (locals.length === 0) {
+  if (locals.length === 0 && !service.noLocals) {
     errors.add(where, 'mode fnat needs local addresses', 'add local_address = 192.168.100.30, an address of its own');
   }
   const vips = new Set(vipsOf(draft).map((vip) => vip.value));
@@ -215,7 +251,12 @@ function checkDests(draft: Draft, service: DraftService): void {
     }
   }
   const weightless = service.dests.length > 0 && service.dests.every(({ server }) => server.value.weight === 0);
-  if (service.complete && weightless) {
+  if (service.complete && modeOf(service, draft) === 'proxy' && (weightless || service.dests.length === 0)) {
+    if (service.dests.length === 0) {
+      const hint = 'add server1 and count them, or choose a mode of layer 4';
+      errors.add({ ...service.where, key: 'count' }, 'mode proxy needs servers', hint);
+      return;
+    }
     const message = 'no server has a weight: all are 0';
     errors.add(service.dests[0].server, message, 'give one server at least a weight above 0');
   }
@@ -251,11 +292,24 @@ function checkDevice({ kind, device }: DraftLink, errors: ErrorList): void {
   errors.add(device, `'${device.value}' cannot be the name of an interface`, hint);
 }
 
+const plainServer = ({ value: { ip, port, weight, mac } }: Located<ServerValue>): ServerValue => ({
+  ip,
+  port,
+  weight,
+  mac,
+});
+
 /** One service of the model per port. */
 function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
   const { vip, ports, proto, scheduler, schedOptions, timeouts, retries, mssClamp, expireQuiescent } = service;
   if (!vip || !ports) return [];
-  const dests = service.dests.map(({ name, server }) => ({ name, af: 4 as const, ...server.value }));
+  const dests = service.dests.map(({ name, server, keys: { mode, upper, lower } }) => ({
+    ...{ name, af: 4 as const },
+    ...plainServer(server),
+    ...(mode && { mode: mode.value }),
+    ...(upper && { upper: upper.value }),
+    ...(lower && { lower: lower.value }),
+  }));
   return ports.value.map((port) => ({
     name: ports.value.length === 1 ? service.name : `${service.name}:${port}`,
     af: 4,

@@ -30,7 +30,7 @@ export interface DiffOptions {
 
 /** Keys that can be changed while tsvs runs. */
 const LIVE = {
-  global: ['mode', 'log_level', 'drain_timeout', 'xmit_ttl'],
+  global: [...['mode', 'log_level', 'drain_timeout', 'xmit_ttl'], ...['tcp_timeout', 'tcp_fin_timeout', 'udp_timeout']],
   network: ['gateway', 'local_address'],
   service: [
     ...['name', 'mode', 'scheduler', 'hash_key', 'sh_port', 'sh_fallback', 'mh_port', 'mh_fallback', 'mh_table'],
@@ -59,7 +59,9 @@ export function diff(
 
   diffLinks(before, after, live);
   const actions: Action[] = [];
-  const global = live('global', LIVE.global, changed(globalLines(before.global), globalLines(after.global)));
+  // Whether there is a layer 4 is settled at the start; a file that would do without one need not be refused.
+  const linesOf = ({ global }: Config): Line[] => globalLines({ ...global, layer4: false });
+  const global = live('global', LIVE.global, changed(linesOf(before), linesOf(after)));
   if (global.length > 0) actions.push({ do: 'editGlobal', global: after.global, changes: global });
   const network = live('network', LIVE.network, changed(networkLines(before.network), networkLines(after.network)));
   if (network.length > 0) actions.push({ do: 'editNetwork', network: after.network, changes: network });
@@ -68,7 +70,7 @@ export function diff(
   actions.push(...add, ...diffServices(before, after, live), ...remove);
   for (const service of after.services) {
     if (!isLayer4(service) || layer4) continue;
-    const why = 'needs a restart: no service was of layer 4 when tsvs started';
+    const why = 'needs a restart: tsvs was started without layer 4 ([global] layer4 = on has it always)';
     refused.push({ section: `service ${service.name}`, key: 'mode', from: null, to: service.mode, why });
   }
   if (refused.length > 0) return { actions: [], refused };

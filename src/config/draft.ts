@@ -15,11 +15,13 @@ import type {
   SchedulerName,
   Timeouts,
 } from './model.ts';
+import type { ServerKeys } from './read-section.ts';
 import type { ServerValue } from './values.ts';
 
 export interface DraftDest {
   readonly name: string;
   readonly server: Located<ServerValue>;
+  readonly keys: ServerKeys;
 }
 
 export interface DraftService {
@@ -36,6 +38,8 @@ export interface DraftService {
   readonly timeouts: Timeouts;
   readonly retries: number;
   readonly localAddresses: readonly Located<Ipv4>[];
+  /** `local_address = none`: not even those of [network]. */
+  readonly noLocals: boolean;
   readonly mssClamp: number;
   readonly expireQuiescent: boolean;
   readonly check: CheckConfig | null;

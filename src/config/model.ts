@@ -83,6 +83,22 @@ export interface GlobalConfig {
   readonly accessLog: string | null;
   /** Layer 4 counts as a hop: TTL is decremented. */
   readonly xmitTtl: boolean;
+  /** There is a layer 4, whatever the services are: they may come while tsvs runs. */
+  readonly layer4: boolean;
+  /** Whose timeouts connections of layer 4 have, and which of them count as active. */
+  readonly timeoutProfile: TimeoutProfile;
+  /** Instead of the profile's, in ms; null leaves it. */
+  readonly connTimeouts: ConnTimeouts;
+}
+
+export const TIMEOUT_PROFILES = ['dpvs', 'lvs'] as const;
+export type TimeoutProfile = (typeof TIMEOUT_PROFILES)[number];
+
+/** How long a connection of layer 4 may be silent: established, after a FIN of the server, UDP. */
+export interface ConnTimeouts {
+  readonly tcpMs: number | null;
+  readonly tcpFinMs: number | null;
+  readonly udpMs: number | null;
 }
 
 export interface LinkConfig {
@@ -127,6 +143,11 @@ export interface DestConfig {
   readonly weight: number;
   /** Static neighbour entry; null asks by ARP. */
   readonly mac: Mac | null;
+  /** Layer 4: how packets reach this server; left out: as the service says. */
+  readonly mode?: Mode;
+  /** Connections of this server: from `upper` on no new ones, until there are fewer than `lower`. Left out: maxConnections. */
+  readonly upper?: number;
+  readonly lower?: number;
 }
 
 /** A network of clients; the bits behind the prefix are 0. */

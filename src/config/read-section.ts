@@ -4,8 +4,9 @@
  */
 import type { ErrorList, Located, Where } from './error.ts';
 import type { IniEntry, IniSection } from './ini-index.ts';
+import type { Mode } from './model.ts';
 import { nearest } from './nearest.ts';
-import { type Row, type Rows, type RowValue, SCHEMA, SERVER_N } from './schema.ts';
+import { type Row, type Rows, type RowValue, SCHEMA, SERVER_KEYS, SERVER_N } from './schema.ts';
 import type { ServerValue } from './values.ts';
 
 /** By key: the value and its place, or null where there is none or a wrong one. */
@@ -17,14 +18,27 @@ export interface ServerEntry {
   readonly server: Located<ServerValue> | null;
 }
 
+/** What serverN_* keys say of one server. */
+export interface ServerKeys {
+  name?: Located<string>;
+  mode?: Located<Mode>;
+  upper?: Located<number>;
+  lower?: Located<number>;
+}
+
 export interface SectionReading<R extends Rows> {
   readonly where: Where;
   readonly values: SectionValues<R>;
   /** serverN by N. */
   readonly servers: ReadonlyMap<number, ServerEntry>;
+  /** serverN_* by N. */
+  readonly serverKeys: ReadonlyMap<number, ServerKeys>;
   /** Keys that must be there and are not, nor are mistyped. */
   readonly missing: readonly string[];
 }
+
+const PSEUDO_KEYS: readonly string[] = [SERVER_N, ...Object.values(SERVER_KEYS)];
+const SERVER_KEY = new RegExp(`^server([1-9]\\d*)_(${Object.keys(SERVER_KEYS).join('|')})$`);
 
 export function whereIs(file: string, section: IniSection, entry?: IniEntry): Where {
   const { line, column } = entry ?? section;
@@ -60,6 +74,7 @@ export function readSection<R extends Rows>(
 ): SectionReading<R> {
   const values: Record<string, Located<unknown> | null> = {};
   const servers = new Map<number, ServerEntry>();
+  const serverKeys = new Map<number, ServerKeys>();
   const firstLine = new Map<string, number>();
   const meant = new Set<string>();
   const serverRow = rows[SERVER_N] as Row<ServerValue> | undefined;
@@ -78,7 +93,12 @@ export function readSection<R extends Rows>(
       if (number.startsWith('0'))
         errors.add(where, 'no such server number', 'count from server1, without leading zeros');
       else servers.set(Number(number), { where, server: readValue(serverRow, entry.value, where, errors) });
-    } else if (entry.key !== SERVER_N && Object.hasOwn(rows, entry.key)) {
+    } else if (serverRow && SERVER_KEY.test(entry.key)) {
+      const [, digits = '', name = ''] = SERVER_KEY.exec(entry.key) ?? [];
+      const value = readValue(rows[SERVER_KEYS[name as keyof ServerKeys]], entry.value, where, errors);
+      const keys = serverKeys.get(Number(digits)) ?? {};
+      serverKeys.set(Number(digits), value === null ? keys : { ...keys, [name]: value });
+    } else if (!PSEUDO_KEYS.includes(entry.key) && Object.hasOwn(rows, entry.key)) {
       values[entry.key] = readValue(rows[entry.key], entry.value, where, errors);
     } else {
       const near = nearestKey(entry.key, rows);
@@ -90,19 +110,19 @@ export function readSection<R extends Rows>(
   const where = whereIs(file, section);
   const missing: string[] = [];
   for (const [key, row] of Object.entries(rows)) {
-    if (key === SERVER_N || firstLine.has(key)) continue;
+    if (PSEUDO_KEYS.includes(key) || firstLine.has(key)) continue;
     values[key] = row.default === null ? null : { ...where, key, value: row.read.parse(row.default) };
     if (row.default === null && row.without === '' && !meant.has(key)) missing.push(key);
   }
-  return { where, values: values as SectionValues<R>, servers, missing };
+  return { where, values: values as SectionValues<R>, servers, serverKeys, missing };
 }
 
 /** The known key a mistyped one resembles; a mistyped server keeps its number. */
 function nearestKey(key: string, rows: Rows): string | null {
-  const digits = /\d+$/.exec(key)?.[0] ?? '1';
+  const digits = /\d+/.exec(key)?.[0] ?? '1';
   return nearest(
     key,
-    Object.keys(rows).map((known) => (known === SERVER_N ? `server${digits}` : known)),
+    Object.keys(rows).map((known) => (PSEUDO_KEYS.includes(known) ? known.replace('N', digits) : known)),
   );
 }
 

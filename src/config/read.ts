@@ -41,7 +41,7 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
   else if (servers) {
     checkServers(servers, errors);
     missingSection('vip', 'add [vip] with the address that clients connect to');
-  } else if (services.length === 0) {
+  } else if (services.length === 0 && globals.layer4?.value !== 'on') {
     missingSection('vip', 'add [vip] and [realserver], or a [service NAME]');
   }
 
@@ -56,6 +56,13 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
       accessLog: accessLog(globals.access_log?.value),
       drainTimeoutMs: globals.drain_timeout?.value ?? 0,
       xmitTtl: globals.xmit_ttl?.value === 'on',
+      layer4: globals.layer4?.value === 'on',
+      timeoutProfile: globals.timeout_profile?.value ?? 'dpvs',
+      connTimeouts: {
+        tcpMs: globals.tcp_timeout?.value ?? null,
+        tcpFinMs: globals.tcp_fin_timeout?.value ?? null,
+        udpMs: globals.udp_timeout?.value ?? null,
+      },
     },
     links: (byKind.get('link') ?? []).map((section) => readLink(file, section, errors)),
     network: readNetwork(file, byKind.get('network')?.[0], readable ? end : null, errors),
@@ -198,6 +205,7 @@ function policy(
     },
     retries: values.retries?.value ?? 0,
     localAddresses: eachOf(values.local_address),
+    noLocals: values.local_address?.value.length === 0,
     mssClamp: values.mss_clamp?.value ?? 0,
     expireQuiescent: values.expire_quiescent?.value === 'on',
     check: readCheck(values, errors),
@@ -240,13 +248,19 @@ function checkServers(
   reading: SectionReading<typeof SCHEMA.realserver.rows>,
   errors: ErrorList,
 ): { dests: readonly DraftDest[]; complete: boolean } {
-  const { servers } = reading;
+  const { servers, serverKeys } = reading;
   const { count } = reading.values;
   const dests: DraftDest[] = [];
   let complete = count !== null;
   for (const [number, { server }] of [...servers].sort(([a], [b]) => a - b)) {
-    if (server) dests.push({ name: `server${number}`, server });
+    const keys = serverKeys.get(number) ?? {};
+    if (server) dests.push({ name: keys.name?.value ?? `server${number}`, server, keys });
     else complete = false;
+  }
+  for (const [number, keys] of serverKeys) {
+    const orphan = Object.values(keys)[0];
+    if (orphan && !servers.has(number))
+      errors.add(orphan, `there is no server${number}`, `add server${number}, or remove this`);
   }
   if (count) {
     for (const [from, to] of gaps(count.value, servers)) {

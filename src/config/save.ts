@@ -47,8 +47,15 @@ export function globalLines(global: GlobalConfig): Line[] {
     ...(global.accessLog === null ? [] : [['access_log', global.accessLog] as const]),
     ['drain_timeout', formatDuration(global.drainTimeoutMs)],
     ['xmit_ttl', global.xmitTtl ? 'on' : 'off'],
+    ['layer4', global.layer4 ? 'on' : 'auto'],
+    ['timeout_profile', global.timeoutProfile],
+    ...timeoutLine('tcp_timeout', global.connTimeouts.tcpMs),
+    ...timeoutLine('tcp_fin_timeout', global.connTimeouts.tcpFinMs),
+    ...timeoutLine('udp_timeout', global.connTimeouts.udpMs),
   ];
 }
+
+const timeoutLine = (key: string, ms: number | null): Line[] => (ms === null ? [] : [[key, formatDuration(ms)]]);
 
 export function linkLines({ kind, device, offload, mac, mtu }: LinkConfig): Line[] {
   return Object.entries({ kind, device, offload, mac, mtu });
@@ -63,7 +70,7 @@ export function networkLines({ gateway, prefixLen, localAddresses }: NetworkConf
 }
 
 /** What a service is set to, apart from its name, address, port, protocol and servers. */
-export function serviceLines(service: Omit<ServiceConfig, 'dests'>): Line[] {
+export function serviceLines(service: Omit<ServiceConfig, 'dests'>, mayNeedLocals = service.mode === 'fnat'): Line[] {
   const { scheduler, schedOptions, timeouts } = service;
   return [
     ['mode', service.mode],
@@ -74,7 +81,9 @@ export function serviceLines(service: Omit<ServiceConfig, 'dests'>): Line[] {
     ['server_timeout', formatDuration(timeouts.serverMs)],
     ['fin_timeout', formatDuration(timeouts.finMs)],
     ['retries', service.retries],
-    ...localLines(service.localAddresses),
+    ...(service.localAddresses.length === 0 && mayNeedLocals
+      ? [['local_address', 'none'] as const]
+      : localLines(service.localAddresses)),
     ['mss_clamp', service.mssClamp],
     ['expire_quiescent', service.expireQuiescent ? 'on' : 'off'],
     ...checkLines(service.check),
@@ -98,10 +107,25 @@ function saveService(service: ServiceConfig): string {
     ['ip', formatIpv4(service.vip)],
     ['ports', service.port],
     ['proto', service.proto],
-    ...serviceLines(service),
+    ...serviceLines(
+      service,
+      [service, ...dests].some(({ mode }) => mode === 'fnat'),
+    ),
     ['count', dests.length],
-    ...dests.map((dest, i) => [`server${i + 1}`, serverText(dest)] as const),
+    ...dests.flatMap((dest, i): Line[] => serverLines(dest, i + 1)),
   ]);
+}
+
+function serverLines(dest: DestConfig, number: number): Line[] {
+  const { name, mode, upper, lower } = dest;
+  const key = `server${number}`;
+  return [
+    [key, serverText(dest)],
+    ...(name === key ? [] : [[`${key}_name`, name] as const]),
+    ...(mode === undefined ? [] : [[`${key}_mode`, mode] as const]),
+    ...(upper === undefined ? [] : [[`${key}_upper`, upper] as const]),
+    ...(lower === undefined ? [] : [[`${key}_lower`, lower] as const]),
+  ];
 }
 
 const cidrText = ({ network, prefixLen }: Cidr): string => formatNetwork(network, prefixLen);

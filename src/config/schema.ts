@@ -3,6 +3,7 @@
  * docs/configuration.md is generated from them (scripts/gen-config-docs.ts), so the two cannot disagree.
  */
 import type { z } from 'zod';
+import { MAX_TIMEOUT_S } from '../../lb/proto/index.ts';
 import { checkScheduler } from '../../lb/sched/index.ts';
 import { checkRows } from './check-rows.ts';
 import {
@@ -14,6 +15,7 @@ import {
   SCHEDULER_KEYS,
   SCHEDULERS,
   type SchedulerKey,
+  TIMEOUT_PROFILES,
 } from './model.ts';
 import type { Value } from './values.ts';
 import * as values from './values.ts';
@@ -52,6 +54,27 @@ const REQUIRED = { default: null, without: '' } as const;
 
 /** The pseudo-key that stands for server1, server2, ... */
 export const SERVER_N = 'serverN';
+/** Those that stand for server1_name, server1_mode, ... */
+export const SERVER_KEYS = {
+  name: 'serverN_name',
+  mode: 'serverN_mode',
+  upper: 'serverN_upper',
+  lower: 'serverN_lower',
+} as const;
+
+function connTimeout(doc: string): Row<number> {
+  return {
+    type: 'time',
+    read: values.duration(1000, MAX_TIMEOUT_S * 1000),
+    unit: 's, m, h, d',
+    default: null,
+    without: 'that of timeout_profile',
+    range: '1s..364d',
+    reloadable: true,
+    example: '15m',
+    doc,
+  };
+}
 
 const globalRows = {
   mode: {
@@ -109,6 +132,31 @@ const globalRows = {
     example: 'on',
     doc: 'Whether the modes of layer 4 count as a hop: with `on` they decrement TTL, and answer when it runs out.',
   },
+  layer4: {
+    type: 'word',
+    read: values.oneOf(['auto', 'on']),
+    unit: '',
+    default: 'auto',
+    without: '',
+    range: 'auto, on',
+    reloadable: false,
+    example: 'on',
+    doc: 'Whether there is a layer 4: `auto` if a service is of it at the start, `on` always. Services of layer 4 can be added to a running tsvs only if there is one; with `on` the file may have no service at all.',
+  },
+  timeout_profile: {
+    type: 'word',
+    read: values.oneOf(TIMEOUT_PROFILES),
+    unit: '',
+    default: 'dpvs',
+    without: '',
+    range: TIMEOUT_PROFILES.join(', '),
+    reloadable: false,
+    example: 'lvs',
+    doc: 'How long connections of layer 4 may be silent, state by state, and which of them count as active: as in DPVS (90 s when established; active is what is established) or as in LVS (900 s; active is also what is being opened).',
+  },
+  tcp_timeout: connTimeout('Layer 4: how long an established TCP connection may be silent.'),
+  tcp_fin_timeout: connTimeout('Layer 4: how long a TCP connection may be silent once the server has closed its side.'),
+  udp_timeout: connTimeout('Layer 4: how long a UDP flow may be silent.'),
   access_log: {
     type: 'path',
     read: values.path,
@@ -169,13 +217,13 @@ const ownMac = {
 const serverRows = {
   count: {
     type: 'number',
-    read: values.integer(1, 65535, 'the number of servers'),
+    read: values.integer(0, 65535, 'the number of servers'),
     unit: 'servers',
     ...REQUIRED,
-    range: '1..65535',
+    range: '0..65535',
     reloadable: true,
     example: '2',
-    doc: 'How many servers follow: server1 to serverN, none missing and none beyond.',
+    doc: 'How many servers follow: server1 to serverN, none missing and none beyond. Services of layer 4 may have none yet.',
   },
   [SERVER_N]: {
     type: 'server',
@@ -185,7 +233,51 @@ const serverRows = {
     range: '`ip:port:weight:mac`; port 1..65535, weight 0..65535',
     reloadable: true,
     example: '192.168.100.11:80:1:00:00:00:00:00:00',
-    doc: 'A real server. The first three colons part the fields, what follows is the MAC address; 00:00:00:00:00:00 asks for it by ARP. With most schedulers a server of weight 2 gets twice the connections of one of weight 1; weight 0 gets no new ones with any scheduler, so one server at least needs more. An IPv6 address is written in brackets, and refused as not supported yet.',
+    doc: 'A real server. The first three colons part the fields, what follows is the MAC address; 00:00:00:00:00:00 asks for it by ARP. With most schedulers a server of weight 2 gets twice the connections of one of weight 1; weight 0 gets no new ones with any scheduler, so with mode `proxy` one server at least needs more. An IPv6 address is written in brackets, and refused as not supported yet.',
+  },
+  [SERVER_KEYS.name]: {
+    type: 'name',
+    read: values.serverName,
+    unit: '',
+    default: null,
+    without: '`serverN`',
+    range: 'up to 64 letters, digits and `. _ : -`; no two servers of a service have one name',
+    reloadable: true,
+    example: '192.168.100.11:80',
+    doc: 'What the server with this number is called in commands and logs, as in `server1_name`.',
+  },
+  [SERVER_KEYS.mode]: {
+    type: 'word',
+    read: values.mode,
+    unit: '',
+    default: null,
+    without: 'the mode of the service',
+    range: MODES.filter((mode) => mode !== 'proxy').join(', '),
+    reloadable: true,
+    example: 'dr',
+    doc: 'Layer 4: how packets reach this server, as in `server1_mode`.',
+  },
+  [SERVER_KEYS.upper]: {
+    type: 'number',
+    read: values.integer(0, 0x7fffffff, 'a number of connections'),
+    unit: 'connections',
+    default: null,
+    without: '`max_connections`',
+    range: '0..2147483647',
+    reloadable: true,
+    example: '1000',
+    doc: 'How many connections this server may have, as in `server1_upper`; 0 is no limit.',
+  },
+  [SERVER_KEYS.lower]: {
+    type: 'number',
+    read: values.integer(0, 0x7fffffff, 'a number of connections'),
+    unit: 'connections',
+    default: null,
+    without: 'three quarters of `serverN_upper`',
+    range: '0..2147483647, at most `serverN_upper`',
+    reloadable: true,
+    example: '800',
+    doc: 'A server that has reached `serverN_upper` gets new connections again below this number.',
   },
 } satisfies Rows;
 
@@ -390,14 +482,14 @@ const serviceRows = {
   },
   local_address: {
     type: 'list of addresses',
-    read: values.addressList,
+    read: values.addressesOrNone,
     unit: '',
     default: null,
     without: 'those of [network]',
-    range: 'IPv4 host addresses in the network, none twice, no VIP',
+    range: '`none`, or IPv4 host addresses in the network, none twice, no VIP',
     reloadable: true,
     example: '192.168.100.30, 192.168.100.31',
-    doc: 'Mode `fnat`: where packets to the servers leave from. Each address gives 64,511 connections to each server, and more to several. One that mode `proxy` uses cannot be among them.',
+    doc: 'Mode `fnat`: where packets to the servers leave from. Each address gives 64,511 connections to each server, and more to several. One that mode `proxy` uses cannot be among them. With `none` connections are refused until there is one.',
   },
   mss_clamp: {
     type: 'number',

@@ -117,6 +117,11 @@ function readList<T>(text: string, fail: Fail, read: (part: string, fail: Fail) 
   return items;
 }
 
+/** An address list, or `none`, which is an empty one. */
+export const addressesOrNone: Value<readonly Ipv4[]> = value((text, fail) =>
+  text === 'none' ? [] : readList(text, fail, readAddress),
+);
+
 export const addressList: Value<readonly Ipv4[]> = value((text, fail) => readList(text, fail, readAddress));
 
 const readPort = (text: string, fail: Fail): number => readInteger(text, 1, 65535, 'a port', fail);
@@ -212,6 +217,13 @@ export const path: Value<string> = value((text, fail) => {
       `'${clip(text)}' contains ${bad[0] === '\ufffd' ? 'bytes that are not UTF-8' : `the character ${bad[0]}`}`,
       'choose a plain name',
     );
+  return text;
+});
+
+export const serverName: Value<string> = value((text, fail) => {
+  if (!/^[A-Za-z0-9._:-]{1,64}$/.test(text)) {
+    fail(`'${clip(text)}' is not a name`, 'use up to 64 letters, digits and . _ : -');
+  }
   return text;
 });
 

@@ -28,6 +28,7 @@ import {
   destSpec,
   destSpecs,
   followService,
+  followTimeouts,
   type Pipeline,
   protoOf,
   setStatic,
@@ -200,6 +201,7 @@ export class Applier {
       else if (action.do === 'editNetwork') this.editNetwork(before, after);
       else if (action.do === 'editGlobal' && pipeline.l4 !== null) {
         pipeline.l4.xmit.way.decrementTtl = after.global.xmitTtl;
+        followTimeouts(pipeline.l4, after.global);
       }
     }
     const known = new Map(before.services.map((service) => [serviceKey(service), service]));

@@ -10,6 +10,9 @@ import type { ProxyLimits } from '../../lb/l7/limits.ts';
 import type { ProxyEvents } from '../../lb/l7/proxy-stats.ts';
 import { type SessionShare, SessionTable } from '../../lb/l7/session.ts';
 import { TcpProxy } from '../../lb/l7/tcp-proxy.ts';
+import type { Timeouts } from '../../lb/proto/index.ts';
+import { ESTABLISHED, FIN_WAIT } from '../../lb/proto/tcp.ts';
+import { NORMAL, ONEWAY } from '../../lb/proto/udp.ts';
 import { ServiceColumns, ServiceTable } from '../../lb/service.ts';
 import type { Context } from '../../stack/context.ts';
 import { DEFAULT_HOST, Host, type HostConfig, type HostEvents } from '../../stack/host.ts';
@@ -19,7 +22,7 @@ import type { Port } from '../../stack/netif/port.ts';
 import { type Route4, SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import { PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { macBytes } from '../config/address.ts';
-import type { Config, DestConfig, Ipv4, Mac, Mode, Proto, ServiceConfig } from '../config/model.ts';
+import type { Config, DestConfig, GlobalConfig, Ipv4, Mac, Mode, Proto, ServiceConfig } from '../config/model.ts';
 import { type AddressRole, ownAddresses } from '../config/own-addresses.ts';
 import { watchServers } from './health.ts';
 import { isLayer4, MAX_CONNS, MAX_DESTS, MAX_SERVICES } from './plan.ts';
@@ -84,11 +87,12 @@ export function buildPipeline(
       ? null
       : new L4(host, services, dests, memory.connections, events, {
           limits,
-          profile: 'dpvs',
+          profile: config.global.timeoutProfile,
           decrementTtl: config.global.xmitTtl,
           maxServices: MAX_SERVICES,
         });
 
+  if (l4 !== null) followTimeouts(l4, config.global);
   for (const [addr, role] of ownAddresses(config)) {
     host.addresses.add({ addr, prefixLen: config.network.prefixLen, port: port.id, flags: ADDRESS_FLAGS[role] });
   }
@@ -114,12 +118,25 @@ export function defaultRoute(port: Port, gateway: Ipv4): Route4 {
 
 export const protoOf = (proto: Proto): number => (proto === 'tcp' ? PROTO_TCP : PROTO_UDP);
 
-/** What the table of servers is told of a server, which may have this many connections; 0 = any number. */
-export const destSpec = ({ ip, port, weight, name }: DestConfig, maxConnections: number): DestSpec => ({
+/** What the table of servers is told of a server, which may have this many connections if it says nothing else; 0 = any number. */
+export const destSpec = ({ ip, port, weight, name, upper, lower }: DestConfig, maxConnections: number): DestSpec => ({
   ...{ addr: ip, port, weight, name },
-  upper: maxConnections,
-  lower: maxConnections,
+  upper: upper ?? maxConnections,
+  lower: lower ?? (upper === undefined ? maxConnections : 0),
 });
+
+/** Timeouts of connections; those that nobody chose are the profile's. */
+export function followTimeouts(l4: L4, { timeoutProfile, connTimeouts }: GlobalConfig): void {
+  const { tcpMs, tcpFinMs, udpMs } = connTimeouts;
+  const seconds = (ms: number | null, table: Timeouts, state: number): number =>
+    ms === null ? table.protocol.timeouts[timeoutProfile][state]! : Math.ceil(ms / 1000);
+  const set = (ms: number | null, table: Timeouts, ...states: number[]): void => {
+    for (const state of states) table.set(state, seconds(ms, table, state));
+  };
+  set(tcpMs, l4.tcpTimeouts, ESTABLISHED);
+  set(tcpFinMs, l4.tcpTimeouts, FIN_WAIT);
+  set(udpMs, l4.udpTimeouts, ONEWAY, NORMAL);
+}
 
 /** The same for all servers of a service. */
 export const destSpecs = ({ dests, maxConnections }: ServiceConfig): DestSpec[] =>
@@ -139,7 +156,7 @@ export function addService(pipeline: Pipeline, service: ServiceConfig): void {
 export function followService({ proxy, health, l4, services }: Pipeline, id: number, service: ServiceConfig): void {
   services.setBackup(id, service.backup && destSpec(service.backup, 0));
   watchServers(health, services, id, service);
-  if (isLayer4(service)) l4!.setService(id, l4Service(service));
+  if (isLayer4(service)) l4!.setService(id, l4Service(service), (dest) => destMode(service, services.dests, dest));
   else proxy.setLimits(id, proxyLimits(service));
 }
 
@@ -162,6 +179,12 @@ const proxyLimits = ({
   announcers: acceptProxy,
   queueMs: queueTimeoutMs,
 });
+
+/** The mode of a server that has one of its own, else 0. */
+function destMode({ dests }: ServiceConfig, { addr, port }: DestTable, dest: number): number {
+  const own = dests.find((one) => one.ip === addr[dest] && one.port === port[dest])?.mode;
+  return own === undefined ? 0 : MODE[own];
+}
 
 const l4Service = (service: ServiceConfig): L4Service => ({
   mode: MODE[service.mode],

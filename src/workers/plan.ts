@@ -73,6 +73,9 @@ export interface WorkerShare {
 /** Whether a service is of layer 4: packets are passed on, connections are not ended here. */
 export const isLayer4 = (service: ServiceConfig): boolean => service.mode !== 'proxy';
 
+/** Whether a worker needs what layer 4 needs. */
+export const hasLayer4 = ({ global, services }: Config): boolean => global.layer4 || services.some(isLayer4);
+
 /** Faults of a link on purpose, the same in both directions. */
 export interface FaultPlan {
   readonly rules: FaultRules;
@@ -115,6 +118,6 @@ export function planWorker(config: Config): WorkerShare {
     dests,
     sessions: SessionTable.memory(MAX_SESSIONS),
     sessionLog: config.global.accessLog === null ? null : ringMemory(),
-    connections: config.services.some(isLayer4) ? pageAligned(L4.bytes(MAX_CONNS)) : null,
+    connections: hasLayer4(config) ? pageAligned(L4.bytes(MAX_CONNS)) : null,
   };
 }

@@ -203,6 +203,9 @@ function configuration(servers: number, options: BalancerOptions): Config {
       drainTimeoutMs: 1000,
       accessLog: null,
       xmitTtl: false,
+      layer4: false,
+      timeoutProfile: 'dpvs',
+      connTimeouts: { tcpMs: null, tcpFinMs: null, udpMs: null },
     },
     links: [
       {

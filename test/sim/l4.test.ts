@@ -1,6 +1,7 @@
 /** The layer-4 director between whole hosts: real TCP streams and datagrams through it, in each mode. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { LADDR, META, MODE_MASK, MODE_SHIFT, RADDR, MODE_NAMES as ROW_MODES, ROW_SHIFT } from '../../lb/conn-row.ts';
 import { FAULT_LOSS, IP_TOO_BIG } from '../../stack/drop.ts';
 import { OFFLOAD_WIRE, PLAIN_WIRE } from '../../stack/netif/memory.ts';
 import { Fault, NO_FAULTS } from '../../stack/netif/middleware/fault.ts';
@@ -153,6 +154,33 @@ test('layer 4 and layer 7 side by side on one VIP, over the same servers', () =>
   assert.is(net.balancer.l4!.core.stats.opened, 2);
   net.run(100);
   assert.is(net.ctx.pool.inUse, 0);
+});
+
+test('servers with modes of their own: DR and tunnel servers are sent the packet as it is, FullNAT ones from a local address', () => {
+  const dests = (['fnat', 'dr', 'nat'] as const).map((own, i) => ({
+    ...{ name: `server${i + 1}`, af: 4 as const, ip: server(i), port: 80, weight: 1, mac: null },
+    mode: own,
+  }));
+  const local = ip('10.0.0.5');
+  const service = { mode: 'tun', scheduler: 'rr', localAddresses: [local], dests } as const;
+  const net = new BalancedNetwork({ servers: 3, service });
+  for (let i = 0; i < 3; i++) {
+    const e = new Endpoint(net.client.host, { salt: 1, peerSalt: 2, send: 1 });
+    e.tcb = net.connect(e, 80);
+  }
+  net.run(10);
+  const { tcp } = net.balancer.l4!;
+  const found: unknown[] = [];
+  for (let row = tcp.next(0); row !== 0; row = tcp.next(row)) {
+    const at = row << ROW_SHIFT;
+    const mode = (tcp.rows[at + META]! & MODE_MASK) >> MODE_SHIFT;
+    found.push([ROW_MODES[mode], tcp.rows[at + RADDR], tcp.rows[at + LADDR] === local]);
+  }
+  assert.equal(found, [
+    ['FNAT', server(0), true],
+    ['DR', server(1), false],
+    ['NAT', server(2), false],
+  ]);
 });
 
 test.run();

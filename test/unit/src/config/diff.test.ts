@@ -91,6 +91,11 @@ const config: fc.Arbitrary<Config> = fc
       logLevel: fc.constantFrom('info' as const, 'warn' as const),
       drainTimeoutMs: fc.constantFrom(0, 1000),
       xmitTtl: fc.boolean(),
+      connTimeouts: fc.record({
+        tcpMs: fc.constantFrom(null, 60_000),
+        tcpFinMs: fc.constantFrom(null, 5000),
+        udpMs: fc.constantFrom(null, 7000),
+      }),
     }),
   })
   .map(({ services, gateway, localAddresses, global }) => ({
@@ -204,7 +209,9 @@ test('what needs a restart is refused with the key, and nothing else is done', (
 
 test('layer 4 is refused where the worker has none', () => {
   const { refused } = words(['scheduler = rr', 'scheduler = rr\nmode = nat']);
-  assert.equal(refused, ['[service web] mode = nat: needs a restart: no service was of layer 4 when tsvs started']);
+  assert.equal(refused, [
+    '[service web] mode = nat: needs a restart: tsvs was started without layer 4 ([global] layer4 = on has it always)',
+  ]);
 });
 
 test('actions that speak of what is not there change nothing', () => {

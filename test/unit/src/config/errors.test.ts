@@ -302,7 +302,40 @@ reports(
   ['lb.conf:10: [realserver] server02: no such server number; count from server1, without leading zeros'],
 );
 reports('count of nothing', PLAIN, { 8: 'count = 0' }, [
-  'lb.conf:8: [realserver] count: 0 is too small; the number of servers is 1..65535',
+  'lb.conf:9: [realserver] server1: is beyond count = 0; raise count, or remove this server',
+  'lb.conf:10: [realserver] server2: is beyond count = 0; raise count, or remove this server',
+]);
+reports('mode proxy without servers', PLAIN, { 8: 'count = 0', 9: null, 10: null }, [
+  'lb.conf:3: [vip] count: mode proxy needs servers; add server1 and count them, or choose a mode of layer 4',
+]);
+reports(
+  'keys of a server that is not there',
+  PLAIN,
+  { 10: 'server2 = 192.168.100.12:80:1:00:00:00:00:00:00\nserver3_upper = 4' },
+  ['lb.conf:11: [realserver] server3_upper: there is no server3; add server3, or remove this'],
+);
+reports(
+  'a server with a mode of layer 4 in a service of mode proxy',
+  PLAIN,
+  { 9: 'server1 = 192.168.100.11:80:1:00:00:00:00:00:00\nserver1_mode = dr' },
+  [
+    'lb.conf:10: [realserver] server1_mode: mode proxy is for all servers of a service or for none; choose a mode of layer 4 for both',
+  ],
+);
+reports(
+  'lower threshold above the upper one',
+  PLAIN,
+  { 9: 'server1 = 192.168.100.11:80:1:00:00:00:00:00:00\nserver1_upper = 4\nserver1_lower = 5' },
+  ['lb.conf:11: [realserver] server1_lower: 5 is more than server1_upper; make it at most as large'],
+);
+reports(
+  'two servers of one name',
+  PLAIN,
+  { 9: 'server1 = 192.168.100.11:80:1:00:00:00:00:00:00\nserver1_name = server2' },
+  ["lb.conf:11: [realserver] server2: two servers are called 'server2'; rename one of them"],
+);
+reports('mistyped key of a server', PLAIN, { 9: 'server1 = 192.168.100.11:80:1:00:00:00:00:00:00\nserver1_uper = 4' }, [
+  "lb.conf:10: [realserver] server1_uper: unknown key; did you mean 'server1_upper'?",
 ]);
 reports(
   'no weight at all',

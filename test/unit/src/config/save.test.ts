@@ -10,13 +10,16 @@ import {
   CHECK_METHODS,
   type CheckConfig,
   type Config,
+  type DestConfig,
   LINK_KINDS,
   LOG_LEVELS,
   MODES,
+  type Mode,
   PROTOS,
   PROXY_PROTOCOLS,
   SCHEDULERS,
   type ServiceConfig,
+  TIMEOUT_PROFILES,
 } from '../../../../src/config/model.ts';
 import { save } from '../../../../src/config/save.ts';
 
@@ -29,6 +32,7 @@ const idleMs = fc.oneof(
   fc.integer({ min: 1, max: 7 * DAY_MS }),
   fc.integer({ min: 1, max: 168 }).map((h) => h * 3_600_000),
 );
+const seconds = fc.option(fc.integer({ min: 1, max: 31_535_999 }).map((s) => s * 1000));
 const mac = fc.integer({ min: 1, max: 0x7fffffff }).map(macFromIpv4);
 /** Positions within the network, all different: 0 gateway, 1..8 VIPs, 9..11 and 12..14 local addresses, then servers. */
 const HOSTS = 40;
@@ -88,7 +92,7 @@ const service = (vip: number, hosts: readonly number[], locals: readonly number[
         finMs: idleMs,
       }),
       retries: fc.integer({ min: 0, max: 100 }),
-      localAddresses: fc.uniqueArray(fc.constantFrom(...locals), { minLength: 1 }),
+      localAddresses: fc.uniqueArray(fc.constantFrom(...locals)),
       mssClamp: fc.integer({ min: 0, max: 1460 }),
       expireQuiescent: fc.boolean(),
       check: fc.option(check),
@@ -113,11 +117,21 @@ const service = (vip: number, hosts: readonly number[], locals: readonly number[
             port: fc.integer({ min: 1, max: 65535 }),
             weight: fc.integer({ min: 0, max: 65535 }),
             mac: fc.option(mac),
+            limits: fc.option(fc.tuple(fc.nat(1000), fc.nat(1000))),
+            own: fc.option(fc.constantFrom('fnat' as const, 'nat' as const, 'dr' as const)),
+            called: fc.option(name),
           }),
-          { minLength: 1, maxLength: 6, selector: ({ ip, port }) => `${ip}:${port}` },
+          { minLength: 0, maxLength: 6, selector: ({ ip, port }) => `${ip}:${port}` },
         )
-        .filter((dests) => dests.some(({ weight }) => weight > 0))
-        .map((dests) => dests.map((dest, i) => ({ name: `server${i + 1}`, af: 4 as const, ...dest }))),
+        .map((dests) =>
+          dests.map(({ limits, own, called, ...dest }, i) => ({
+            name: called === null ? `server${i + 1}` : `${called}${i}`,
+            af: 4 as const,
+            ...dest,
+            ...(own && { mode: own }),
+            ...(limits && { upper: Math.max(...limits), lower: Math.min(...limits) }),
+          })),
+        ),
     })
     .map(({ scheduling: chosen, ...rest }) => fitting({ ...rest, ...chosen }));
 
@@ -138,13 +152,19 @@ const packetsOnly = ({ mode, port, check, backup }: ServiceConfig): Partial<Serv
 });
 
 function fittingMode(one: ServiceConfig): ServiceConfig {
-  const proto = one.mode === 'proxy' ? ('tcp' as const) : one.proto;
-  const localAddresses = one.mode === 'fnat' ? one.localAddresses : [];
-  if (one.mode !== 'dr' && one.mode !== 'tun') return { ...one, proto, localAddresses };
+  if (one.mode === 'proxy') {
+    const dests = one.dests.map(({ mode: _, ...dest }) => ({ ...dest, weight: dest.weight || 1 }));
+    if (dests.length === 0) return fittingMode({ ...one, ...packetsOnly({ ...one, mode: 'nat' }), mode: 'nat' });
+    return { ...one, proto: 'tcp', localAddresses: [], dests };
+  }
+  const isDirect = (dest: DestConfig): boolean => ['dr', 'tun'].includes(dest.mode ?? one.mode);
   const alone = one.dests.filter(({ ip }, i) => one.dests.findIndex((other) => other.ip === ip) === i);
-  const dests = alone.map((dest, i) => ({ ...dest, name: `server${i + 1}`, port: one.port, weight: dest.weight || 1 }));
-  return { ...one, proto, localAddresses, dests };
+  const dests = alone.map((dest) => (isDirect(dest) ? { ...dest, port: one.port } : dest));
+  const translates = [one, ...dests].some(({ mode }) => mode === 'fnat');
+  return { ...one, localAddresses: translates ? one.localAddresses : [], dests };
 }
+
+const isDirectMode = (mode: Mode | undefined): boolean => mode === 'dr' || mode === 'tun';
 
 const network = fc
   .record({
@@ -172,6 +192,9 @@ const config: fc.Arbitrary<Config> = network
         accessLog: fc.option(path.filter((text) => text !== 'off')),
         drainTimeoutMs: fc.integer({ min: 0, max: DAY_MS }),
         xmitTtl: fc.boolean(),
+        layer4: fc.boolean(),
+        timeoutProfile: fc.constantFrom(...TIMEOUT_PROFILES),
+        connTimeouts: fc.record({ tcpMs: seconds, tcpFinMs: seconds, udpMs: seconds }),
       }),
       links: fc
         .record({
@@ -191,7 +214,7 @@ const config: fc.Arbitrary<Config> = network
       services: fc
         .array(
           fc.integer({ min: 1, max: 8 }).chain((i) => service(host(i), hosts, locals)),
-          { minLength: 1, maxLength: 5 },
+          { minLength: 0, maxLength: 5 },
         )
         .map((services) =>
           services.filter(
@@ -205,9 +228,12 @@ const config: fc.Arbitrary<Config> = network
   })
   .map(({ network: net, ...rest }) => {
     // DR and TUN want an address of ours besides the VIP.
-    const asks = rest.services.some(({ mode }) => mode === 'dr' || mode === 'tun');
+    const asks = rest.services.some(({ mode, dests }) => [mode, ...dests.map((dest) => dest.mode)].some(isDirectMode));
     const localAddresses = asks && net.localAddresses.length === 0 ? [rest.spare] : net.localAddresses;
-    const { spare: _, ...model } = { ...rest, network: { ...net, localAddresses } };
+    const layer4 =
+      rest.global.layer4 || rest.services.length === 0 || rest.services.some(({ mode }) => mode !== 'proxy');
+    const global = { ...rest.global, layer4 };
+    const { spare: _, ...model } = { ...rest, global, network: { ...net, localAddresses } };
     return model;
   })
   .map((model) => structuredClone(model)); // plain prototypes, as load makes them
