@@ -135,7 +135,10 @@ function runOptions(command: Command): Command {
     .option('--link <kind:device>', 'link to use instead of the configured one, such as tap:tap0')
     .option('--control <path>', `control socket (default: control_socket of the configuration, or ${defaultSocket()})`)
     .option('--capture <file>', 'record every frame to a pcapng file')
-    .option('--fault <spec>', 'make the link bad, both ways, such as loss=1%,duplicate=1%,reorder=1%,delay=2ms,seed=7')
+    .option(
+      '--fault <spec>',
+      'make links bad, both ways, such as loss=1%,duplicate=1%,reorder=1%,delay=2ms,seed=7, or lan:loss=1%',
+    )
     .addOption(new Option('--log <format>', 'log format').choices(LOG_FORMATS).default('pretty'));
 }
 

@@ -201,6 +201,17 @@ export class Host {
     return due;
   }
 
+  /** False when a device has input already: the loop must not sleep. */
+  prepareSleep(): boolean {
+    const { ports } = this.netif;
+    let idle = true;
+    for (let i = 1; i < ports.length; i++) {
+      const device = ports[i]?.device;
+      if (device?.prepareSleep !== undefined && !device.prepareSleep()) idle = false;
+    }
+    return idle;
+  }
+
   /** Who holds frames, for the conservation law: the sum equals `pool.inUse` when this host alone uses the pool. */
   held(): Record<string, number> {
     return {

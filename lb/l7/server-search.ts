@@ -22,7 +22,7 @@ const VERSIONS = ['off', 'v1', 'v2'];
 
 export class ServerSearch {
   readonly waiting: WaitQueues;
-  /** Addresses connections to servers leave from, in turn; empty = the VIP. */
+  /** Addresses connections to servers leave from, in turn among those at the server's port; none there = the VIP. */
   readonly locals: Ipv4[] = [];
   observer: ServerObserver | null = null;
 
@@ -60,6 +60,16 @@ export class ServerSearch {
     this.events = events;
     this.owner = owner;
     this.waiting = new WaitQueues(services.columns.capacity, live.table.capacity);
+  }
+
+  /** Where the next connection to a server at `addr` leaves from; `vip` is that of its service. */
+  sourceFor(addr: Ipv4, vip: Ipv4): Ipv4 {
+    const { locals } = this;
+    for (let i = 0; i < locals.length; i++) {
+      const local = locals[this.nextLocal++ % locals.length]!;
+      if (this.tcp.ip.isNear(local, addr)) return local;
+    }
+    return vip;
   }
 
   /** The client may have a server; it waits behind those that wait already. */
@@ -134,10 +144,10 @@ export class ServerSearch {
   }
 
   private connect(id: number, dest: number, vip: Ipv4): boolean {
-    const { live, locals } = this;
+    const { live } = this;
     const addr = this.dests.addr[dest];
     const port = this.dests.port[dest];
-    const local = locals.length === 0 ? vip : locals[this.nextLocal++ % locals.length];
+    const local = this.sourceFor(addr, vip);
     const server = this.tcp.connect(local, 0, addr, port, this.owner, id);
     if (server === null) return false;
     const { announce, connectMs } = live.limitsOf(id);

@@ -122,15 +122,15 @@ export class TcpProxy implements TimerHandler {
     this.search.observer = observer;
   }
 
-  /** Addresses connections to servers leave from, in turn; none = from the VIP of the service. */
+  /** Addresses connections to servers leave from, in turn among those at the server's port; none there = from the VIP. */
   setLocalAddresses(addresses: readonly Ipv4[]): void {
     this.search.locals.length = 0;
     this.search.locals.push(...addresses);
   }
 
-  /** The first address connections to servers leave from; 0 = from the VIP. */
-  get firstLocal(): Ipv4 {
-    return this.search.locals[0] ?? 0;
+  /** Where the next connection to a server at `addr` leaves from; `vip` is that of its service. */
+  sourceFor(addr: Ipv4, vip: Ipv4): Ipv4 {
+    return this.search.sourceFor(addr, vip);
   }
 
   /** Gets every session that ends; null = nobody does. */

@@ -1,6 +1,6 @@
 /**
  * `--fault loss=1%,duplicate=1%,reorder=1%,delay=2ms,seed=7`: what the link shall do wrong, in both directions, to see how
- * everything bears it. Each key at most once, in any order; the same seed and the same frames at the same times give the
+ * everything bears it. A link's name in front, as in `lan:loss=1%`, has the others spared. Each key at most once, in any order; the same seed and the same frames at the same times give the
  * same faults. The worker wraps the link in stack/netif/middleware/fault.ts.
  */
 import { randomInt } from 'node:crypto';
@@ -38,7 +38,13 @@ const ROWS: Readonly<Record<string, Row>> = {
 export const FAULT_KEYS = Object.keys(ROWS);
 
 /** Reads the option. Throws Failure when anything in it is not understood. Without a seed, one is chosen. */
-export function readFaults(spec: string): FaultPlan {
+export function readFaults(option: string, links: readonly { readonly name: string }[] = []): FaultPlan {
+  const colon = option.lastIndexOf(':');
+  const link = colon < 0 ? null : option.slice(0, colon).trim();
+  if (link !== null && !links.some(({ name }) => name === link)) {
+    throw usage(option, `there is no link '${link}' (there are ${links.map(({ name }) => name).join(', ')})`);
+  }
+  const spec = option.slice(colon + 1);
   const values = new Map<Key, number>();
   const given = new Set<string>();
   for (const part of spec.split(',')) {
@@ -55,10 +61,10 @@ export function readFaults(spec: string): FaultPlan {
     values.set(row.sets, attempt(row.read, text, part.trim()));
   }
   if (given.has('hold') && !given.has('reorder')) throw usage(spec, "'hold' is for reordered frames: add reorder=1%");
-  return plan(values);
+  return plan(link, values);
 }
 
-function plan(values: ReadonlyMap<Key, number>): FaultPlan {
+function plan(link: string | null, values: ReadonlyMap<Key, number>): FaultPlan {
   const value = (key: Key): number => values.get(key) ?? 0;
   const bitsPerSecond = value('bitsPerSecond');
   const rules: FaultRules = {
@@ -73,14 +79,14 @@ function plan(values: ReadonlyMap<Key, number>): FaultPlan {
     bitsPerSecond,
     queueBytes: bitsPerSecond > 0 ? Math.max(LEAST_QUEUE_BYTES, Math.round((bitsPerSecond / 8) * QUEUE_S)) : 0,
   };
-  return { rules, seed: values.get('seed') ?? randomInt(2 ** 31) };
+  return { link, rules, seed: values.get('seed') ?? randomInt(2 ** 31) };
 }
 
 /** The plan in words, complete enough to ask for the same again. */
-export function describeFaults({ rules, seed }: FaultPlan): string {
+export function describeFaults({ link, rules, seed }: FaultPlan): string {
   const share = (key: string, p: number): string => (p > 0 ? `${key}=${trim(p * 100)}%` : '');
   const time = (key: string, us: number): string => (us > 0 ? `${key}=${trim(us / 1000)}ms` : '');
-  return [
+  const faults = [
     share('loss', rules.loss),
     share('duplicate', rules.duplicate),
     share('corrupt', rules.corrupt),
@@ -93,6 +99,7 @@ export function describeFaults({ rules, seed }: FaultPlan): string {
   ]
     .filter(Boolean)
     .join(',');
+  return link === null ? faults : `${link}:${faults}`;
 }
 
 const trim = (n: number): string => String(Number(n.toFixed(6)));

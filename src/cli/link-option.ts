@@ -1,4 +1,5 @@
-/** `--link kind:device` in place of the configured link. */
+/** `--link kind:device` in place of the first configured link. */
+import { macFromIpv4 } from '../config/address.ts';
 import { type Config, LINK_KINDS, type LinkKind } from '../config/model.ts';
 import { nearest } from '../config/nearest.ts';
 import { EXIT, Failure } from './failure.ts';
@@ -16,7 +17,11 @@ export function withLink(config: Config, word: string): Config {
       `no link is of kind '${kind}'${near ? `; did you mean '${near}'?` : ''} (there are ${LINK_KINDS.join(', ')})`,
     );
   }
-  return { ...config, links: [{ ...config.links[0]!, name: device, kind, device }] };
+  const [first, ...rest] = config.links;
+  // A MAC address that was made for a TAP gives way to that of the interface.
+  const made = first!.mac === macFromIpv4(config.services[0]!.vip);
+  const mac = kind === 'packet' && made ? null : (first!.mac ?? macFromIpv4(config.services[0]!.vip));
+  return { ...config, links: [{ ...first!, name: device, kind, device, mac }, ...rest] };
 }
 
 const isKind = (word: string): word is LinkKind => (LINK_KINDS as readonly string[]).includes(word);

@@ -55,11 +55,14 @@ export interface RunOptions {
 export async function run(options: RunOptions): Promise<void> {
   const { config: file, warnings } = loadConfig(options.config, options.fstack);
   const config = options.link === undefined ? file : withLink(file, options.link);
-  const fault = options.fault === undefined ? null : readFaults(options.fault);
+  const fault = options.fault === undefined ? null : readFaults(options.fault, config.links);
   const log = createLogger(options.log, config.global.logLevel);
   for (const warning of warnings) log.warn(warning);
   if (fault !== null)
-    log.warn({ fault: describeFaults(fault) }, `the link has faults on purpose: ${describeFaults(fault)}`);
+    log.warn(
+      { fault: describeFaults(fault) },
+      `${fault.link === null ? 'links have' : `link ${fault.link} has`} faults on purpose: ${describeFaults(fault)}`,
+    );
   if (options.capture !== undefined) checkCapture(options.capture);
 
   const lines = config.global.accessLog === null ? null : openAccessLog(config.global.accessLog, log);
@@ -97,7 +100,7 @@ function loadAgain(file: string, { fstack, link }: RunOptions): Loaded {
   return 'model' in loaded && link !== undefined ? { ...loaded, model: withLink(loaded.model, link) } : loaded;
 }
 
-/** The configuration's link, opened, and a worker that serves. Throws Failure. */
+/** The configuration's links, opened, and a worker that serves. Throws Failure. */
 async function startWorker(config: Config, capture: string | null, fault: FaultPlan | null): Promise<Supervisor> {
   try {
     return await Supervisor.start(config, capture, fault);
@@ -184,8 +187,7 @@ class Running {
       const fields = { service: s.name, vip: address, scheduler: s.scheduler, servers: s.dests.length };
       log.info(fields, `${s.name} serves ${address}: ${s.scheduler} over ${plural(s.dests.length, 'server')}`);
     }
-    const [first] = config.links;
-    const link = `${first!.kind}:${first!.device}`;
+    const link = config.links.map(({ kind, device }) => `${kind}:${device}`).join(', ');
     log.info({ link, control: this.control.path }, `on ${link}; control socket ${this.control.path}`);
     log.info('ready');
   }

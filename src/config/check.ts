@@ -5,7 +5,7 @@
 import { formatIpv4, formatNetwork, macFromIpv4, networkOf, reservedRole } from './address.ts';
 import type { Draft, DraftLink, DraftService } from './draft.ts';
 import type { ErrorList, Located, Where } from './error.ts';
-import type { Config, Ipv4, LinkConfig, Mac, Mode, ServiceConfig } from './model.ts';
+import type { Config, InterfaceAddress, Ipv4, LinkConfig, LinkKind, Mode, ServiceConfig } from './model.ts';
 import type { ServerKeys } from './read-section.ts';
 import type { ServerValue } from './values.ts';
 
@@ -14,6 +14,7 @@ export function buildModel(draft: Draft): Config | null {
   const { errors, network, services } = draft;
   const { netmaskMissing, prefixLen } = network;
   if (!prefixLen && netmaskMissing) errors.add(netmaskMissing.where, netmaskMissing.message, netmaskMissing.hint);
+  checkLinkNetworks(draft);
   if (prefixLen) checkNetwork(draft, prefixLen.value);
   checkVips(services, errors);
   for (const service of services) {
@@ -41,14 +42,68 @@ function vipsOf(draft: Draft): Located<Ipv4>[] {
   return draft.services.flatMap((service) => (service.vip ? [service.vip] : []));
 }
 
-/** Gateway, VIPs and local addresses share one network; servers may be elsewhere when there is a gateway. */
+/** A network that a link has by an address of its own. */
+interface LinkNetwork extends InterfaceAddress {
+  readonly link: DraftLink;
+  readonly where: Where;
+}
+
+const linkNetworks = ({ links }: Draft): LinkNetwork[] =>
+  links.flatMap((link) => (link.addresses?.value ?? []).map((own) => ({ ...own, link, where: link.addresses! })));
+
+const isIn = ({ ip, prefixLen }: InterfaceAddress, addr: Ipv4): boolean =>
+  networkOf(ip, prefixLen) === networkOf(addr, prefixLen);
+
+/** Links after the first have a network of their own; networks do not overlap, and routers are in one of them. */
+function checkLinkNetworks(draft: Draft): void {
+  const { errors, links, network } = draft;
+  const networks = linkNetworks(draft);
+  for (const [i, { ip, prefixLen, link, where }] of networks.entries()) {
+    const text = formatNetwork(ip, prefixLen);
+    const role = reservedRole(ip, prefixLen);
+    if (role)
+      errors.add(where, `${formatIpv4(ip)} is the ${role} address of its network`, "write a host's own address");
+    const other = networks
+      .slice(0, i)
+      .find((one) => one.link !== link && (isIn(one, ip) || isIn({ ip, prefixLen }, one.ip)));
+    if (other)
+      errors.add(where, `${text} overlaps a network of [${other.link.where.section}]`, 'give each link its own');
+  }
+  for (const link of links.slice(1)) {
+    if (!link.addresses)
+      errors.add({ ...link.where, key: 'address' }, 'key is missing', 'add address = 10.1.0.2/24, as of this link');
+  }
+  for (const link of links) {
+    if (!link.routes) continue;
+    for (const { gateway } of link.routes.value) {
+      const here = networks.some((one) => one.link === link && isIn(one, gateway));
+      const atFirst =
+        link === links[0] &&
+        vipsOf(draft).some((vip) => isIn({ ip: vip.value, prefixLen: network.prefixLen?.value ?? 1 }, gateway));
+      if (here || atFirst) continue;
+      const message = `the router ${formatIpv4(gateway)} is in no network of this link`;
+      errors.add(link.routes, message, 'correct it, or add an address of its network');
+    }
+  }
+}
+
+/** Gateway, VIPs and local addresses are in the network of [network] or one of a link; servers may be elsewhere behind a router. */
 function checkNetwork(draft: Draft, prefixLen: number): void {
   const { errors, network, services } = draft;
   const vips = vipsOf(draft);
   const locals = [...network.localAddresses, ...services.flatMap((service) => service.localAddresses)];
-  const own = [...(network.gateway ? [network.gateway] : []), ...vips, ...locals];
+  const others = linkNetworks(draft);
+  const atLink = (addr: Ipv4): LinkNetwork | undefined => others.find((one) => isIn(one, addr));
+  const all = [...(network.gateway ? [network.gateway] : []), ...vips, ...locals];
+  for (const address of all) {
+    const role = reservedRole(address.value, atLink(address.value)?.prefixLen ?? 32);
+    if (role) errors.add(address, `${formatIpv4(address.value)} is a ${role} address`, "write a host's own address");
+  }
+  const own = all.filter((address) => !atLink(address.value));
   if (own.length === 0) return;
-  const servers = services.flatMap(allServers);
+  const servers = services.flatMap(allServers).filter((server) => !atLink(server.value.ip));
+  const routed = (addr: Ipv4): boolean =>
+    draft.links.some(({ routes }) => routes?.value.some((route) => networkOf(addr, route.prefixLen) === route.network));
   const home = commonNetwork(
     own,
     servers.map((server) => server.value.ip),
@@ -73,7 +128,7 @@ function checkNetwork(draft: Draft, prefixLen: number): void {
       const role = reservedRole(ip, prefixLen);
       if (role)
         errors.add(server, `${formatIpv4(ip)} is the ${role} address of ${homeText}`, "write a host's own address");
-    } else if (!network.gateway) {
+    } else if (!network.gateway && !routed(ip)) {
       const message = `${formatIpv4(ip)} is outside the network ${homeText}, and there is no gateway`;
       errors.add(server, message, 'add gateway to [network], or correct the address');
     }
@@ -263,31 +318,44 @@ function checkDests(draft: Draft, service: DraftService): void {
 }
 
 /** The plain form without [link]: one TAP with everything it can. */
-const PLAIN_LINK = { name: 'tap0', kind: 'tap', device: 'tap0', offload: 'on', mtu: 1500 } as const;
+const PLAIN_LINK = {
+  ...({ name: 'tap0', kind: 'tap', device: 'tap0', offload: 'on', mtu: 1500 } as const),
+  addresses: [],
+  routes: [],
+};
+/** Links that are an interface of the system with a MAC address of its own. */
+const HAVE_MAC: readonly LinkKind[] = ['packet'];
 /** Linux's IFNAMSIZ without the final zero. */
 const INTERFACE_NAME_MAX = 15;
 
 function buildLinks(draft: Draft): LinkConfig[] {
   const { errors, vipMac } = draft;
   const firstVip = vipsOf(draft)[0]?.value ?? 0;
-  const macOf = (mac: Located<Mac> | null): Mac => (mac ?? vipMac)?.value ?? macFromIpv4(firstVip);
-  if (draft.links.length === 0) return [{ ...PLAIN_LINK, mac: macOf(null) }];
+  if (draft.links.length === 0) return [{ ...PLAIN_LINK, mac: vipMac?.value ?? macFromIpv4(firstVip) }];
 
-  for (const link of draft.links.slice(1))
-    errors.add(link.where, 'a second link is not supported yet', 'keep one [link NAME]');
-  return draft.links.map((link) => {
+  const devices = new Map<string, DraftLink>();
+  return draft.links.map((link, i) => {
     checkDevice(link, errors);
-    if (link.mac && vipMac && link.mac.value !== vipMac.value) {
+    const word = `${link.kind}:${link.device.value}`;
+    const twin = devices.get(word);
+    if (twin)
+      errors.add(link.device, `${word} is the device of [${twin.where.section}] already`, 'give each link its own');
+    else devices.set(word, link);
+    if (i === 0 && link.mac && vipMac && link.mac.value !== vipMac.value) {
       const message = `${link.mac.value} is not the mac of [vip], ${vipMac.value} (line ${vipMac.line})`;
       errors.add(link.mac, message, 'keep one of them');
     }
     const { name, kind, device, offload, mtu } = link;
-    return { name, kind, device: device.value, offload, mac: macOf(link.mac), mtu };
+    const addresses = link.addresses?.value ?? [];
+    const made = HAVE_MAC.includes(kind) ? null : macFromIpv4((i > 0 ? addresses[0]?.ip : undefined) ?? firstVip);
+    const mac = link.mac?.value ?? (i === 0 ? vipMac?.value : undefined) ?? made;
+    return { name, kind, device: device.value, offload, mac, mtu, addresses, routes: link.routes?.value ?? [] };
   });
 }
 
 function checkDevice({ kind, device }: DraftLink, errors: ErrorList): void {
-  if (kind !== 'tap' || new RegExp(`^[^\\s/:]{1,${INTERFACE_NAME_MAX}}$`).test(device.value)) return;
+  if ((kind !== 'tap' && kind !== 'packet') || new RegExp(`^[^\\s/:]{1,${INTERFACE_NAME_MAX}}$`).test(device.value))
+    return;
   const hint = `up to ${INTERFACE_NAME_MAX} characters without / : and spaces, as in tap0`;
   errors.add(device, `'${device.value}' cannot be the name of an interface`, hint);
 }

@@ -7,11 +7,13 @@ import type {
   CheckConfig,
   Cidr,
   GlobalConfig,
+  InterfaceAddress,
   Ipv4,
   LinkKind,
   Mac,
   Mode,
   Proto,
+  RouteConfig,
   SchedulerName,
   Timeouts,
 } from './model.ts';
@@ -61,6 +63,8 @@ export interface DraftLink {
   readonly offload: 'on' | 'off';
   readonly mac: Located<Mac> | null;
   readonly mtu: number;
+  readonly addresses: Located<readonly InterfaceAddress[]> | null;
+  readonly routes: Located<readonly RouteConfig[]> | null;
 }
 
 export interface DraftNetwork {

@@ -26,7 +26,7 @@ export type Proto = (typeof PROTOS)[number];
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-export const LINK_KINDS = ['tap', 'memory', 'pcapfile'] as const;
+export const LINK_KINDS = ['tap', 'packet', 'memory', 'pcapfile'] as const;
 export type LinkKind = (typeof LINK_KINDS)[number];
 
 export const CHECK_KINDS = ['off', 'tcp', 'http'] as const;
@@ -101,17 +101,31 @@ export interface ConnTimeouts {
   readonly udpMs: number | null;
 }
 
+/** An address of ours with the length of its network's prefix. */
+export interface InterfaceAddress {
+  readonly ip: Ipv4;
+  readonly prefixLen: number;
+}
+
+/** A network that is reached by way of a router. */
+export interface RouteConfig extends Cidr {
+  readonly gateway: Ipv4;
+}
+
 export interface LinkConfig {
   readonly name: string;
   readonly kind: LinkKind;
-  /** tap: the interface; pcapfile: the capture to replay; memory: the wire's name. */
+  /** tap, packet: the interface; pcapfile: the capture to replay; memory: the wire's name. */
   readonly device: string;
   /** Checksum and segmentation offload (the virtio-net header) on links that can. */
   readonly offload: 'on' | 'off';
-  /** Our own address on this link. */
-  readonly mac: Mac;
+  /** Our own address on this link; null takes that of the interface. */
+  readonly mac: Mac | null;
   /** Bytes of an IP packet, without the Ethernet header. */
   readonly mtu: number;
+  /** Addresses of ours here, with the networks that are at this link besides the one of [network], which is at the first. */
+  readonly addresses: readonly InterfaceAddress[];
+  readonly routes: readonly RouteConfig[];
 }
 
 export interface NetworkConfig {

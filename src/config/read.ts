@@ -177,6 +177,8 @@ function readLink(file: string, section: IniSection, errors: ErrorList): DraftLi
     offload: values.offload?.value ?? 'on',
     mac: values.mac,
     mtu: values.mtu?.value ?? 0,
+    addresses: values.address,
+    routes: values.routes,
   };
 }
 

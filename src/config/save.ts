@@ -57,8 +57,19 @@ export function globalLines(global: GlobalConfig): Line[] {
 
 const timeoutLine = (key: string, ms: number | null): Line[] => (ms === null ? [] : [[key, formatDuration(ms)]]);
 
-export function linkLines({ kind, device, offload, mac, mtu }: LinkConfig): Line[] {
-  return Object.entries({ kind, device, offload, mac, mtu });
+export function linkLines({ kind, device, offload, mac, mtu, addresses, routes }: LinkConfig): Line[] {
+  const list = (key: string, items: readonly string[]): Line[] => (items.length === 0 ? [] : [[key, items.join(', ')]]);
+  return [
+    ...Object.entries({ kind, device, offload, ...(mac === null ? {} : { mac }), mtu }),
+    ...list(
+      'address',
+      addresses.map(({ ip, prefixLen }) => `${formatIpv4(ip)}/${prefixLen}`),
+    ),
+    ...list(
+      'routes',
+      routes.map((route) => `${cidrText(route)} via ${formatIpv4(route.gateway)}`),
+    ),
+  ];
 }
 
 export function networkLines({ gateway, prefixLen, localAddresses }: NetworkConfig): Line[] {

@@ -291,7 +291,7 @@ const linkRows = {
     range: LINK_KINDS.join(', '),
     reloadable: false,
     example: 'tap',
-    doc: '`tap` is a Linux TAP interface, `memory` a wire to another stack in the same process, `pcapfile` replays a capture.',
+    doc: '`tap` is a Linux TAP interface, `packet` an existing Linux interface through packet sockets, `memory` a wire to another stack in the same process, `pcapfile` replays a capture.',
   },
   device: {
     type: 'path',
@@ -299,10 +299,10 @@ const linkRows = {
     unit: '',
     default: null,
     without: 'the name of the link',
-    range: 'tap: at most 15 characters without / and spaces',
+    range: 'tap, packet: at most 15 characters without / and spaces',
     reloadable: false,
     example: 'tap0',
-    doc: 'tap: the interface; pcapfile: the file to replay; memory: the name of the wire.',
+    doc: 'tap, packet: the interface; pcapfile: the file to replay; memory: the name of the wire.',
   },
   offload: {
     type: 'word',
@@ -313,9 +313,14 @@ const linkRows = {
     range: 'on, off',
     reloadable: false,
     example: 'on',
-    doc: 'Whether checksums and segmentation are left to the other side of a link that can do them (the virtio-net header of a TAP). `off` puts complete frames of at most `mtu` on the wire.',
+    doc: 'Whether checksums and segmentation are left to the other side of a link that can do them (the virtio-net header of a TAP or packet socket). `off` puts complete frames of at most `mtu` on the wire.',
   },
-  mac: { ...ownMac, doc: 'Our own MAC address on this link. With [vip] mac present the two must agree.' },
+  mac: {
+    ...ownMac,
+    without:
+      'packet: that of the interface; others: 02:00 followed by the four bytes of the first VIP, or of `address`',
+    doc: 'Our own MAC address on this link. With [vip] mac present the two must agree on the first link.',
+  },
   mtu: {
     type: 'number',
     read: values.integer(576, 1500, 'an mtu'),
@@ -326,6 +331,28 @@ const linkRows = {
     reloadable: false,
     example: '1500',
     doc: 'The largest IP packet on the link, without the Ethernet header.',
+  },
+  address: {
+    type: 'list of addresses',
+    read: values.interfaceList,
+    unit: '',
+    default: null,
+    without: 'on the first link, the network of [network] alone',
+    range: 'addresses with prefix length as 10.1.0.2/24, none twice',
+    reloadable: false,
+    example: '10.1.0.2/24',
+    doc: 'Addresses of ours on this link. Their networks are at this link, and VIPs, local addresses and servers of those networks as well. Connections of mode `proxy` to servers at this link leave from here. A second link needs one.',
+  },
+  routes: {
+    type: 'list of routes',
+    read: values.routeList,
+    unit: '',
+    default: null,
+    without: 'only the gateway of [network], if any',
+    range: '`network via router`, the router in a network of this link',
+    reloadable: false,
+    example: '10.5.0.0/16 via 10.1.0.254',
+    doc: 'Networks that are reached by way of a router at this link, separated by commas.',
   },
 } satisfies Rows;
 
@@ -598,10 +625,10 @@ export const SCHEMA = {
     rows: vipRows,
   },
   realserver: { named: false, doc: 'The servers behind [vip]. The two sections need each other.', rows: serverRows },
-  network: { named: false, doc: 'The network that the link is in.', rows: networkRows },
+  network: { named: false, doc: 'The network that the first link is in.', rows: networkRows },
   link: {
     named: true,
-    doc: 'What packets come and go by. Without this section it is the TAP interface tap0 with offloads. One link, so far.',
+    doc: 'What packets come and go by. Without this section it is the TAP interface tap0 with offloads. Several sections are several links, each with a network of its own.',
     rows: linkRows,
   },
   service: {

@@ -6,7 +6,17 @@ import { isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { formatNetwork, isGroupMac, networkOf, notAHost, parseIpv4, parseMac, prefixLenOf } from './address.ts';
 import { clip } from './error.ts';
-import { type Cidr, type Ipv4, type Mac, MODES, type Mode, PLANNED_MODES, type StatusRange } from './model.ts';
+import {
+  type Cidr,
+  type InterfaceAddress,
+  type Ipv4,
+  type Mac,
+  MODES,
+  type Mode,
+  PLANNED_MODES,
+  type RouteConfig,
+  type StatusRange,
+} from './model.ts';
 import { nearest } from './nearest.ts';
 
 export type Value<T> = z.ZodType<T, string>;
@@ -227,18 +237,44 @@ export const serverName: Value<string> = value((text, fail) => {
   return text;
 });
 
+function readCidr(text: string, fail: Fail): Cidr {
+  const [, address = '', length = '32'] = /^([^/]*)(?:\/(\d{1,2}))?$/.exec(text) ?? [];
+  const network = parseIpv4(address);
+  const prefixLen = Number(length);
+  if (network === null || prefixLen > 32) {
+    fail(`'${clip(text)}' is not a network`, 'write networks and addresses, as in 10.1.0.0/16, 192.168.100.77');
+  } else if (networkOf(network, prefixLen) !== network) {
+    fail(`${text} has bits beyond its prefix`, `write ${formatNetwork(network, prefixLen)}`);
+  }
+  return { network: network ?? 0, prefixLen };
+}
+
 /** Networks of clients: 10.1.0.0/16, or one address. */
 export const cidrList: Value<readonly Cidr[]> = value((text, fail) =>
+  readList(text, fail, (part) => part).map((part) => readCidr(part, fail)),
+);
+
+/** Addresses of an interface: 10.1.0.2/24. */
+export const interfaceList: Value<readonly InterfaceAddress[]> = value((text, fail) =>
   readList(text, fail, (part) => part).map((part) => {
-    const [, address = '', length = '32'] = /^([^/]*)(?:\/(\d{1,2}))?$/.exec(part) ?? [];
-    const network = parseIpv4(address);
-    const prefixLen = Number(length);
-    if (network === null || prefixLen > 32) {
-      fail(`'${clip(part)}' is not a network`, 'write networks and addresses, as in 10.1.0.0/16, 192.168.100.77');
-    } else if (networkOf(network, prefixLen) !== network) {
-      fail(`${part} has bits beyond its prefix`, `write ${formatNetwork(network, prefixLen)}`);
+    const [, host = '', length = ''] = /^([^/]*)\/(\d{1,2})$/.exec(part) ?? [];
+    if (length === '') {
+      fail(`'${clip(part)}' has no prefix length`, 'write address and prefix length, as in 10.1.0.2/24');
+      return { ip: 0, prefixLen: 1 };
     }
-    return { network: network ?? 0, prefixLen };
+    return { ip: readAddress(host, fail), prefixLen: readInteger(length, 1, 32, 'a prefix length', fail) };
+  }),
+);
+
+/** Networks and the routers that lead there: 10.5.0.0/16 via 10.1.0.254. */
+export const routeList: Value<readonly RouteConfig[]> = value((text, fail) =>
+  readList(text, fail, (part) => part).map((part) => {
+    const [, network, gateway] = /^(\S+) +via +(\S+)$/.exec(part) ?? [];
+    if (network === undefined || gateway === undefined) {
+      fail(`'${clip(part)}' is not a route`, 'write a network and its router, as in 10.5.0.0/16 via 10.1.0.254');
+      return { network: 0, prefixLen: 0, gateway: 0 };
+    }
+    return { ...readCidr(network, fail), gateway: readAddress(gateway, fail) };
   }),
 );
 

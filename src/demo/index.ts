@@ -139,7 +139,14 @@ function addTsvs(network: Network, config: Config): Balancer {
     snapLength: 65535,
   });
   const quiet = { onConflict() {}, connectFailed() {}, noServer() {}, portsScarce() {}, healthChanged() {} };
-  const pipeline = buildPipeline(ctx, config, device, config.links[0]!.mac, planWorker(config), quiet, SMALL_HOST);
+  const pipeline = buildPipeline(
+    ctx,
+    config,
+    [{ device, mac: config.links[0]!.mac! }],
+    planWorker(config),
+    quiet,
+    SMALL_HOST,
+  );
   network.add(pipeline.host);
   return { pipeline, device, saveCapture: () => Buffer.concat(chunks) };
 }

@@ -61,6 +61,16 @@ export function describe(event: WorkerEvent, names: Names): LogLine | null {
         fields: { link: event.name },
         message: `link ${event.name} is gone: was the interface deleted?`,
       };
+    case 'linkDown':
+      return {
+        level: 'error',
+        fields: { link: event.name },
+        message: `link ${event.name} is down: what would leave there is dropped until it is back`,
+      };
+    case 'linkUp':
+      return { level: 'info', fields: { link: event.name }, message: `link ${event.name} is up` };
+    case 'linkNotice':
+      return { level: 'warn', fields: { link: event.name }, message: `link ${event.name}: ${event.notice}` };
     case 'conflict': {
       const address = formatIpv4(event.ip);
       const mac = formatMacWords(event.macHi, event.macLo);

@@ -9,7 +9,8 @@ import { Context } from '../../stack/context.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
 import type { FrameId, Micros, Verdict } from '../../stack/types.ts';
 import { DROP, dropReason } from '../../stack/verdict.ts';
-import type { Config } from '../config/model.ts';
+import { macFromIpv4 } from '../config/address.ts';
+import type { Config, LinkConfig } from '../config/model.ts';
 import { buildPipeline, type Pipeline } from '../workers/pipeline.ts';
 import { planWorker } from '../workers/plan.ts';
 import { SeededRandom } from '../workers/seeded.ts';
@@ -45,6 +46,12 @@ const START_US: Micros = 1_000_000;
 /** A longer silence counts as this long: no timer of ours runs longer. */
 export const MAX_GAP_US: Micros = 3600 * 1_000_000;
 
+/** A capture is of one place: whatever is at any link is at this one. */
+function oneLink({ links }: Config): LinkConfig {
+  const [addresses, routes] = [links.flatMap((link) => link.addresses), links.flatMap((link) => link.routes)];
+  return { ...links[0]!, addresses, routes };
+}
+
 export class Replayer {
   readonly ctx: Context;
   readonly pipeline: Pipeline;
@@ -69,10 +76,11 @@ export class Replayer {
     this.events = events;
     this.ctx = new Context(FramePool.attach(share.pool, true), new SeededRandom(options.seed));
     this.ctx.tick(START_US);
-    const link = config.links[0]!;
+    const link = oneLink(config);
     this.device = new FeedDevice(this.ctx, link.mtu, options.trustChecksums);
+    const plugs = [{ device: this.device, mac: link.mac ?? macFromIpv4(config.services[0]!.vip) }];
     const quiet = { onConflict() {}, connectFailed() {}, noServer() {}, portsScarce() {}, healthChanged() {} };
-    this.pipeline = buildPipeline(this.ctx, config, this.device, link.mac, share, quiet);
+    this.pipeline = buildPipeline(this.ctx, { ...config, links: [link] }, plugs, share, quiet);
     this.pipeline.host.ethernet.promiscuous = options.anyMac;
     this.packetOf = new Int32Array(this.ctx.pool.refs.length);
     this.ctx.probe = (f, verdict) => this.settled(f, verdict);

@@ -19,7 +19,7 @@ import type { Ipv4 } from '../../stack/types.ts';
 import { PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { type Action, applyTo, find, type ServerRef, type ServiceRef, serviceKey } from '../config/actions.ts';
 import type { Config, DestConfig, Mac, ServiceConfig } from '../config/model.ts';
-import { type AddressRole, ownAddresses } from '../config/own-addresses.ts';
+import { type AddressRole, ownAddresses, proxySources } from '../config/own-addresses.ts';
 import { type Batch, type Command, FIRST_VERSION, type StateCommand } from './commands.ts';
 import {
   ADDRESS_FLAGS,
@@ -68,7 +68,7 @@ export class Applier {
     const before = this.config;
     const after = applyTo(before, actions);
     this.check(before, after, commands);
-    this.addAddresses(actions, after.network.prefixLen);
+    this.addAddresses(actions);
 
     this.revise(before, after, actions);
     this.followNeighbours(before, after);
@@ -82,10 +82,10 @@ export class Applier {
   sweep(nowMs: number): void {
     if (this.lingering.size === 0 || ((nowMs - this.sweptMs) | 0) < SWEEP_MS) return;
     this.sweptMs = nowMs;
-    const { host, port } = this.pipeline;
+    const { host, homeOf } = this.pipeline;
     for (const addr of this.lingering) {
       if (this.isUsed(addr)) continue;
-      host.addresses.remove(addr, port.id);
+      host.addresses.remove(addr, homeOf(addr).port.id);
       this.lingering.delete(addr);
     }
   }
@@ -153,19 +153,20 @@ export class Applier {
   // Addresses
 
   /** All or none: the table of routes may have no room. */
-  private addAddresses(actions: readonly Action[], prefixLen: number): void {
-    const { host, port } = this.pipeline;
+  private addAddresses(actions: readonly Action[]): void {
+    const { host, homeOf } = this.pipeline;
     const added: Ipv4[] = [];
     try {
       for (const action of actions) {
         if (action.do !== 'addAddress') continue;
         const { addr, role } = action;
+        const { port, prefixLen } = homeOf(addr);
         if (host.addresses.isLocalOn(addr, port.id)) continue;
         added.push(addr);
         host.addresses.add({ addr, prefixLen, port: port.id, flags: ADDRESS_FLAGS[role] });
       }
     } catch (error) {
-      for (const addr of added) host.addresses.remove(addr, port.id);
+      for (const addr of added) host.addresses.remove(addr, homeOf(addr).port.id);
       throw new ApplyError(`an address cannot be added: ${(error as Error).message}`);
     }
   }
@@ -173,11 +174,11 @@ export class Applier {
   private dropAddresses(actions: readonly Action[], wanted: ReadonlyMap<Ipv4, AddressRole>): void {
     for (const addr of this.lingering) if (wanted.has(addr)) this.lingering.delete(addr);
     for (const action of actions) if (action.do === 'removeAddress') this.lingering.add(action.addr);
-    const { host, port } = this.pipeline;
+    const { host } = this.pipeline;
     for (const own of [...host.addresses.list()]) {
       const role = wanted.get(own.addr);
       if (role === undefined || own.flags === ADDRESS_FLAGS[role]) continue;
-      host.addresses.remove(own.addr, port.id);
+      host.addresses.remove(own.addr, own.port);
       host.addresses.add({ ...own, flags: ADDRESS_FLAGS[role] });
     }
   }
@@ -253,18 +254,18 @@ export class Applier {
   }
 
   private editNetwork(before: Config, after: Config): void {
-    const { host, port, proxy } = this.pipeline;
-    proxy.setLocalAddresses(after.network.localAddresses);
+    const { host, homeOf, proxy } = this.pipeline;
+    proxy.setLocalAddresses(proxySources(after));
     const [old, now] = [before.network.gateway, after.network.gateway];
     if (old === now) return;
-    if (now !== null) host.routes.replace(defaultRoute(port, now));
-    else if (old !== null) host.routes.delete(defaultRoute(port, old));
+    if (now !== null) host.routes.replace(defaultRoute(homeOf(now).port, now));
+    else if (old !== null) host.routes.delete(defaultRoute(homeOf(old).port, old));
   }
 
   private followNeighbours(before: Config, after: Config): void {
-    const { host, port } = this.pipeline;
+    const { host, homeOf } = this.pipeline;
     const [old, now] = [staticMacs(before), staticMacs(after)];
-    for (const addr of old.keys()) if (!now.has(addr)) host.neigh.nud.remove(addr, port.id);
+    for (const addr of old.keys()) if (!now.has(addr)) host.neigh.nud.remove(addr, homeOf(addr).port.id);
     for (const [addr, mac] of now) if (old.get(addr) !== mac) setStatic(this.pipeline, addr, mac);
   }
 

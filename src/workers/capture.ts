@@ -1,5 +1,5 @@
 /**
- * `--capture F.pcapng`: every frame of a link, both ways, to a file. Written from the worker in blocks; a full disk ends
+ * `--capture F.pcapng`: every frame of every link, both ways, to a file; each link is an interface of it. Written from the worker in blocks; a full disk ends
  * the capture, not the service.
  */
 import { closeSync, openSync, writeSync } from 'node:fs';
@@ -12,12 +12,13 @@ const SNAP_LENGTH = 65535;
 const BLOCK = 1 << 18;
 
 export interface Capture {
-  readonly device: Device;
+  /** Each in the place of the one given. */
+  readonly devices: readonly Device[];
   /** Writes what is buffered and closes the file. */
   close(): void;
 }
 
-export function openCapture(ctx: Context, inner: Device, file: string): Capture {
+export function openCapture(ctx: Context, inner: readonly Device[], file: string): Capture {
   const fd = openSync(file, 'w');
   const block = new Uint8Array(BLOCK);
   let used = 0;
@@ -30,18 +31,16 @@ export function openCapture(ctx: Context, inner: Device, file: string): Capture 
     }
     used = 0;
   };
-  const device = new PcapWriter(ctx, inner, {
-    epochMicros: Math.round(performance.timeOrigin * 1000),
-    snapLength: SNAP_LENGTH,
-    sink: (bytes) => {
-      if (used + bytes.length > BLOCK) flush();
-      if (bytes.length > BLOCK) return;
-      block.set(bytes, used);
-      used += bytes.length;
-    },
-  });
+  const sink = (bytes: Uint8Array): void => {
+    if (used + bytes.length > BLOCK) flush();
+    if (bytes.length > BLOCK) return;
+    block.set(bytes, used);
+    used += bytes.length;
+  };
+  const epochMicros = Math.round(performance.timeOrigin * 1000);
+  const options = { epochMicros, snapLength: SNAP_LENGTH, sink };
   return {
-    device,
+    devices: inner.map((device, iface) => new PcapWriter(ctx, device, { ...options, iface })),
     close: () => {
       flush();
       closeSync(fd);

@@ -35,7 +35,9 @@ export type RepeatedEvent =
 export type WorkerEvent =
   | { readonly type: 'running' }
   | { readonly type: 'stopped' }
-  | { readonly type: 'linkGone'; readonly name: string }
+  /** `linkGone`: for good; `linkDown`: it comes back by itself, and then there is a `linkUp`. */
+  | { readonly type: 'linkGone' | 'linkDown' | 'linkUp'; readonly name: string }
+  | { readonly type: 'linkNotice'; readonly name: string; readonly notice: string }
   /** Batch `version` (commands.ts) holds from now on; or `error`, and nothing has changed. */
   | { readonly type: 'applied'; readonly version: number; readonly error: string | null }
   | {

@@ -4,7 +4,8 @@
  *
  * Sleeping and waking: the worker sets SLEEPING, then looks at COMMAND and MAIL once more, then polls. Whoever wants its
  * attention stores one of them, then looks at SLEEPING and writes the eventfd if it is set. Both orders are those of Atomics
- * (sequentially consistent), so one of the two always sees the other: no wake-up is lost.
+ * (sequentially consistent), so one of the two always sees the other: no wake-up is lost. Links that are woken by a flag in
+ * shared memory do the same in `prepareSleep`: arm first, then look once more.
  *
  * @hot
  */
@@ -26,6 +27,8 @@ export interface Engine {
   turn(now: number): number;
   /** Milliseconds until there is something to do without input, at most `limitMs`. */
   nextDue(limitMs: number): number;
+  /** Arms what wakes a sleeping loop; false when there is input already. */
+  prepareSleep(): boolean;
 }
 
 export interface Waiter {
@@ -61,7 +64,8 @@ export function runLoop(
     else if (now - lastBusy >= SPIN_US) {
       if (!hooks.housekeeping()) return;
       Atomics.store(control, SLEEPING, 1);
-      if (Atomics.load(control, COMMAND) === command && Atomics.load(control, MAIL) === mail) {
+      const told = Atomics.load(control, COMMAND) !== command || Atomics.load(control, MAIL) !== mail;
+      if (!told && engine.prepareSleep()) {
         stats.sleeps++;
         waiter.wait(engine.nextDue(MAX_SLEEP_MS));
       }

@@ -1,5 +1,5 @@
 /**
- * The one place where the stack and the load balancer are joined: from a configuration and a device to a worker's
+ * The one place where the stack and the load balancer are joined: from a configuration and its devices to a worker's
  * complete data plane. Used by the worker thread, the demo and replay alike; needs no thread and no operating system.
  */
 import { DR, FNAT, NAT, TUN } from '../../lb/conn-row.ts';
@@ -23,7 +23,7 @@ import { type Route4, SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import { PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { macBytes } from '../config/address.ts';
 import type { Config, DestConfig, GlobalConfig, Ipv4, Mac, Mode, Proto, ServiceConfig } from '../config/model.ts';
-import { type AddressRole, ownAddresses } from '../config/own-addresses.ts';
+import { type AddressRole, homeOf, ownAddresses, proxySources } from '../config/own-addresses.ts';
 import { watchServers } from './health.ts';
 import { isLayer4, MAX_CONNS, MAX_DESTS, MAX_SERVICES } from './plan.ts';
 
@@ -45,7 +45,21 @@ export interface Pipeline {
   readonly l4: L4 | null;
   readonly services: ServiceTable;
   readonly dests: DestTable;
+  /** In the order of the configuration's links. */
+  readonly ports: readonly Port[];
+  /** Where an address of a network of ours belongs. */
+  homeOf(addr: Ipv4): PortHome;
+}
+
+/** A link's device with our MAC address there. */
+export interface Plug {
+  readonly device: Device;
+  readonly mac: Mac;
+}
+
+export interface PortHome {
   readonly port: Port;
+  readonly prefixLen: number;
 }
 
 /** Forwarding modes by name; 0 = not of layer 4. */
@@ -59,8 +73,7 @@ const low = (mac: readonly number[]): number => (mac[2]! << 24) | (mac[3]! << 16
 export function buildPipeline(
   ctx: Context,
   config: Config,
-  device: Device,
-  mac: Mac,
+  plugs: readonly Plug[],
   memory: PipelineMemory,
   events: HostEvents & ProxyEvents & L4Events & HealthEvents,
   hostConfig: HostConfig = DEFAULT_HOST,
@@ -69,16 +82,24 @@ export function buildPipeline(
   const timers = TcpProxy.timersFor(memory.sessions.capacity) + HealthChecks.timersFor(MAX_DESTS);
   const l4Timers = memory.connections === null ? 0 : L4.timersFor(limits);
   const host = new Host(ctx, events, hostConfig, memory.neighbours, timers + l4Timers);
-  const bytes = macBytes(mac);
-  const port = host.addPort(device, high(bytes), low(bytes));
-  port.mtu = Math.min(port.mtu, config.links[0]!.mtu);
+  const ports = plugs.map(({ device, mac }, i) => {
+    const bytes = macBytes(mac);
+    const port = host.addPort(device, high(bytes), low(bytes));
+    port.mtu = Math.min(port.mtu, config.links[i]!.mtu);
+    return port;
+  });
+  const home = (addr: Ipv4): PortHome => {
+    const { link, prefixLen } = homeOf(config, addr);
+    return { port: ports[link]!, prefixLen };
+  };
 
   const dests = DestTable.create(memory.dests, 0, MAX_DESTS);
   const env = { random: ctx.random, worker: 0, workers: 1 };
   const services = new ServiceTable(ServiceColumns.create(memory.services, 0, MAX_SERVICES), dests, env);
   const sessions = SessionTable.own(memory.sessions);
   const proxy = new TcpProxy(ctx, host.tcp, host.timers, services, dests, sessions, events);
-  const sourceOf = (dest: number): Ipv4 => proxy.firstLocal || services.columns.vip[dests.service[dest]!]!;
+  const sourceOf = (dest: number): Ipv4 =>
+    proxy.sourceFor(dests.addr[dest]!, services.columns.vip[dests.service[dest]!]!);
   const health = new HealthChecks(ctx, host.tcp, host.timers, dests, sourceOf, events);
   proxy.observe(health);
 
@@ -94,11 +115,18 @@ export function buildPipeline(
 
   if (l4 !== null) followTimeouts(l4, config.global);
   for (const [addr, role] of ownAddresses(config)) {
-    host.addresses.add({ addr, prefixLen: config.network.prefixLen, port: port.id, flags: ADDRESS_FLAGS[role] });
+    const { port, prefixLen } = home(addr);
+    host.addresses.add({ addr, prefixLen, port: port.id, flags: ADDRESS_FLAGS[role] });
   }
-  if (config.network.gateway !== null) host.routes.add(defaultRoute(port, config.network.gateway));
-  proxy.setLocalAddresses(config.network.localAddresses);
-  const pipeline: Pipeline = { host, proxy, health, l4, services, dests, port };
+  const { gateway } = config.network;
+  if (gateway !== null) host.routes.add(defaultRoute(home(gateway).port, gateway));
+  for (const [i, { routes }] of config.links.entries()) {
+    for (const route of routes) {
+      host.routes.add({ ...defaultRoute(ports[i]!, route.gateway), prefix: route.network, len: route.prefixLen });
+    }
+  }
+  proxy.setLocalAddresses(proxySources(config));
+  const pipeline: Pipeline = { host, proxy, health, l4, services, dests, ports, homeOf: home };
   for (const service of config.services) {
     addService(pipeline, service);
     const servers = service.backup === null ? service.dests : [...service.dests, service.backup];
@@ -161,9 +189,9 @@ export function followService({ proxy, health, l4, services }: Pipeline, id: num
 }
 
 /** A neighbour that the configuration names. */
-export function setStatic({ host, port }: Pipeline, addr: Ipv4, mac: Mac): void {
+export function setStatic({ host, homeOf }: Pipeline, addr: Ipv4, mac: Mac): void {
   const bytes = macBytes(mac);
-  host.neigh.nud.setStatic(addr, port.id, high(bytes), low(bytes));
+  host.neigh.nud.setStatic(addr, homeOf(addr).port.id, high(bytes), low(bytes));
 }
 
 const proxyLimits = ({

@@ -78,6 +78,8 @@ export const hasLayer4 = ({ global, services }: Config): boolean => global.layer
 
 /** Faults of a link on purpose, the same in both directions. */
 export interface FaultPlan {
+  /** Name of the link; null = every link. */
+  readonly link: string | null;
   readonly rules: FaultRules;
   /** 0..2^31-1 */
   readonly seed: number;
@@ -87,11 +89,12 @@ export interface WorkerData {
   readonly index: number;
   readonly config: Config;
   readonly share: WorkerShare;
-  readonly link: LinkHandle;
+  /** In the order of the configuration. */
+  readonly links: readonly LinkHandle[];
   readonly eventFd: number;
   /** File that receives every frame as pcapng, or null. */
   readonly capture: string | null;
-  /** What goes wrong on the link, or null. */
+  /** What goes wrong on links, or null. */
   readonly fault: FaultPlan | null;
 }
 

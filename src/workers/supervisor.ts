@@ -1,5 +1,5 @@
 /**
- * The control thread's side of a worker: opens the link, makes the memory, starts the thread, wakes it with commands,
+ * The control thread's side of a worker: opens the links, makes the memory, starts the thread, wakes it with commands,
  * and notices when it ends.
  */
 import { EventEmitter } from 'node:events';
@@ -9,7 +9,7 @@ import { EFD_CLOEXEC, EFD_NONBLOCK, LinkError, NativeBytes, syscalls } from '../
 import { type Batch, Sender } from './commands.ts';
 import { Drain, type Drainable } from './drain.ts';
 import type { WorkerEvent } from './events.ts';
-import { openLink } from './link.ts';
+import { openLinks } from './link.ts';
 import {
   COMMAND,
   type FaultPlan,
@@ -39,12 +39,12 @@ export class Supervisor extends EventEmitter implements Drainable {
     this.control = new Int32Array(this.share.control);
     this.sender = new Sender(this.share.commands);
     const sys = syscalls();
-    const link = openLink(config.links[0]!);
+    const links = openLinks(config);
     this.eventFd = sys.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (this.eventFd < 0) throw new LinkError('EVENTFD', 'cannot make an eventfd: too many open files?');
     this.one = new NativeBytes(sys, 8);
     this.one.i32[0] = 1;
-    const data: WorkerData = { index: 0, config, share: this.share, link, eventFd: this.eventFd, capture, fault };
+    const data: WorkerData = { index: 0, config, share: this.share, links, eventFd: this.eventFd, capture, fault };
     this.worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data });
     this.worker.on('message', (event: WorkerEvent) => this.emit('event', event));
     this.worker.on('error', (error) => {
@@ -58,7 +58,7 @@ export class Supervisor extends EventEmitter implements Drainable {
     });
   }
 
-  /** Opens the link and starts the worker; resolves when it serves. Throws LinkError, or what the worker died of. */
+  /** Opens the links and starts the worker; resolves when it serves. Throws LinkError, or what the worker died of. */
   static async start(config: Config, capture: string | null, fault: FaultPlan | null = null): Promise<Supervisor> {
     const s = new Supervisor(config, capture, fault);
     await new Promise<void>((resolve, reject) => {

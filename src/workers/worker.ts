@@ -13,6 +13,7 @@ import { realClock } from './clock.ts';
 import { Receiver } from './commands.ts';
 import { conflictKey, EventLimiter, failureKey, noServerKey, scarceKey, type WorkerEvent } from './events.ts';
 import { driveLink, injectFaults } from './link.ts';
+import { LinkWatch } from './link-watch.ts';
 import { runLoop } from './loop.ts';
 import { buildPipeline } from './pipeline.ts';
 import { CLOCK_MS, DRAIN, OPEN, RUNNING, STATUS, STOP, STOPPED, type WorkerData } from './plan.ts';
@@ -37,12 +38,16 @@ const ctx = new Context(
   new Float64Array(data.share.drops),
 );
 ctx.tick(realClock.nowUs());
-const bare = driveLink(ctx, data.link);
-const capture = data.capture === null ? null : openCapture(ctx, bare, data.capture);
+const bare = data.links.map((link) => driveLink(ctx, link));
+const open = bare.map(({ device }) => device);
+const capture = data.capture === null ? null : openCapture(ctx, open, data.capture);
 // Outermost: a capture shows what is on the wire, and netif sees the faults.
-const device = injectFaults(ctx, capture === null ? bare : capture.device, data.fault);
+const devices = (capture?.devices ?? open).map((device, i) =>
+  injectFaults(ctx, device, data.links[i]!.name, i, data.fault),
+);
+const plugs = bare.map(({ mac }, i) => ({ device: devices[i]!, mac }));
 
-const pipeline = buildPipeline(ctx, data.config, device, data.config.links[0]!.mac, data.share, {
+const pipeline = buildPipeline(ctx, data.config, plugs, data.share, {
   onConflict(port, ip, macHi, macLo) {
     if (limiter.again(conflictKey(ip))) return;
     limiter.note(conflictKey(ip), { type: 'conflict', port, ip, macHi, macLo, count: 1 }, ctx.nowMs);
@@ -77,12 +82,13 @@ const receiver = new Receiver(data.share.commands, (batch) => {
 });
 const sessionLog = data.share.sessionLog === null ? null : new SessionLog(SpscRing.attach(data.share.sessionLog, 0));
 proxy.logTo(sessionLog);
-const waiter = new PollWaiter([device.fd, data.eventFd], data.eventFd);
+const waiter = new PollWaiter(devices, data.eventFd);
+const watch = new LinkWatch(devices, () => host.routes.refresh(), tell);
 const loop: LoopStats = { turns: 0, sleeps: 0 };
 const publisher = new StatsPublisher(data.share.counters, host, proxy, l4, health, loop);
 let draining = false;
 /** What keeps a drain waiting. */
-const open = (): number => proxy.open + (l4?.established ?? 0);
+const busy = (): number => proxy.open + (l4?.established ?? 0);
 
 publisher.publish();
 Atomics.store(control, CLOCK_MS, ctx.nowMs);
@@ -112,14 +118,10 @@ runLoop(host, realClock, waiter, control, loop, {
     if (sessionLog !== null) sessionLog.epochMs = Date.now() - realClock.nowUs() / 1000;
     publisher.publish();
     applier.sweep(ctx.nowMs);
-    Atomics.store(control, OPEN, open());
+    Atomics.store(control, OPEN, busy());
     Atomics.store(control, CLOCK_MS, ctx.nowMs);
     limiter.flush(ctx.nowMs);
-    if (!device.up) {
-      tell({ type: 'linkGone', name: device.name });
-      return false;
-    }
-    return !(draining && open() === 0);
+    return watch.look() && !(draining && busy() === 0);
   },
 });
 
@@ -130,6 +132,6 @@ host.netif.close();
 capture?.close();
 publisher.publish();
 limiter.flushAll();
-Atomics.store(control, OPEN, open());
+Atomics.store(control, OPEN, busy());
 Atomics.store(control, STATUS, STOPPED);
 tell({ type: 'stopped' });

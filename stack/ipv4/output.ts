@@ -26,6 +26,8 @@ export interface Ip4Output {
    * `df` forbids fragmentation; `tos` is the whole TOS byte.
    */
   output(frame: FrameId, src: Ipv4, dst: Ipv4, proto: number, df: boolean, tos?: number): Verdict;
+  /** Whether packets to `dst` leave through the port that the address `local` of ours belongs to. */
+  isNear(local: Ipv4, dst: Ipv4): boolean;
   /** The MTU towards `dst`, or 0 when there is no route. */
   mtuTowards(dst: Ipv4): number;
   /** An upper layer made progress with `dst`: its next hop is reachable (RFC 4861 §7.3.1). */
@@ -112,6 +114,10 @@ export class Ip4Sender implements Ip4Output {
     if (isMulticast(hop)) return this.neighbours.outputMulticast(f, port, hop);
     if (this.addrs.isBroadcast(hop, port)) return this.neighbours.outputBroadcast(f, port);
     return this.neighbours.output(f, port, hop);
+  }
+
+  isNear(local: Ipv4, dst: Ipv4): boolean {
+    return this.routes.lookup(dst) && this.addrs.isLocalOn(local, this.routes.outPort);
   }
 
   mtuTowards(dst: Ipv4): number {

@@ -29,6 +29,8 @@ export interface DeviceStats {
   rxBytes: number;
   txFrames: number;
   txBytes: number;
+  /** Frames lost before `rx` could take them, as far as the system tells: its buffer was full. */
+  missed: number;
   /** Times the device refused or failed a frame, by errno name; cold. */
   errors: Record<string, number>;
 }
@@ -38,15 +40,26 @@ export interface Device {
   readonly name: string;
   readonly caps: Capabilities;
   readonly stats: DeviceStats;
-  /** File descriptor to poll for input, -1 when there is none. */
+  /** File descriptor to poll for input, -1 when there is none. It may change at any time. */
   readonly fd: number;
-  /** False once the device is gone (unplugged, closed by its peer): rx gives nothing, tx takes nothing. */
+  /** Further descriptors to poll for input, for a device that has several; as `fd`. The array stays the same. */
+  readonly moreFds?: Int32Array;
+  /** False while there is no link (unplugged, set down, no peer, closed): rx gives nothing, tx takes nothing. */
   readonly up: boolean;
+  /** The device comes back by itself when `up` is false: `rx` looks for it. Absent: what is down is gone for good. */
+  readonly revives?: boolean;
+  /** What an operator should know of the device beyond `up`, in one sentence; empty or absent: nothing. Cold. */
+  readonly notice?: string;
   /**
    * Milliseconds (rounded up) until the device has something to do without new input, such as releasing a delayed frame;
    * -1 or absent: nothing. `rx` and `tx` do what is due. The loop sleeps no longer than this.
    */
   readonly nextDueMs?: number;
+  /**
+   * Called right before the loop sleeps: arms whatever will wake it (an interrupt, a need-wakeup flag), and only then looks
+   * whether input is there already. False = it is, do not sleep. `rx` disarms. Absent: polling the descriptors is enough.
+   */
+  prepareSleep?(): boolean;
   /** Fills `out[0..n)` with received frames (off, len, flags, gso and checksum metadata set) and returns n <= max. */
   rx(out: Int32Array, max: number): number;
   /** Sends `frames[from..to)`; returns how many were accepted, counted from `from`. */
@@ -60,4 +73,14 @@ export const BURST = 64;
 /** Bytes that may come on top of the MTU: an Ethernet header and one VLAN tag. */
 export const FRAME_OVERHEAD = 18;
 
-export const newStats = (): DeviceStats => ({ rxFrames: 0, rxBytes: 0, txFrames: 0, txBytes: 0, errors: {} });
+/** `moreFds` of a device that has none. */
+export const NO_FDS = new Int32Array(0);
+
+export const newStats = (): DeviceStats => ({
+  rxFrames: 0,
+  rxBytes: 0,
+  txFrames: 0,
+  txBytes: 0,
+  missed: 0,
+  errors: {},
+});

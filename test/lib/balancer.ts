@@ -95,8 +95,7 @@ export class BalancedNetwork {
     this.balancer = buildPipeline(
       this.ctx,
       this.config,
-      device,
-      '02:00:00:00:00:0a',
+      [{ device, mac: '02:00:00:00:00:0a' }],
       {
         neighbours: new SharedArrayBuffer(NeighTable.bytes(SMALL_HOST.neigh.maxNeighbours)),
         services: new SharedArrayBuffer(ServiceColumns.bytes(MAX_SERVICES)),
@@ -215,6 +214,8 @@ function configuration(servers: number, options: BalancerOptions): Config {
         offload: 'off',
         mac: '02:00:00:00:00:0a',
         mtu: options.mtu ?? 1500,
+        addresses: [],
+        routes: [],
       },
     ],
     network: { gateway: null, prefixLen: 24, localAddresses: options.localAddresses ?? [] },

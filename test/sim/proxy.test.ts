@@ -361,7 +361,7 @@ test('half-open connections are refused while draining, and reset at the end', (
   const net = new BalancedNetwork({ servers: 1 });
   serve(net, 10, 'never');
   const late = request(net, 10, 'never');
-  net.balancer.host.netif.receive(net.balancer.port); // nothing yet: the SYN is on its way
+  net.balancer.host.netif.receive(net.balancer.ports[0]!); // nothing yet: the SYN is on its way
   net.client.host.turn(net.now);
   net.balancer.proxy.stopListening();
   net.run(2000, () => late.done);

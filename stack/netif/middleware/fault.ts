@@ -20,7 +20,7 @@ import { DELIVERED, DROP } from '../../verdict.ts';
 import { ETH_LEN } from '../../wire/ethernet.ts';
 import { IPV4_LEN } from '../../wire/ipv4.ts';
 import { duplicate } from '../copy.ts';
-import type { Capabilities, Device, DeviceStats } from '../device.ts';
+import { type Capabilities, type Device, type DeviceStats, NO_FDS } from '../device.ts';
 import { finishChecksum } from '../gso.ts';
 import { DueHeap } from './due-heap.ts';
 
@@ -68,7 +68,6 @@ export class Fault implements Device {
   readonly name: string;
   readonly caps: Capabilities;
   readonly stats: DeviceStats;
-  readonly fd: number;
 
   private readonly ctx: Context;
   private readonly inner: Device;
@@ -85,7 +84,26 @@ export class Fault implements Device {
     this.name = inner.name;
     this.caps = options.tx.corrupt > 0 ? { ...inner.caps, txChecksum: false, tso: false, scatter: false } : inner.caps;
     this.stats = inner.stats;
-    this.fd = inner.fd;
+  }
+
+  get fd(): number {
+    return this.inner.fd;
+  }
+
+  get moreFds(): Int32Array {
+    return this.inner.moreFds ?? NO_FDS;
+  }
+
+  get revives(): boolean {
+    return this.inner.revives ?? false;
+  }
+
+  get notice(): string {
+    return this.inner.notice ?? '';
+  }
+
+  prepareSleep(): boolean {
+    return this.inner.prepareSleep?.() ?? true;
   }
 
   get up(): boolean {

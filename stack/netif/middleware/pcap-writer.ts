@@ -13,7 +13,7 @@ import type { FrameId, Micros } from '../../types.ts';
 import * as pcapng from '../../wire/pcapng.ts';
 import { DIRECTION_IN, DIRECTION_OUT } from '../../wire/pcapng.ts';
 import { copyBytes } from '../copy.ts';
-import type { Capabilities, Device, DeviceStats } from '../device.ts';
+import { type Capabilities, type Device, type DeviceStats, NO_FDS } from '../device.ts';
 
 export interface PcapWriterOptions {
   /** Takes the bytes at once: the array is reused as soon as it returns. */
@@ -22,6 +22,8 @@ export interface PcapWriterOptions {
   readonly epochMicros: Micros;
   /** Bytes recorded of each frame at most. */
   readonly snapLength: number;
+  /** Which interface of the file this is, from 0: the first writes the head of the file. Absent: 0. */
+  readonly iface?: number;
 }
 
 const BUFFER_BYTES = 256 * 1024;
@@ -31,17 +33,17 @@ export class PcapWriter implements Device {
   readonly name: string;
   readonly caps: Capabilities;
   readonly stats: DeviceStats;
-  readonly fd: number;
 
   private readonly ctx: Context;
   private readonly inner: Device;
   private readonly options: PcapWriterOptions;
+  private readonly iface: number;
   private readonly out = new Uint8Array(BUFFER_BYTES);
   /** Bytes in `out` that the sink has not seen. */
   private used = 0;
   private closed = false;
 
-  /** Writes the head of the file to the sink. */
+  /** Writes the head of the file, or what describes this interface, to the sink. Interfaces are made in their order. */
   constructor(ctx: Context, inner: Device, options: PcapWriterOptions) {
     if (options.snapLength < 1 || options.snapLength > BUFFER_BYTES / 2) {
       throw new Error(`pcap: snapLength must be 1..${BUFFER_BYTES / 2}, not ${options.snapLength}`);
@@ -52,10 +54,30 @@ export class PcapWriter implements Device {
     this.name = inner.name;
     this.caps = inner.caps;
     this.stats = inner.stats;
-    this.fd = inner.fd;
-    this.used = pcapng.writeSection(this.out, 0, 'tsvs');
+    this.iface = options.iface ?? 0;
+    if (this.iface === 0) this.used = pcapng.writeSection(this.out, 0, 'tsvs');
     this.used = pcapng.writeInterface(this.out, this.used, inner.name, options.snapLength);
     this.flush();
+  }
+
+  get fd(): number {
+    return this.inner.fd;
+  }
+
+  get moreFds(): Int32Array {
+    return this.inner.moreFds ?? NO_FDS;
+  }
+
+  get revives(): boolean {
+    return this.inner.revives ?? false;
+  }
+
+  get notice(): string {
+    return this.inner.notice ?? '';
+  }
+
+  prepareSleep(): boolean {
+    return this.inner.prepareSleep?.() ?? true;
   }
 
   get up(): boolean {
@@ -106,7 +128,7 @@ export class PcapWriter implements Device {
     if (captured > linear) {
       copyBytes(pool.buf, pool.fragOff[f]!, captured - linear, this.out, start + pcapng.PACKET_BYTES + linear);
     }
-    this.used = pcapng.writePacket(this.out, start, 0, time, captured, original, direction, comment);
+    this.used = pcapng.writePacket(this.out, start, this.iface, time, captured, original, direction, comment);
     return start;
   }
 

@@ -10,7 +10,7 @@ import type { Context } from '../../context.ts';
 import { F_CSUM_PARTIAL, GSO_NONE } from '../../mem/frame-pool.ts';
 import type { FrameId } from '../../types.ts';
 import { describe } from '../../wire/pretty.ts';
-import type { Capabilities, Device, DeviceStats } from '../device.ts';
+import { type Capabilities, type Device, type DeviceStats, NO_FDS } from '../device.ts';
 
 export type TraceLine = (line: string) => void;
 
@@ -18,7 +18,6 @@ export class Tracer implements Device {
   readonly name: string;
   readonly caps: Capabilities;
   readonly stats: DeviceStats;
-  readonly fd: number;
 
   private readonly ctx: Context;
   private readonly inner: Device;
@@ -31,7 +30,26 @@ export class Tracer implements Device {
     this.name = inner.name;
     this.caps = inner.caps;
     this.stats = inner.stats;
-    this.fd = inner.fd;
+  }
+
+  get fd(): number {
+    return this.inner.fd;
+  }
+
+  get moreFds(): Int32Array {
+    return this.inner.moreFds ?? NO_FDS;
+  }
+
+  get revives(): boolean {
+    return this.inner.revives ?? false;
+  }
+
+  get notice(): string {
+    return this.inner.notice ?? '';
+  }
+
+  prepareSleep(): boolean {
+    return this.inner.prepareSleep?.() ?? true;
   }
 
   get up(): boolean {

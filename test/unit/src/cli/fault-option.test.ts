@@ -19,6 +19,7 @@ function complaint(spec: string): string {
 test('every key is read in its unit', () => {
   const spec = 'loss=1%,duplicate=0.5%,reorder=2%,corrupt=100%,hold=500us,delay=2ms,jitter=1.5ms,rate=10mbit,seed=7';
   assert.equal(readFaults(spec), {
+    link: null,
     rules: {
       loss: 0.01,
       duplicate: 0.005,
@@ -39,6 +40,14 @@ test('what is not named does not happen; reordered frames are held for a moment'
   assert.equal(readFaults(' loss = 1% ,seed=0').rules, { ...NO_FAULTS, loss: 0.01 });
   assert.equal(readFaults('reorder=1%').rules, { ...NO_FAULTS, reorder: 0.01, reorderMicros: 1000 });
   assert.is(readFaults('rate=64kbit').rules.queueBytes, 65536);
+});
+
+test('a name in front spares the other links', () => {
+  const links = [{ name: 'wan' }, { name: 'lan:1' }];
+  const faults = readFaults('lan:1:loss=1%,seed=3', links);
+  assert.equal([faults.link, faults.rules.loss], ['lan:1', 0.01]);
+  assert.equal(readFaults(describeFaults(faults), links), faults);
+  assert.throws(() => readFaults('man:loss=1%', links), /there is no link 'man' \(there are wan, lan:1\)/);
 });
 
 test('the description asks for the same again, with the seed that was chosen', () => {

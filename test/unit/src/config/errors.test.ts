@@ -416,8 +416,8 @@ reports('two services on one address and port', GENERAL, { 13: 'ip = 192.168.100
 reports('two services of one name', GENERAL, { 9: 'ports = 80,81', 12: '[service web:80]' }, [
   "lb.conf:12: [service web:80]: two services are called 'web:80'; rename one of the sections",
 ]);
-reports('second link', GENERAL, { 3: '[link wan]\n[network]' }, [
-  'lb.conf:3: [link wan]: a second link is not supported yet; keep one [link NAME]',
+reports('second link without a network', GENERAL, { 3: '[link wan]\n[network]' }, [
+  'lb.conf:3: [link wan] address: key is missing; add address = 10.1.0.2/24, as of this link',
 ]);
 reports('interface name that is too long', GENERAL, { 2: 'device = interface-number-0' }, [
   "lb.conf:2: [link lan] device: 'interface-number-0' cannot be the name of an interface; up to 15 characters without / : and spaces, as in tap0",

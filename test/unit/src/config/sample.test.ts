@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert';
 import { formatIpv4, parseIpv4 } from '../../../../src/config/address.ts';
 import { load, loadFile } from '../../../../src/config/load.ts';
 import type { Config } from '../../../../src/config/model.ts';
+import { homeOf, ownAddresses } from '../../../../src/config/own-addresses.ts';
 
 const root = new URL('../../../../', import.meta.url);
 const read = (path: string): string => readFileSync(new URL(path, root), 'utf8');
@@ -55,7 +56,12 @@ const SAMPLE: Config = {
     timeoutProfile: 'dpvs',
     connTimeouts: { tcpMs: null, tcpFinMs: null, udpMs: null },
   },
-  links: [{ name: 'tap0', kind: 'tap', device: 'tap0', offload: 'on', mac: '02:00:00:64:00:0a', mtu: 1500 }],
+  links: [
+    {
+      ...({ name: 'tap0', kind: 'tap', device: 'tap0', offload: 'on', mac: '02:00:00:64:00:0a', mtu: 1500 } as const),
+      ...{ addresses: [], routes: [] },
+    },
+  ],
   network: { gateway: ip('192.168.100.1'), prefixLen: 24, localAddresses: [] },
   services: [service(80), service(8080)],
 };
@@ -118,6 +124,32 @@ test('the sample with two services has their schedulers, timeouts, link and loca
 test('without a mac our own is made of the VIP', () => {
   const text = read('config/lb.conf').replace(/^mac = .*$/m, '');
   assert.is(model(text).links[0].mac, '02:00:c0:a8:64:0a');
+});
+
+test('links have networks of their own, and a packet link takes the MAC address of its interface', () => {
+  const text = read('config/lb.conf').replace(
+    /^\[network\]/m,
+    `[link wan]
+device = tap0
+[link lan]
+kind = packet
+device = eth1
+address = 10.1.0.2/24, 10.2.0.2/16
+routes = 10.5.0.0/16 via 10.1.0.254
+[network]`,
+  );
+  const config = model(text);
+  const [wan, lan] = config.links;
+  assert.equal([wan.kind, wan.mac, wan.addresses], ['tap', '02:00:00:64:00:0a', []]);
+  assert.equal([lan.kind, lan.device, lan.mac], ['packet', 'eth1', null]);
+  assert.equal(lan.addresses, [
+    { ip: ip('10.1.0.2'), prefixLen: 24 },
+    { ip: ip('10.2.0.2'), prefixLen: 16 },
+  ]);
+  assert.equal(lan.routes, [{ network: ip('10.5.0.0'), prefixLen: 16, gateway: ip('10.1.0.254') }]);
+  assert.equal(homeOf(config, ip('10.2.7.7')), { link: 1, prefixLen: 16 });
+  assert.equal(homeOf(config, ip('192.168.100.10')), { link: 0, prefixLen: 24 });
+  assert.equal(ownAddresses(config).get(ip('10.1.0.2')), 'local');
 });
 
 test('a single port gives the service the plain name', () => {

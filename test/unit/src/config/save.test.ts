@@ -204,8 +204,16 @@ const config: fc.Arbitrary<Config> = network
           offload: fc.constantFrom('on' as const, 'off' as const),
           mac,
           mtu: fc.integer({ min: 576, max: 1500 }),
+          unnamed: fc.boolean(),
+          second: fc.boolean(),
         })
-        .map((link) => [link]),
+        .map(({ unnamed, second, ...one }) => {
+          const first = { ...one, mac: unnamed && one.kind === 'packet' ? null : one.mac, addresses: [], routes: [] };
+          const addresses = [{ ip: 0x01020304, prefixLen: 29 }];
+          const routes = [{ network: 0x01030000, prefixLen: 16, gateway: 0x01020305 }];
+          const other = { ...first, name: `${one.name.slice(0, 10)}-2`, device: 'other', addresses, routes };
+          return second && one.device !== 'other' ? [first, other] : [first];
+        }),
       network: fc.record({
         gateway: fc.option(fc.constant(host(0))),
         prefixLen: fc.constant(prefixLen),

@@ -36,6 +36,9 @@ test('an address conflict', () => {
 test('a service without servers, a link that has gone', () => {
   assert.match(words({ type: 'noServer', service: 1, count: 1 }), /^web:80 has no server that takes connections;/);
   assert.match(words({ type: 'linkGone', name: 'tap:tap0' }), /^link tap:tap0 is gone/);
+  assert.match(words({ type: 'linkDown', name: 'packet:eth0' }), /^link packet:eth0 is down: .* until it is back$/);
+  assert.is(words({ type: 'linkUp', name: 'packet:eth0' }), 'link packet:eth0 is up');
+  assert.is(words({ type: 'linkNotice', name: 'packet:eth0', notice: 'hm' }), 'link packet:eth0: hm');
 });
 
 test('a server that health checks take out of service and put back', () => {

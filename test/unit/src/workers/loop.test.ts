@@ -12,6 +12,8 @@ interface Script {
   /** What happens right before the loop looks at COMMAND for the last time before it sleeps. */
   readonly falling?: (n: number, control: Int32Array) => void;
   readonly nextDue?: number;
+  /** Looks before sleeping that find input on a link. */
+  readonly late?: number;
   readonly sleeps?: number;
 }
 
@@ -29,6 +31,7 @@ function play(script: Script): Trace {
   const control = new Int32Array(new SharedArrayBuffer(64));
   const trace: Trace = { log: [], commands: [], mails: [], waits: [], turns: 0 };
   let now = 0;
+  let late = script.late ?? 0;
   const engine: Engine = {
     turn: () => {
       const n = script.frames?.[trace.turns++] ?? 0;
@@ -36,6 +39,12 @@ function play(script: Script): Trace {
       return n;
     },
     nextDue: (limit) => Math.min(script.nextDue ?? limit, limit),
+    prepareSleep() {
+      if (late === 0) return true;
+      late -= 1;
+      trace.log.push('input');
+      return false;
+    },
   };
   const waiter: Waiter = {
     wait(ms) {
@@ -114,6 +123,13 @@ test('a command given just before it would sleep keeps it awake', () => {
   assert.is(waits.length, 2);
 });
 
+test('input that arrives while links arm their wake-up keeps it awake', () => {
+  const { log, waits } = play({ late: 2 });
+  const first = log.indexOf('input');
+  assert.equal(log.slice(first), ['input', 'idle', 'input', 'idle', 'sleep', 'idle']);
+  assert.is(waits.length, 1);
+});
+
 test('mail is looked at once for each time it is announced, asleep or about to sleep', () => {
   let announced = false;
   const { mails } = play({
@@ -153,6 +169,7 @@ test('a command is seen under uninterrupted load too', () => {
         return frames[turns] ?? 0;
       },
       nextDue: () => 1,
+      prepareSleep: () => true,
     },
     {
       nowUs: () => {

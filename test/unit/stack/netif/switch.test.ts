@@ -118,7 +118,7 @@ test('a runt never passes', () => {
   const port: Device = {
     name: 'memory:runt',
     caps: { mtu: 1500, txChecksum: false, rxChecksum: false, tso: false, scatter: false, queues: 1 },
-    stats: { rxFrames: 0, rxBytes: 0, txFrames: 0, txBytes: 0, errors: {} },
+    stats: { rxFrames: 0, rxBytes: 0, txFrames: 0, txBytes: 0, missed: 0, errors: {} },
     fd: -1,
     up: true,
     rx: (out) => {

@@ -66,6 +66,24 @@ function send(device: Device, ...frames: number[]): number {
   return device.tx(Int32Array.from(frames), 0, frames.length);
 }
 
+test('several devices are interfaces of one file', () => {
+  const ctx = newContext();
+  const chunks: Uint8Array[] = [];
+  const options = { sink: (bytes: Uint8Array) => chunks.push(bytes.slice()), epochMicros: EPOCH, snapLength: 70000 };
+  const writers = [0, 1].map((iface) => {
+    const [end] = memoryWire(ctx, newContext(), { ...OFFLOAD_WIRE, ring: 16, names: [`end${iface}`, 'far'] });
+    return new PcapWriter(ctx, end, { ...options, iface });
+  });
+  for (const i of [1, 0, 1]) send(writers[i]!, testFrame(ctx, 60 + i, i));
+  const path = join(folder, 'several.pcapng');
+  writeFileSync(path, Buffer.concat(chunks));
+  const reader = new PcapReader(path);
+  const seen = [0, 1, 2].map(() => reader.next()!).map(({ iface }) => iface);
+  assert.equal(seen, [1, 0, 1]);
+  assert.is(reader.next(), null);
+  reader.close();
+});
+
 test('both directions are recorded with bytes and times, slices in place', () => {
   const s = scene();
   s.ctxA.tick(1_000_001);
