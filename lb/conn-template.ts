@@ -63,6 +63,11 @@ export class Templates implements Controller {
     return this.table.open(spec);
   }
 
+  /** The server it stands for: a row of lb/dest.ts, which it holds. */
+  dest(template: number): number {
+    return this.table.rows[(template << c.ROW_SHIFT) + c.DEST];
+  }
+
   /** Connections that keep it alive. */
   children(template: number): number {
     return this.table.cold.control[template];

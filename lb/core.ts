@@ -17,7 +17,9 @@
  * | FullNAT without a free local port                    | DROP\|LB_NO_LOCAL_PORT                                         |
  * | no row left                                          | DROP\|LB_CONN_FULL                                             |
  * | NAT: another connection has the server's tuple       | DROP\|LB_CONN_CLASH                                            |
- * | server drained or gone, and the service says so      | the connection ends; DROP\|LB_QUIESCED                         |
+ * | server drained or gone, and the service says so      | the connection ends; DROP\|LB_QUIESCED, UDP begins a new one     |
+ *
+ * How a new connection gets its server and its row, persistence included, is in opener.ts.
  *
  * Fragments: those for an address of ours pass, are put together by the stack, and come back whole at LOCAL_IN; those that
  * a NAT server sends to its client are put together here.
@@ -29,14 +31,7 @@
  * @hot
  */
 import type { Context } from '../stack/context.ts';
-import {
-  LB_CONN_CLASH,
-  LB_CONN_FULL,
-  LB_NO_LOCAL_PORT,
-  LB_NO_SERVER,
-  LB_QUIESCED,
-  TCP_MALFORMED,
-} from '../stack/drop.ts';
+import { LB_QUIESCED, TCP_MALFORMED } from '../stack/drop.ts';
 import type { Hook } from '../stack/hook.ts';
 import type { Ip4Input } from '../stack/ipv4/input.ts';
 import type { Reassembler } from '../stack/ipv4/reassemble.ts';
@@ -44,41 +39,30 @@ import { F_L2_MULTICAST, F_REASSEMBLED } from '../stack/mem/frame-pool.ts';
 import type { FrameId, Ipv4, Verdict } from '../stack/types.ts';
 import { DROP, PASS } from '../stack/verdict.ts';
 import { get32 } from '../stack/wire/bytes.ts';
-import { UNREACH_PORT, UNREACHABLE } from '../stack/wire/icmp4.ts';
 import * as ip from '../stack/wire/ipv4.ts';
 import * as wire from '../stack/wire/tcp.ts';
 import { UDP_LEN } from '../stack/wire/udp.ts';
-import { ACTIVATED, ConnSpec, type ConnTable, REFUSED_FULL } from './conn.ts';
+import { ACTIVATED, type ConnTable } from './conn.ts';
 import * as c from './conn-row.ts';
+import type { Templates } from './conn-template.ts';
+import { CoreStats } from './core-stats.ts';
 import { AVAILABLE, type DestTable } from './dest.ts';
 import type { LocalAddrs } from './laddr.ts';
+import { Opener } from './opener.ts';
 import * as tcp from './proto/tcp.ts';
 import type { Timeouts } from './proto/timeouts.ts';
 import * as udp from './proto/udp.ts';
-import { FlowKey } from './sched/index.ts';
 import type { ServiceTable } from './service.ts';
 import type { Xmit, XmitStack } from './xmit/index.ts';
 import { RelatedIcmp } from './xmit/related-icmp.ts';
 import { resetBoth } from './xmit/reset.ts';
 
-/** Bits of `policy`. A connection whose server is drained or gone ends with its next packet. */
+/** Bits of `policy`: a connection ends with its next packet when its server is drained, or gone; or only when it is gone. */
 export const EXPIRE_QUIESCENT = 1;
+export const EXPIRE_REMOVED = 2;
 
-/** Counters of the director. */
-export class CoreStats {
-  opened = 0;
-  expired = 0;
-  /** Ended by a fresh SYN of the same client and port; by EXPIRE_QUIESCENT. */
-  reused = 0;
-  quiesced = 0;
-  /** Connections refused: no server, no local port, no row, another connection with the same tuple. */
-  noServer = 0;
-  noLocalPort = 0;
-  tableFull = 0;
-  clashes = 0;
-  /** Resets sent to the ends of expired connections. */
-  resets = 0;
-}
+/** A server's address and port in one number. */
+export const serverKey = (addr: Ipv4, port: number): number => (addr >>> 0) * 0x10000 + port;
 
 /** What the core needs of the stack; a Host has it all. */
 export interface CoreStack extends XmitStack {
@@ -100,6 +84,7 @@ export interface CoreParts {
   readonly xmit: Xmit;
   readonly tcp: Tracked;
   readonly udp: Tracked;
+  readonly templates: Templates;
   /** Rows of the tables of services: ids are 1..maxServices. */
   readonly maxServices: number;
 }
@@ -107,16 +92,19 @@ export interface CoreParts {
 export class Core implements Hook {
   readonly stats = new CoreStats();
   readonly related: RelatedIcmp;
+  readonly opener: Opener;
   /** At LOCAL_IN: what arrived in fragments. */
   readonly whole: Hook = { packet: (f) => this.reassembled(f) };
   /** Forwarding mode by service, conn-row.ts; 0 = not of layer 4. */
   readonly mode: Uint8Array;
   /** By server: its own mode; 0 = its service's. */
   readonly destMode: Uint8Array;
-  /** By service: EXPIRE_QUIESCENT. */
+  /** By service: EXPIRE_QUIESCENT, EXPIRE_REMOVED. */
   readonly policy: Uint8Array;
   /** Addresses of NAT servers: their fragments are put together. */
   readonly natServers = new Set<Ipv4>();
+  /** Servers of one-packet services in mode NAT, by `serverKey`: their rows. What they send is translated by that alone. */
+  readonly answerers = new Map<number, number>();
   /** No new connections. */
   draining = false;
   private readonly ctx: Context;
@@ -129,8 +117,8 @@ export class Core implements Hook {
   private readonly tcpTimeouts: Timeouts;
   private readonly udp: ConnTable;
   private readonly udpTimeouts: Timeouts;
-  private readonly flow = new FlowKey();
-  private readonly spec = new ConnSpec();
+  /** A row of no table. */
+  private readonly forgotten = new Int32Array(c.ROW_WORDS);
 
   constructor(parts: CoreParts) {
     const { stack } = parts;
@@ -144,9 +132,11 @@ export class Core implements Hook {
     this.tcpTimeouts = parts.tcp.timeouts;
     this.udp = parts.udp.table;
     this.udpTimeouts = parts.udp.timeouts;
-    this.mode = new Uint8Array(parts.maxServices + 1);
-    this.destMode = new Uint8Array(parts.dests.capacity + 1);
-    this.policy = new Uint8Array(parts.maxServices + 1);
+    const { services, locals, templates, maxServices } = parts;
+    this.opener = new Opener(stack.ctx, stack.icmpError, services, locals, templates, this.stats, maxServices);
+    this.mode = this.opener.mode;
+    this.destMode = this.opener.destMode;
+    this.policy = new Uint8Array(maxServices + 1);
     this.related = new RelatedIcmp(stack, parts.xmit, this.tcp, this.udp);
   }
 
@@ -274,9 +264,9 @@ export class Core implements Hook {
     const service = this.services.lookup(ip.PROTO_TCP, dst, ports & 0xffff);
     if (!this.serves(service) || !tcp.isBareSyn(flags)) return this.notOurs(f);
     const { tcp: table } = this;
-    const refused = this.open(f, table, service, ip.PROTO_TCP, src, dst, ports);
+    const refused = this.opener.open(f, table, service, ip.PROTO_TCP, src, dst, ports);
     if (refused !== PASS) return refused;
-    const row = this.opened;
+    const row = this.opener.row;
     const at = row << c.ROW_SHIFT;
     const dest = table.rows[at + c.DEST];
     this.stepTcp(row, at, c.IN, dest, flags);
@@ -297,19 +287,38 @@ export class Core implements Hook {
     const hit = this.find(table, f, src, dst, ports);
     let row = c.rowOf(hit);
     const dir = c.dirOf(hit);
-    if (hit === 0) {
+    // What has to leave a server goes on with another one: a datagram needs no connection that began there.
+    if (hit === 0 || (dir === c.IN && this.quiesces(table, row, table.rows[(row << c.ROW_SHIFT) + c.DEST]))) {
       const service = this.services.lookup(ip.PROTO_UDP, dst, ports & 0xffff);
-      if (!this.serves(service)) return this.notOurs(f);
-      const refused = this.open(f, table, service, ip.PROTO_UDP, src, dst, ports);
+      if (!this.serves(service)) {
+        const server = this.answerers.size === 0 ? undefined : this.answerers.get(serverKey(src, ports >>> 16));
+        return server === undefined ? this.notOurs(f) : this.answer(f, server, dst, ports);
+      }
+      const refused = this.opener.open(f, table, service, ip.PROTO_UDP, src, dst, ports);
       if (refused !== PASS) return refused;
-      row = this.opened;
+      row = this.opener.row;
     }
     const at = row << c.ROW_SHIFT;
     const dest = table.rows[at + c.DEST];
-    if (dir === c.IN && this.quiesces(table, row, dest)) return DROP | LB_QUIESCED;
+    const onePacket = (table.rows[at + c.META] & c.F_ONE_PACKET) !== 0;
     const next = udp.nextState(dir === c.OUT, table.rows[at + c.META] & c.STATE_MASK);
-    table.step(row, next, this.udpTimeouts.of(table.rows[at + c.SERVICE_HOP] >>> 16, next));
-    return this.onward(f, table, row, at, dir, dest, ip.PROTO_UDP);
+    if (!onePacket) table.step(row, next, this.udpTimeouts.of(table.rows[at + c.SERVICE_HOP] >>> 16, next));
+    const verdict = this.onward(f, table, row, at, dir, dest, ip.PROTO_UDP);
+    if (onePacket) table.close(row, c.END_DONE);
+    return verdict;
+  }
+
+  /** From a server of a one-packet service to its client: a row for as long as it takes. */
+  private answer(f: FrameId, dest: number, client: Ipv4, ports: number): Verdict {
+    const { forgotten, services } = this;
+    const service = this.dests.service[dest];
+    forgotten[c.META] = c.NAT << c.MODE_SHIFT;
+    forgotten[c.SERVICE_HOP] = service << 16;
+    forgotten[c.CADDR] = client;
+    forgotten[c.VADDR] = services.columns.vip[service];
+    forgotten[c.CVPORTS] = (ports << 16) | (services.columns.port[service] || ports >>> 16);
+    services.countOut(dest, 1, this.ctx.pool.wireLength(f));
+    return this.xmit.send(f, forgotten, 0, c.OUT, ip.PROTO_UDP);
   }
 
   // Both
@@ -351,73 +360,12 @@ export class Core implements Hook {
 
   /** Ends the connection when its server is drained or gone and its service does not wait. */
   private quiesces(table: ConnTable, row: number, dest: number): boolean {
-    if ((this.policy[table.service(row)] & EXPIRE_QUIESCENT) === 0 || this.takesConnections(dest)) return false;
+    const policy = this.policy[table.service(row)];
+    if (policy === 0 || this.takesConnections(dest)) return false;
+    if ((policy & EXPIRE_QUIESCENT) === 0 && (this.dests.flags[dest] & AVAILABLE) !== 0) return false;
     this.stats.quiesced += 1;
     table.close(row, c.END_QUIESCED);
     return true;
-  }
-
-  /** The row that the last successful `open` made. */
-  private opened = 0;
-
-  /** Chooses a server and makes a row. PASS, or the verdict for a packet that is refused. */
-  private open(
-    f: FrameId,
-    table: ConnTable,
-    service: number,
-    proto: number,
-    src: Ipv4,
-    dst: Ipv4,
-    ports: number,
-  ): Verdict {
-    const { spec, flow, dests, locals } = this;
-    flow.set(src, dst, ports >>> 16, ports & 0xffff, proto, this.ctx.now);
-    const dest = this.services.schedule(service, flow);
-    if (dest === 0) {
-      this.stats.noServer += 1;
-      this.stack.icmpError.send(f, UNREACHABLE, UNREACH_PORT, 0);
-      return DROP | LB_NO_SERVER;
-    }
-    const mode = this.destMode[dest] || this.mode[service];
-    spec.caddr = src;
-    spec.cport = ports >>> 16;
-    spec.vaddr = dst;
-    spec.vport = ports & 0xffff;
-    spec.raddr = dests.addr[dest];
-    spec.rport = c.seesReplies(mode) ? dests.port[dest] : spec.vport;
-    spec.laddr = src;
-    spec.lport = spec.cport;
-    spec.mode = mode;
-    spec.state = 0;
-    spec.flags = 0;
-    spec.dest = dest;
-    spec.service = service;
-    if (mode === c.FNAT) {
-      if (!locals.acquire(service, spec.raddr, spec.rport)) {
-        this.stats.noLocalPort += 1;
-        return DROP | LB_NO_LOCAL_PORT;
-      }
-      spec.laddr = locals.addr;
-      spec.lport = locals.port;
-      spec.flags = c.F_LOCAL_PORT;
-    }
-    const row = table.open(spec);
-    if (row === 0) return this.refused(table);
-    this.opened = row;
-    this.stats.opened += 1;
-    this.services.connOpen(dest);
-    return PASS;
-  }
-
-  private refused(table: ConnTable): Verdict {
-    const { spec } = this;
-    if ((spec.flags & c.F_LOCAL_PORT) !== 0) this.locals.release(spec.laddr, spec.lport, spec.raddr, spec.rport);
-    if (table.refusal === REFUSED_FULL) {
-      this.stats.tableFull += 1;
-      return DROP | LB_CONN_FULL;
-    }
-    this.stats.clashes += 1;
-    return DROP | LB_CONN_CLASH;
   }
 
   /** A connection of `table` ends: what it held is given back, and who still believes in it is told. */

@@ -5,15 +5,19 @@
 import { LOCAL_IN, PRE_ROUTING, PRIORITY_BALANCER } from '../stack/hook.ts';
 import type { Host } from '../stack/host.ts';
 import { DEFAULT_BUCKETS, SaPools } from '../stack/inetaddr/sapool.ts';
+import { planRegion } from '../stack/mem/region.ts';
 import type { Ipv4 } from '../stack/types.ts';
-import { ConnTable } from './conn.ts';
+import { type ConnOwner, ConnTable } from './conn.ts';
 import { END_FLUSHED, FNAT, NAT } from './conn-row.ts';
-import { Core, EXPIRE_QUIESCENT } from './core.ts';
+import { Templates } from './conn-template.ts';
+import { Core, EXPIRE_QUIESCENT, EXPIRE_REMOVED, serverKey } from './core.ts';
 import type { DestTable } from './dest.ts';
 import { FastPath } from './fast.ts';
 import { LocalAddrs } from './laddr.ts';
+import { EXPIRE_TEMPLATES, ONE_PACKET } from './opener.ts';
 import { type Profile, Timeouts } from './proto/index.ts';
 import { TCP } from './proto/tcp.ts';
+import { MAX_KEPT_MS } from './proto/timeouts.ts';
 import { UDP } from './proto/udp.ts';
 import type { ServiceTable } from './service.ts';
 import { Xmit } from './xmit/index.ts';
@@ -22,6 +26,17 @@ import { Xmit } from './xmit/index.ts';
 export interface L4Limits {
   readonly tcp: number;
   readonly udp: number;
+  /** Persistence templates. */
+  readonly templates: number;
+}
+
+/** How long and by which bits of its address a client is remembered. */
+export interface Persistence {
+  readonly timeoutMs: number;
+  /** int32 */
+  readonly netmask: number;
+  /** A server of weight 0, or drained, gets nobody back. */
+  readonly expireQuiescent: boolean;
 }
 
 /** What a service of layer 4 wants apart from servers and scheduler. */
@@ -34,8 +49,12 @@ export interface L4Service {
   readonly inTurn: boolean;
   /** Largest TCP segment size let through in a SYN; 0 = any. */
   readonly mss: number;
-  /** Connections of a server that is drained or gone end with their next packet. */
-  readonly expireQuiescent: boolean;
+  /** Connections end with their next packet when their server is drained or gone (`on`), or only when it is gone. */
+  readonly expireQuiescent: 'off' | 'removed' | 'on';
+  /** Null: clients are not remembered. */
+  readonly persistence: Persistence | null;
+  /** UDP: nothing is remembered of a datagram; not with FNAT. */
+  readonly onePacket: boolean;
 }
 
 export interface L4Events {
@@ -52,8 +71,7 @@ export interface L4Options {
   readonly maxServices: number;
 }
 
-const LINE = 64;
-const lines = (bytes: number): number => Math.ceil(bytes / LINE) * LINE;
+const EXPIRE = { off: 0, removed: EXPIRE_REMOVED, on: EXPIRE_QUIESCENT | EXPIRE_REMOVED } as const;
 
 export class L4 {
   readonly core: Core;
@@ -63,6 +81,7 @@ export class L4 {
   readonly pools: SaPools;
   readonly tcp: ConnTable;
   readonly udp: ConnTable;
+  readonly templates: Templates;
   readonly tcpTimeouts: Timeouts;
   readonly udpTimeouts: Timeouts;
 
@@ -96,14 +115,18 @@ export class L4 {
     this.xmit.way.decrementTtl = options.decrementTtl;
     this.tcpTimeouts = new Timeouts(TCP, profile, maxServices);
     this.udpTimeouts = new Timeouts(UDP, profile, maxServices);
-    const table = (at: number, max: number, activeStates: number): ConnTable => {
-      const made: ConnTable = new ConnTable(memory, at, { max, activeStates }, ctx, host.timers, {
-        onEnd: (row, end) => this.core.ended(made, row, end),
-      });
+    const at = L4.plan(limits).at;
+    this.templates = new Templates(memory, at.templates, limits.templates, ctx, host.timers, {
+      onEnd: (template) => this.core.opener.forget(template),
+    });
+    const table = (from: number, max: number, activeStates: number): ConnTable => {
+      const owner: ConnOwner = { onEnd: (row, end) => this.core.ended(made, row, end) };
+      const config = { max, activeStates };
+      const made: ConnTable = new ConnTable(memory, from, config, ctx, host.timers, owner, this.templates);
       return made;
     };
-    this.tcp = table(0, limits.tcp, TCP.active[profile]);
-    this.udp = table(lines(ConnTable.bytes(limits.tcp)), limits.udp, UDP.active[profile]);
+    this.tcp = table(at.tcp, limits.tcp, TCP.active[profile]);
+    this.udp = table(at.udp, limits.udp, UDP.active[profile]);
     this.core = new Core({
       stack: host,
       services,
@@ -112,6 +135,7 @@ export class L4 {
       xmit: this.xmit,
       tcp: { table: this.tcp, timeouts: this.tcpTimeouts },
       udp: { table: this.udp, timeouts: this.udpTimeouts },
+      templates: this.templates,
       maxServices,
     });
     this.fast = new FastPath({
@@ -133,12 +157,18 @@ export class L4 {
     host.netif.attachBetween(this.fast);
   }
 
-  static bytes(limits: L4Limits): number {
-    return lines(ConnTable.bytes(limits.tcp)) + lines(ConnTable.bytes(limits.udp));
+  /** Where the tables begin in the memory: each is one of ConnTable, readable by anyone who attaches. */
+  static plan({ tcp, udp, templates }: L4Limits) {
+    const { bytes } = ConnTable;
+    return planRegion({ tcp: bytes(tcp), udp: bytes(udp), templates: bytes(templates) });
   }
 
-  static timersFor(limits: L4Limits): number {
-    return limits.tcp + limits.udp;
+  static bytes(limits: L4Limits): number {
+    return L4.plan(limits).bytes;
+  }
+
+  static timersFor({ tcp, udp, templates }: L4Limits): number {
+    return tcp + udp + templates;
   }
 
   /**
@@ -147,16 +177,24 @@ export class L4 {
    */
   setService(id: number, service: L4Service, modeOf: (dest: number) => number = () => 0): void {
     const { core } = this;
-    const { addr } = this.dests;
+    const { addr, port } = this.dests;
     core.mode[id] = service.mode;
     let translates = service.mode === FNAT;
+    for (const [key, dest] of core.answerers) if (this.dests.service[dest] === id) core.answerers.delete(key);
     for (const dest of this.services.destIds(id)) {
       const own = modeOf(dest);
       core.destMode[dest] = own;
       if (own === FNAT) translates = true;
-      if ((own || service.mode) === NAT) core.natServers.add(addr[dest]!);
+      if ((own || service.mode) !== NAT) continue;
+      core.natServers.add(addr[dest]!);
+      if (service.onePacket) core.answerers.set(serverKey(addr[dest]!, port[dest]!), dest);
     }
-    core.policy[id] = service.expireQuiescent ? EXPIRE_QUIESCENT : 0;
+    core.policy[id] = EXPIRE[service.expireQuiescent];
+    const { opener } = core;
+    const { persistence } = service;
+    opener.persistMs[id] = Math.min(persistence?.timeoutMs ?? 0, MAX_KEPT_MS);
+    opener.persistMask[id] = persistence?.netmask ?? 0;
+    opener.policy[id] = (persistence?.expireQuiescent ? EXPIRE_TEMPLATES : 0) | (service.onePacket ? ONE_PACKET : 0);
     this.xmit.mss[id] = service.mss;
     this.locals.set(id, translates ? service.localAddresses : [], service.inTurn);
   }

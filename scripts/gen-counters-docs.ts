@@ -56,6 +56,11 @@ const COUNTERS: Readonly<Record<string, string>> = {
   'l4.expired': 'Those that ended because nothing came for them any more.',
   'l4.reused': 'Those that a fresh SYN of the same client and port ended.',
   'l4.quiesced': 'Those that ended because their server was drained or gone (`expire_quiescent`).',
+  'l4.persisted': 'Connections that went to the server that a persistence template named.',
+  'l4.templatesInvalid':
+    'Templates that no longer held when their client came back: the server was gone, failing or drained.',
+  'l4.templatesFull':
+    'Connections of persistent services that nothing remembers, because the table of templates was full.',
   'l4.noServer': 'Connections refused because no server could be chosen: see `lb_no_server`.',
   'l4.noLocalPort': 'Those refused for want of a local port: see `lb_no_local_port`.',
   'l4.tableFull': 'Those refused because the table was full: see `lb_conn_full`.',

@@ -8,7 +8,7 @@ import { type Profile, type Protocol, STATES } from './protocol.ts';
 /** The longest timeout that can be asked for, seconds: one less than a year. */
 export const MAX_TIMEOUT_S = 31_535_999;
 /** The longest that is kept, milliseconds: what the ticks of the tables can hold, 24 days and 20 hours. */
-const MAX_KEPT_MS = 2_147_000_000;
+export const MAX_KEPT_MS = 2_147_000_000;
 
 export class Timeouts {
   readonly protocol: Protocol;

@@ -243,6 +243,18 @@ function checkServerKeys(draft: Draft, service: DraftService): void {
 /** What a mode does not have. */
 function checkOptions({ errors }: Draft, service: DraftService, mode: Mode): void {
   const at = (key: string): Where => ({ ...service.where, key });
+  if (mode === 'proxy' && service.persistence !== null) {
+    const hint = 'choose scheduler sh or conhash with hash_key = source, or a mode of layer 4';
+    errors.add(at('persistence'), 'mode proxy remembers no clients', hint);
+  }
+  if (service.onePacket) {
+    if (service.proto !== 'udp')
+      errors.add(at('one_packet'), 'only UDP can be scheduled packet by packet', 'leave it out');
+    else if (mode === 'fnat') {
+      const message = 'mode fnat cannot answer what it has forgotten: the client of a local port';
+      errors.add(at('one_packet'), message, 'choose mode nat, dr or tun');
+    }
+  }
   if (mode !== 'proxy') {
     const hint = 'choose mode proxy, or leave it out';
     const noHeader = `mode ${mode} has no PROXY protocol`;
@@ -369,7 +381,8 @@ const plainServer = ({ value: { ip, port, weight, mac } }: Located<ServerValue>)
 
 /** One service of the model per port. */
 function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
-  const { vip, ports, proto, scheduler, schedOptions, timeouts, retries, mssClamp, expireQuiescent } = service;
+  const { vip, ports, proto, scheduler, schedOptions, timeouts, retries, mssClamp } = service;
+  const { expireQuiescent, persistence, onePacket } = service;
   if (!vip || !ports) return [];
   const dests = service.dests.map(({ name, server, keys: { mode, upper, lower } }) => ({
     ...{ name, af: 4 as const },
@@ -392,6 +405,8 @@ function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
     localAddresses: localsOf(service, draft).map((local) => local.value),
     mssClamp,
     expireQuiescent,
+    persistence,
+    onePacket,
     check: service.check,
     maxConnections: service.maxConnections,
     queueTimeoutMs: service.queueTimeoutMs,

@@ -12,9 +12,11 @@ import type {
   LinkKind,
   Mac,
   Mode,
+  PersistenceConfig,
   Proto,
   RouteConfig,
   SchedulerName,
+  ServiceConfig,
   Timeouts,
 } from './model.ts';
 import type { ServerKeys } from './read-section.ts';
@@ -43,7 +45,9 @@ export interface DraftService {
   /** `local_address = none`: not even those of [network]. */
   readonly noLocals: boolean;
   readonly mssClamp: number;
-  readonly expireQuiescent: boolean;
+  readonly expireQuiescent: ServiceConfig['expireQuiescent'];
+  readonly persistence: PersistenceConfig | null;
+  readonly onePacket: boolean;
   readonly check: CheckConfig | null;
   readonly maxConnections: number;
   readonly queueTimeoutMs: number;

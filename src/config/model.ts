@@ -200,6 +200,19 @@ export interface CheckConfig {
   readonly http: HttpCheckConfig | null;
 }
 
+/** Connections of a server that is drained or gone: they go on; those of a removed one end; all end. */
+export const EXPIRE_QUIESCENT = ['off', 'removed', 'on'] as const;
+
+/** How clients are remembered, so that they come to the same server again. */
+export interface PersistenceConfig {
+  /** From the last connection on. */
+  readonly timeoutMs: number;
+  /** int32; clients that differ only in other bits count as one. */
+  readonly netmask: number;
+  /** A server of weight 0, or drained, gets nobody back. */
+  readonly expireQuiescent: boolean;
+}
+
 /** A virtual service: one VIP, one port. */
 export interface ServiceConfig {
   readonly name: string;
@@ -218,8 +231,12 @@ export interface ServiceConfig {
   readonly localAddresses: readonly Ipv4[];
   /** fnat, nat: the largest TCP segment size let through in a SYN, in bytes; 0 = any. */
   readonly mssClamp: number;
-  /** Layer 4: connections of a server that is drained or gone end with their next packet. */
-  readonly expireQuiescent: boolean;
+  /** Layer 4: whose connections end with their next packet. */
+  readonly expireQuiescent: (typeof EXPIRE_QUIESCENT)[number];
+  /** Layer 4; null: the scheduler chooses for each connection. */
+  readonly persistence: PersistenceConfig | null;
+  /** Layer 4, UDP, not fnat: each datagram is scheduled, and forgotten. */
+  readonly onePacket: boolean;
   /** Null: the servers are not checked. */
   readonly check: CheckConfig | null;
   /** Connections that each server may have; 0 = any number. */

@@ -7,7 +7,7 @@ import { readCheck } from './check-rows.ts';
 import type { Draft, DraftDest, DraftLink, DraftNetwork, DraftService } from './draft.ts';
 import { clip, ErrorList, type Located, type Where } from './error.ts';
 import { type IniSection, indexIni } from './ini-index.ts';
-import { type Ipv4, SCHEDULER_KEYS, schedulerKeys } from './model.ts';
+import { type Ipv4, type PersistenceConfig, SCHEDULER_KEYS, schedulerKeys } from './model.ts';
 import { nearest } from './nearest.ts';
 import { readSection, type SectionReading, type SectionValues, whereIs } from './read-section.ts';
 import { type Rows, SCHEMA, type SectionKind } from './schema.ts';
@@ -209,7 +209,9 @@ function policy(
     localAddresses: eachOf(values.local_address),
     noLocals: values.local_address?.value.length === 0,
     mssClamp: values.mss_clamp?.value ?? 0,
-    expireQuiescent: values.expire_quiescent?.value === 'on',
+    expireQuiescent: values.expire_quiescent?.value ?? 'off',
+    persistence: readPersistence(values),
+    onePacket: values.one_packet?.value === 'on',
     check: readCheck(values, errors),
     maxConnections: values.max_connections?.value ?? 0,
     queueTimeoutMs: values.queue_timeout?.value ?? 0,
@@ -217,6 +219,13 @@ function policy(
     acceptProxy: values.accept_proxy?.value ?? [],
     backup: values.backup,
   };
+}
+
+function readPersistence(values: ServiceValues): PersistenceConfig | null {
+  const timeoutMs = values.persistence?.value ?? 0;
+  if (timeoutMs === 0) return null;
+  const netmask = values.persistence_netmask?.value ?? -1;
+  return { timeoutMs, netmask, expireQuiescent: values.expire_quiescent_template?.value === 'on' };
 }
 
 function readService(file: string, section: IniSection, errors: ErrorList): DraftService {

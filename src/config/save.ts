@@ -14,6 +14,7 @@ import {
   type Ipv4,
   type LinkConfig,
   type NetworkConfig,
+  type PersistenceConfig,
   SCHEDULER_KEYS,
   type ServiceConfig,
   schedulerKeys,
@@ -96,7 +97,9 @@ export function serviceLines(service: Omit<ServiceConfig, 'dests'>, mayNeedLocal
       ? [['local_address', 'none'] as const]
       : localLines(service.localAddresses)),
     ['mss_clamp', service.mssClamp],
-    ['expire_quiescent', service.expireQuiescent ? 'on' : 'off'],
+    ['expire_quiescent', service.expireQuiescent],
+    ...persistenceLines(service.persistence),
+    ['one_packet', service.onePacket ? 'on' : 'off'],
     ...checkLines(service.check),
     ['max_connections', service.maxConnections],
     ['queue_timeout', formatDuration(service.queueTimeoutMs)],
@@ -110,6 +113,15 @@ export function serviceLines(service: Omit<ServiceConfig, 'dests'>, mayNeedLocal
 
 function localLines(addresses: readonly Ipv4[]): Line[] {
   return addresses.length === 0 ? [] : [['local_address', addresses.map(formatIpv4).join(', ')]];
+}
+
+function persistenceLines(persistence: PersistenceConfig | null): Line[] {
+  if (persistence === null) return [['persistence', '0']];
+  return [
+    ['persistence', formatDuration(persistence.timeoutMs)],
+    ['persistence_netmask', formatIpv4(persistence.netmask)],
+    ['expire_quiescent_template', persistence.expireQuiescent ? 'on' : 'off'],
+  ];
 }
 
 function saveService(service: ServiceConfig): string {

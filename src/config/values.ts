@@ -4,7 +4,16 @@
  */
 import { isIPv6 } from 'node:net';
 import { z } from 'zod';
-import { formatNetwork, isGroupMac, networkOf, notAHost, parseIpv4, parseMac, prefixLenOf } from './address.ts';
+import {
+  formatNetwork,
+  isGroupMac,
+  netmaskOf,
+  networkOf,
+  notAHost,
+  parseIpv4,
+  parseMac,
+  prefixLenOf,
+} from './address.ts';
 import { clip } from './error.ts';
 import {
   type Cidr,
@@ -147,6 +156,14 @@ export const netmask: Value<number> = value((text, fail) => {
   else if (prefixLen < 0) fail(`${text} is not contiguous: its one bits must all come first`, 'as in 255.255.255.0');
   else if (prefixLen === 0) fail(`${text} covers every address`, 'write 128.0.0.0 or longer, as in 255.255.255.0');
   return prefixLen;
+});
+
+/** Which bits of an address count: 255.255.255.0, /24 or 24; any bits, as LVS has it. */
+export const bitMask: Value<number> = value((text, fail) => {
+  if (/^\/?\d+$/.test(text)) return netmaskOf(readInteger(text.replace('/', ''), 0, 32, 'a prefix length', fail));
+  const mask = parseIpv4(text);
+  if (mask === null) fail(`'${clip(text)}' is not a netmask`, 'write 255.255.255.0 or /24');
+  return mask ?? 0;
 });
 
 const MAC_HINT = 'write six pairs of hexadecimal digits, as in 02:00:00:64:00:0a';

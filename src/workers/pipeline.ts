@@ -220,4 +220,6 @@ const l4Service = (service: ServiceConfig): L4Service => ({
   inTurn: IN_TURN.includes(service.scheduler),
   mss: service.mssClamp,
   expireQuiescent: service.expireQuiescent,
+  persistence: service.persistence,
+  onePacket: service.onePacket,
 });

@@ -3,7 +3,7 @@
  * of their own; `publish` copies them to shared memory now and then, so the hot path pays nothing for being watched.
  */
 
-import { CoreStats } from '../../lb/core.ts';
+import { CoreStats } from '../../lb/core-stats.ts';
 import { type HealthChecks, HealthStats } from '../../lb/health/checks.ts';
 import type { L4 } from '../../lb/l4.ts';
 import { ProxyStats } from '../../lb/l7/proxy-stats.ts';

@@ -133,7 +133,7 @@ class World {
     const ctx = new Context(pool, seeded(3));
     ctx.tick(this.now);
     this.ctx = ctx;
-    const limits = { tcp: max, udp: 16 };
+    const limits = { tcp: max, udp: 16, templates: 16 };
     const neighbours = new SharedArrayBuffer(NeighTable.bytes(DEFAULT_HOST.neigh.maxNeighbours));
     const host = new Host(ctx, { onConflict: () => {} }, DEFAULT_HOST, neighbours, L4.timersFor(limits));
     this.host = host;
@@ -161,7 +161,15 @@ class World {
       servers.map((addr) => ({ addr, port: 80, weight: 1 })),
     );
     for (const addr of servers) host.neigh.nud.setStatic(addr, port.id, 0x0200, addr & 255);
-    this.l4.setService(id, { mode, localAddresses: LOCALS, inTurn: true, mss: 0, expireQuiescent: false });
+    this.l4.setService(id, {
+      mode,
+      localAddresses: LOCALS,
+      inTurn: true,
+      mss: 0,
+      expireQuiescent: 'off',
+      persistence: null,
+      onePacket: false,
+    });
     // Every address is announced, twice; then the link is quiet.
     for (let i = 0; i < 10; i++) this.run(0, 1_000_000);
   }

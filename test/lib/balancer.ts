@@ -24,7 +24,7 @@ export const CLIENT = ip('10.0.0.1');
 export const VIP = ip('10.0.0.10');
 export const server = (i: number): number => ip(`10.0.0.${21 + i}`);
 
-const L4_LIMITS = { tcp: 256, udp: 256 };
+const L4_LIMITS = { tcp: 256, udp: 256, templates: 64 };
 
 export interface BalancerOptions {
   readonly servers?: number;
@@ -176,7 +176,9 @@ function configuration(servers: number, options: BalancerOptions): Config {
     retries: 3,
     localAddresses: [],
     mssClamp: 0,
-    expireQuiescent: false,
+    expireQuiescent: 'off',
+    persistence: null,
+    onePacket: false,
     check: null,
     maxConnections: 0,
     queueTimeoutMs: 0,

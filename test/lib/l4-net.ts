@@ -52,7 +52,7 @@ export interface L4NetOptions {
   readonly serverMtu?: number;
 }
 
-const LIMITS = { tcp: 512, udp: 512 };
+const LIMITS = { tcp: 512, udp: 512, templates: 64 };
 
 export class L4Network {
   readonly client: SimHost;
@@ -129,7 +129,9 @@ export class L4Network {
         localAddresses: LOCALS,
         inTurn: true,
         mss: 0,
-        expireQuiescent: false,
+        expireQuiescent: 'off',
+        persistence: null,
+        onePacket: false,
         ...options.service,
       });
       return id;

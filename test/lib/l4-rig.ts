@@ -8,7 +8,7 @@
 import * as assert from 'uvu/assert';
 import * as c from '../../lb/conn-row.ts';
 import { DestTable } from '../../lb/dest.ts';
-import { L4, type L4Options, type L4Service } from '../../lb/l4.ts';
+import { L4, type L4Limits, type L4Options, type L4Service } from '../../lb/l4.ts';
 import { ServiceColumns, ServiceTable } from '../../lb/service.ts';
 import { Context } from '../../stack/context.ts';
 import { DROP_REASONS } from '../../stack/drop.ts';
@@ -112,7 +112,7 @@ export interface RigOptions {
   readonly service?: Partial<L4Service>;
   readonly options?: Partial<L4Options>;
   /** Port of the server where the mode translates it. */
-  readonly limits?: { tcp: number; udp: number };
+  readonly limits?: L4Limits;
 }
 
 export class L4Rig {
@@ -134,7 +134,7 @@ export class L4Rig {
 
   constructor(options: RigOptions) {
     const { mode, tso = false, mtu = 1500, weight = 1 } = options;
-    const limits = options.limits ?? { tcp: 64, udp: 64 };
+    const limits = options.limits ?? { tcp: 64, udp: 64, templates: 16 };
     this.rport = mode === 'FNAT' || mode === 'NAT' ? RPORT : VPORT;
     const pool = FramePool.create({ slots: 1024, slotBytes: 2048, bigSlots: 16, bigSlotBytes: 69632 });
     const ctx = new Context(pool, seeded(5));
@@ -179,7 +179,9 @@ export class L4Rig {
       localAddresses: [LOCAL],
       inTurn: true,
       mss: 0,
-      expireQuiescent: false,
+      expireQuiescent: 'off',
+      persistence: null,
+      onePacket: false,
       ...options.service,
     });
     ctx.probe = (f, verdict) => this.settled(f, verdict);

@@ -132,7 +132,7 @@ for (const [what, change] of [
   });
 
   test(`a server is ${what}, and the service does not wait: the next packet ends the connection with resets`, () => {
-    const rig = new L4Rig({ mode: 'FNAT', service: { expireQuiescent: true } });
+    const rig = new L4Rig({ mode: 'FNAT', service: { expireQuiescent: 'on' } });
     establish(rig);
     change(rig);
     const sent = rig.feed(fromClient({ seq: ISN + 1, ack: SERVER_ISN + 1, data: new Uint8Array(9) }));

@@ -318,7 +318,7 @@ for (const udp of [false, true])
   });
 
 test('a full table refuses by name and takes no local port', () => {
-  const rig = new L4Rig({ mode: 'FNAT', limits: { tcp: 2, udp: 2 } });
+  const rig = new L4Rig({ mode: 'FNAT', limits: { tcp: 2, udp: 2, templates: 2 } });
   for (let i = 0; i < 3; i++) rig.feed(fromClient({ flags: 'S', sport: CPORT + i }));
   assert.equal(rig.fates, ['sent', 'sent', 'lb_conn_full']);
   assert.is(rig.l4.pools.find(LOCAL)!.used, 2);
@@ -334,7 +334,15 @@ test('NAT: the same client port to the same server through two services is refus
   const rig = new L4Rig({ mode: 'NAT' });
   const other = rig.services.add({ proto: 6, vip: VIP, port: 81, scheduler: 'rr' });
   rig.services.setDests(other, [{ addr: SERVER, port: RPORT, weight: 1 }]);
-  rig.l4.setService(other, { mode: c.NAT, localAddresses: [], inTurn: true, mss: 0, expireQuiescent: false });
+  rig.l4.setService(other, {
+    mode: c.NAT,
+    localAddresses: [],
+    inTurn: true,
+    mss: 0,
+    expireQuiescent: 'off',
+    persistence: null,
+    onePacket: false,
+  });
   rig.feed(fromClient({ flags: 'S' }));
   rig.feed(fromClient({ flags: 'S', dport: 81 }));
   assert.equal(rig.fates, ['sent', 'lb_conn_clash']);

@@ -311,6 +311,25 @@ test('a service changes from the proxy to layer 4 and back: sessions go on, new 
   assert.equal([rig.balancer.proxy.stats.accepted, l4.core.stats.opened], [2, 1]);
 });
 
+test('persistence is switched on and off: new connections follow it, those that are open go on', () => {
+  const service = { mode: 'fnat', localAddresses: [server(200)] } as const;
+  const rig = new Rig({ servers: 3, service }, 1000);
+  const ask = (): number => {
+    const before = rig.counts;
+    const e = rig.request(1000);
+    assert.ok(rig.run(5000, () => e.done));
+    assertWhole(e, 1000, 1000);
+    return rig.counts.findIndex((n, i) => n > before[i]!);
+  };
+  assert.is(new Set([ask(), ask(), ask()]).size, 3);
+  rig.edit({ persistence: { timeoutMs: 60_000, netmask: -1, expireQuiescent: false } });
+  const chosen = ask();
+  assert.equal([ask(), ask()], [chosen, chosen]);
+  assert.is(rig.balancer.l4!.templates.table.size(), 1);
+  rig.edit({ persistence: null });
+  assert.is(new Set([ask(), ask(), ask()]).size, 3);
+});
+
 test('a batch that cannot be has changed nothing', () => {
   const rig = new Rig({ servers: 2 });
   const { services, dests, host } = rig.balancer;

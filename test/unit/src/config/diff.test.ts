@@ -7,7 +7,7 @@ import { type Action, applyTo } from '../../../../src/config/actions.ts';
 import { parseIpv4 } from '../../../../src/config/address.ts';
 import { diff } from '../../../../src/config/diff.ts';
 import { load } from '../../../../src/config/load.ts';
-import type { Config, DestConfig, ServiceConfig } from '../../../../src/config/model.ts';
+import { type Config, type DestConfig, EXPIRE_QUIESCENT, type ServiceConfig } from '../../../../src/config/model.ts';
 import { ownAddresses } from '../../../../src/config/own-addresses.ts';
 
 const ip = (text: string): number => parseIpv4(text) as number;
@@ -74,7 +74,8 @@ const service: fc.Arbitrary<ServiceConfig> = fc
     retries: fc.integer({ min: 0, max: 1 }),
     localAddresses: fc.subarray([ip('10.0.0.30'), ip('10.0.0.31')]),
     mssClamp: fc.constantFrom(0, 1400),
-    expireQuiescent: fc.boolean(),
+    expireQuiescent: fc.constantFrom(...EXPIRE_QUIESCENT),
+    persistence: fc.constantFrom(null, { timeoutMs: 60_000, netmask: -256, expireQuiescent: true }),
     dests: fc.uniqueArray(server, { minLength: 1, maxLength: 6, selector: (one) => `${one.ip}:${one.port}` }),
   })
   .map(({ scheduling, ...rest }) => ({ ...BASE.services[0]!, ...rest, ...scheduling }));

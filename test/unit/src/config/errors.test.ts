@@ -552,6 +552,27 @@ reports(
     'lb.conf:7: [service web] check_passive: mode nat has no sessions that could tell; choose mode proxy, or leave it out',
   ],
 );
+reports(
+  'what the proxy cannot remember, and what FullNAT must not forget',
+  GENERAL,
+  webWith('mode = proxy\npersistence = 32d\none_packet = on\npersistence_netmask = 255.255'),
+  [
+    'lb.conf:7: [service web] one_packet: only UDP can be scheduled packet by packet; leave it out',
+    'lb.conf:11: [service web] persistence: 32d is too long; a time is 0..31d',
+    "lb.conf:13: [service web] persistence_netmask: '255.255' is not a netmask; write 255.255.255.0 or /24",
+  ],
+);
+reports('persistence of the proxy', GENERAL, webWith('persistence = 1m'), [
+  'lb.conf:7: [service web] persistence: mode proxy remembers no clients; choose scheduler sh or conhash with hash_key = source, or a mode of layer 4',
+]);
+reports(
+  'FullNAT that forgets its clients',
+  GENERAL,
+  webWith('mode = fnat\nproto = udp\none_packet = on\nlocal_address = 192.168.100.40'),
+  [
+    'lb.conf:7: [service web] one_packet: mode fnat cannot answer what it has forgotten: the client of a local port; choose mode nat, dr or tun',
+  ],
+);
 reports('networks of clients', GENERAL, webWith('accept_proxy = 10.0.0.1/8, 10.0.0.0/33, ten'), [
   'lb.conf:10: [service web] accept_proxy: 10.0.0.1/8 has bits beyond its prefix; write 10.0.0.0/8',
   "lb.conf:10: [service web] accept_proxy: '10.0.0.0/33' is not a network; write networks and addresses, as in 10.1.0.0/16, 192.168.100.77",

@@ -11,6 +11,7 @@ import {
   type CheckConfig,
   type Config,
   type DestConfig,
+  EXPIRE_QUIESCENT,
   LINK_KINDS,
   LOG_LEVELS,
   MODES,
@@ -94,7 +95,15 @@ const service = (vip: number, hosts: readonly number[], locals: readonly number[
       retries: fc.integer({ min: 0, max: 100 }),
       localAddresses: fc.uniqueArray(fc.constantFrom(...locals)),
       mssClamp: fc.integer({ min: 0, max: 1460 }),
-      expireQuiescent: fc.boolean(),
+      expireQuiescent: fc.constantFrom(...EXPIRE_QUIESCENT),
+      persistence: fc.option(
+        fc.record({
+          timeoutMs: fc.integer({ min: 1, max: 31 * DAY_MS }),
+          netmask: fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
+          expireQuiescent: fc.boolean(),
+        }),
+      ),
+      onePacket: fc.boolean(),
       check: fc.option(check),
       maxConnections: fc.integer({ min: 0, max: 1_000_000 }),
       queueTimeoutMs: fc.integer({ min: 0, max: 3_600_000 }),
@@ -155,13 +164,14 @@ function fittingMode(one: ServiceConfig): ServiceConfig {
   if (one.mode === 'proxy') {
     const dests = one.dests.map(({ mode: _, ...dest }) => ({ ...dest, weight: dest.weight || 1 }));
     if (dests.length === 0) return fittingMode({ ...one, ...packetsOnly({ ...one, mode: 'nat' }), mode: 'nat' });
-    return { ...one, proto: 'tcp', localAddresses: [], dests };
+    return { ...one, proto: 'tcp', localAddresses: [], persistence: null, onePacket: false, dests };
   }
   const isDirect = (dest: DestConfig): boolean => ['dr', 'tun'].includes(dest.mode ?? one.mode);
   const alone = one.dests.filter(({ ip }, i) => one.dests.findIndex((other) => other.ip === ip) === i);
   const dests = alone.map((dest) => (isDirect(dest) ? { ...dest, port: one.port } : dest));
   const translates = [one, ...dests].some(({ mode }) => mode === 'fnat');
-  return { ...one, localAddresses: translates ? one.localAddresses : [], dests };
+  const onePacket = one.onePacket && one.proto === 'udp' && one.mode !== 'fnat';
+  return { ...one, localAddresses: translates ? one.localAddresses : [], onePacket, dests };
 }
 
 const isDirectMode = (mode: Mode | undefined): boolean => mode === 'dr' || mode === 'tun';
