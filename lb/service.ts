@@ -30,7 +30,7 @@ const SHAPE: ColumnShape = { magic: 0x53564301, f64: 7, i32: 4 };
 export const LISTED = 1;
 
 /**
- * In the place of a protocol, reserved numbers of RFC 3692 and RFC 1700: a service by firewall mark, whose address is the
+ * In the place of a protocol, numbers that no protocol has: a service by firewall mark, whose address is the
  * mark; one that matches ranges of addresses, whose address tells it from others (lb/classify.ts). Both have port 0.
  */
 export const PROTO_MARK = 255;
