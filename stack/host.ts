@@ -40,15 +40,22 @@ import type { Ipv4, Micros, PortId } from './types.ts';
 import { UdpInput } from './udp/input.ts';
 import { UdpSockets } from './udp/socket.ts';
 import { EXCEEDED_REASSEMBLY, TIME_EXCEEDED, UNREACH_HOST, UNREACHABLE } from './wire/icmp4.ts';
-import { PROTO_ICMP, PROTO_IPIP, PROTO_TCP, PROTO_UDP } from './wire/ipv4.ts';
+import { DEFAULT_TTL, PROTO_ICMP, PROTO_IPIP, PROTO_TCP, PROTO_UDP } from './wire/ipv4.ts';
 
 export interface HostConfig {
   readonly tcp: TcpConfig;
   readonly neigh: NeighConfig;
   readonly reassembly: ReassemblyLimits;
+  /** Time to live of packets made here, 1..255 (RFC 1122 §3.2.1.7). */
+  readonly ttl: number;
 }
 
-export const DEFAULT_HOST: HostConfig = { tcp: DEFAULT_TCP, neigh: DEFAULT_NEIGH, reassembly: DEFAULT_REASSEMBLY };
+export const DEFAULT_HOST: HostConfig = {
+  tcp: DEFAULT_TCP,
+  neigh: DEFAULT_NEIGH,
+  reassembly: DEFAULT_REASSEMBLY,
+  ttl: DEFAULT_TTL,
+};
 
 /** Things that happen rarely and that somebody should hear of. */
 export interface HostEvents {
@@ -120,6 +127,7 @@ export class Host {
       new Fragmenter(ctx),
       (hop, port) => this.neigh.nud.confirm(hop, port),
       this.hooks,
+      config.ttl,
     );
     this.icmpError = new IcmpError(ctx, this.addresses, this.ip, new RateLimit(ctx.random, ctx.nowMs));
     this.reassembler = new Reassembler(

@@ -20,6 +20,7 @@ const POOL = { slots: 4096, slotBytes: 2048, bigSlots: 8, bigSlotBytes: 69632 };
 
 /** Room for what the demo does: small tables start faster. */
 export const SMALL_HOST: HostConfig = {
+  ...DEFAULT_HOST,
   tcp: { ...DEFAULT_HOST.tcp, maxConnections: 1024, maxTimeWait: 32768, maxSegments: 4096 },
   neigh: { ...DEFAULT_HOST.neigh, maxNeighbours: 64 },
   reassembly: { ...DEFAULT_HOST.reassembly, datagrams: 64 },

@@ -17,7 +17,7 @@ import { DELIVERED, DROP, PASS, STOLEN } from '../verdict.ts';
 import * as ip from '../wire/ipv4.ts';
 import type { Fragmenter } from './fragment.ts';
 import type { IpIds } from './id.ts';
-import { isMulticast } from './input.ts';
+import { isMulticast, isUnicast } from './input.ts';
 
 /** What transports see of IP. */
 export interface Ip4Output {
@@ -30,6 +30,8 @@ export interface Ip4Output {
   isNear(local: Ipv4, dst: Ipv4): boolean;
   /** The MTU towards `dst`, or 0 when there is no route. */
   mtuTowards(dst: Ipv4): number;
+  /** Is `dst` the address of one host: no group, no broadcast, nothing reserved? */
+  isOneHost(dst: Ipv4): boolean;
   /** An upper layer made progress with `dst`: its next hop is reachable (RFC 4861 §7.3.1). */
   progress(dst: Ipv4): void;
 }
@@ -43,6 +45,8 @@ export class Ip4Sender implements Ip4Output {
   private readonly fragmenter: Fragmenter;
   private readonly confirm: (hop: Ipv4, port: PortId) => void;
   private readonly hooks: Hooks;
+  /** Of packets made here. */
+  private readonly ttl: number;
   private fragPort: PortId = 0;
   private fragHop: Ipv4 = 0;
   private readonly sendFragment = (f: FrameId): Verdict => this.toNeighbour(f, this.fragPort, this.fragHop);
@@ -56,6 +60,7 @@ export class Ip4Sender implements Ip4Output {
     fragmenter: Fragmenter,
     confirm: (hop: Ipv4, port: PortId) => void,
     hooks: Hooks,
+    ttl: number,
   ) {
     this.ctx = ctx;
     this.routes = routes;
@@ -65,6 +70,7 @@ export class Ip4Sender implements Ip4Output {
     this.fragmenter = fragmenter;
     this.confirm = confirm;
     this.hooks = hooks;
+    this.ttl = ttl;
   }
 
   output(f: FrameId, src: Ipv4, dst: Ipv4, proto: number, df: boolean, tos = 0): Verdict {
@@ -72,7 +78,7 @@ export class Ip4Sender implements Ip4Output {
     const off = pool.off[f]! - ip.IPV4_LEN;
     const total = ip.IPV4_LEN + pool.wireLength(f);
     const ident = this.ids.next(src, dst, proto);
-    ip.emit(pool.buf, off, tos, total, ident, df ? ip.DF : 0, ip.DEFAULT_TTL, proto, src, dst);
+    ip.emit(pool.buf, off, tos, total, ident, df ? ip.DF : 0, this.ttl, proto, src, dst);
     pool.l3[f] = off;
     pool.l4[f] = off + ip.IPV4_LEN;
     pool.off[f] = off;
@@ -122,6 +128,10 @@ export class Ip4Sender implements Ip4Output {
 
   mtuTowards(dst: Ipv4): number {
     return this.routes.lookup(dst) ? this.routes.outMtu : 0;
+  }
+
+  isOneHost(dst: Ipv4): boolean {
+    return isUnicast(dst) && !(this.routes.lookup(dst) && this.addrs.isBroadcast(dst, this.routes.outPort));
   }
 
   progress(dst: Ipv4): void {

@@ -63,43 +63,24 @@ function sendOpening(tcp: Tcp, tcb: Tcb, bits: number, ack: number, wscale: numb
   send(tcp, tcb, f);
 }
 
-/** Resets a connection of ours: the peer takes it because its number is exactly the next (RFC 5961 §3). */
+/**
+ * Resets a connection of ours: the peer takes it because its number is exactly the next (RFC 5961 §3). Carries the
+ * timestamp where both sides have it (RFC 7323 §3.2).
+ */
 export function sendAbort(tcp: Tcp, tcb: Tcb): void {
-  bare(tcp, tcb.laddr, tcb.lport, tcb.raddr, tcb.rport, bareSeq(tcb), tcb.rcvNxt, RST | ACK, 0);
+  const { laddr, lport, raddr, rport, rcvNxt, tsOffset, tsRecent } = tcb;
+  bare(tcp, laddr, lport, raddr, rport, bareSeq(tcb), rcvNxt, RST | ACK, 0, tcb.tsOk !== 0, tsOffset, tsRecent);
 }
 
 /** Answers a segment no connection wants (RFC 9293 §3.10.7.1); a reset is never answered. */
 export function sendReset(tcp: Tcp, seg: ArrivedSegment): void {
-  if ((seg.flags & RST) !== 0) return;
-  if ((seg.flags & ACK) !== 0) bare(tcp, seg.dst, seg.dport, seg.src, seg.sport, seg.ack, 0, RST, 0);
+  const { flags, dst, dport, src, sport } = seg;
+  if ((flags & RST) !== 0) return;
+  if ((flags & ACK) !== 0) bare(tcp, dst, dport, src, sport, seg.ack, 0, RST, 0, false, 0, 0);
   else {
-    const length = seg.len + (seg.flags & SYN ? 1 : 0) + (seg.flags & FIN ? 1 : 0);
-    bare(tcp, seg.dst, seg.dport, seg.src, seg.sport, 0, (seg.seq + length) | 0, RST | ACK, 0);
+    const length = seg.len + (flags & SYN ? 1 : 0) + (flags & FIN ? 1 : 0);
+    bare(tcp, dst, dport, src, sport, 0, (seg.seq + length) | 0, RST | ACK, 0, false, 0, 0);
   }
-}
-
-/** A segment without options or data. */
-function bare(
-  tcp: Tcp,
-  laddr: Ipv4,
-  lport: number,
-  raddr: Ipv4,
-  rport: number,
-  seq: number,
-  ack: number,
-  bits: number,
-  window: number,
-): void {
-  const { ctx } = tcp;
-  const f = ctx.create();
-  if (f === 0) return;
-  if ((bits & RST) !== 0) tcp.stats.outRsts++;
-  const off = ctx.pool.base(f) + L4_HEADROOM;
-  const check = fold(pseudo4(laddr, raddr, PROTO_TCP, TCP_LEN));
-  emit(ctx.pool.buf, off, lport, rport, seq, ack, TCP_LEN, bits, window, check);
-  partial(tcp, f, off, TCP_LEN);
-  tcp.stats.outSegs++;
-  ctx.settle(f, tcp.ip.output(f, laddr, raddr, PROTO_TCP, true));
 }
 
 /** The acknowledgment TIME_WAIT answers with (RFC 9293 §3.10.7.4). */
@@ -116,15 +97,34 @@ export function sendTimeWaitAck(
   tsOffset: number,
   tsRecent: number,
 ): void {
+  bare(tcp, laddr, lport, raddr, rport, seq, ack, ACK, window, ts, tsOffset, tsRecent);
+}
+
+/** A segment without data, and without options but the timestamp. */
+function bare(
+  tcp: Tcp,
+  laddr: Ipv4,
+  lport: number,
+  raddr: Ipv4,
+  rport: number,
+  seq: number,
+  ack: number,
+  bits: number,
+  window: number,
+  ts: boolean,
+  tsOffset: number,
+  tsRecent: number,
+): void {
   const { ctx } = tcp;
   const { pool } = ctx;
   const f = ctx.create();
   if (f === 0) return;
+  if ((bits & RST) !== 0) tcp.stats.outRsts++;
   const off = pool.base(f) + L4_HEADROOM;
   let len = TCP_LEN;
   if (ts) len += writeTimestamp(pool.buf, off + len, (ctx.nowMs + tsOffset) | 0, tsRecent);
   const check = fold(pseudo4(laddr, raddr, PROTO_TCP, len));
-  emit(pool.buf, off, lport, rport, seq, ack, len, ACK, window, check);
+  emit(pool.buf, off, lport, rport, seq, ack, len, bits, window, check);
   partial(tcp, f, off, len);
   tcp.stats.outSegs++;
   ctx.settle(f, tcp.ip.output(f, laddr, raddr, PROTO_TCP, true));

@@ -402,12 +402,13 @@ export class Tcp implements TimerHandler, TimeWaitReply {
   }
 
   /**
-   * Opens a connection. Null when there is no free port towards that peer, no control block or no route.
+   * Opens a connection. Null when there is no free port towards that peer, no control block or no route, or when `raddr`
+   * is no host's (RFC 9293 §3.9.1.1).
    * `laddr` must be a local address; `lport` 0 = choose one.
    */
   connect(laddr: Ipv4, lport: number, raddr: Ipv4, rport: number, owner: SocketOwner, tag: number): Tcb | null {
     const mss = mssToSend(this, raddr);
-    if (mss === 0) return null;
+    if (mss === 0 || !this.ip.isOneHost(raddr)) return null;
     const port = lport !== 0 ? this.claimPort(laddr, lport, raddr, rport) : this.choosePort(laddr, raddr, rport);
     if (port === 0) return null;
     const tcb = this.allocate(laddr, port, raddr, rport);

@@ -158,6 +158,7 @@ export interface RigOptions {
   readonly pool?: PoolConfig;
   /** The host's initial sequence number, for tests of wrapping. */
   readonly iss?: number;
+  readonly ttl?: number;
 }
 
 interface Captured {
@@ -171,6 +172,8 @@ export class TcpRig {
   readonly ctx: Context;
   /** Every segment that came out, also those a conversation has consumed. */
   readonly sent: Captured[] = [];
+  /** Packets of other protocols that came out. */
+  readonly others: Uint8Array[] = [];
   /** Segments that belong to no conversation are decoded and forgotten, instead of failing the test. */
   ignoreStrangers = false;
   private readonly far: Device;
@@ -191,6 +194,7 @@ export class TcpRig {
         bufStart: SMALL_HOST.tcp.rcvBuf,
         ...options.tcp,
       },
+      ttl: options.ttl ?? SMALL_HOST.ttl,
     };
     const made = makeHost(options.seed ?? 1, config, options.pool ?? ROOMY_POOL);
     this.host = made.host;
@@ -258,7 +262,10 @@ export class TcpRig {
         if (frame[21] === 1 && frame[41] === 2) this.inject(this.arp(2));
         continue;
       }
-      if (frame[23] !== 6) continue;
+      if (frame[23] !== 6) {
+        this.others.push(frame);
+        continue;
+      }
       const segment = decodeSegment(frame, partial);
       const c = { at: this.t, segment, frame };
       this.sent.push(c);

@@ -608,4 +608,16 @@ test('the ISN floor is for the connection that replaces a row, not for the next 
   assert.is(d.hostIss, 5);
 });
 
+test('the reset of an abort carries the timestamp where both sides have it (RFC 7323 §3.2)', () => {
+  for (const [syn, ts, tsEcr] of [
+    [TS, true, 100_000],
+    [{ mss: 1460 }, false, -1],
+  ] as const) {
+    const [rig, c, owner] = connection({}, syn);
+    owner.abort();
+    c.expect({ flags: 'RA', seq: 1, ack: 1, ts, tsEcr });
+    rig.assertEmpty();
+  }
+});
+
 test.run();

@@ -612,4 +612,58 @@ for (const wrap of [0x7fffffff, -1]) {
   });
 }
 
+test('after the opening no segment carries MSS, window scale or SACK-permitted; each carries the timestamp', () => {
+  const [rig, c, owner] = connection({}, FULL);
+  const plain = { mss: null, wscale: null, sackOk: false, ts: true };
+  owner.write(pattern(100));
+  c.expect({ len: 100, ...plain });
+  c.send({ flags: 'A', data: 'x', seq: 3, ack: 1 });
+  c.expect({ flags: 'A', len: 0, ...plain });
+  rig.advance(400);
+  c.expect({ seq: 1, len: 100, ...plain });
+  c.take();
+  c.send({ flags: 'A' });
+  owner.shutdown();
+  c.expect({ flags: 'FA', ...plain });
+});
+
+test('a segment without the timestamp agreed on is taken, not answered with a reset', () => {
+  const [, c, owner] = connection({}, FULL);
+  c.send({ flags: 'A', data: 'hello', ts: null });
+  assert.is(owner.text, 'hello');
+  assert.is(owner.state, 'ESTABLISHED');
+});
+
+test('a window that shrinks: nothing new is sent, what is out goes again, shut it is probed; nothing is lost', () => {
+  const [rig, c, owner] = connection();
+  c.send({ flags: 'A', win: 4000 });
+  owner.write(pattern(6000));
+  assert.equal(
+    c.take().map((s) => s.data.length),
+    [1460, 1460],
+  );
+  rig.advance(100);
+  // The right edge moves left, below SND.NXT: the usable window is negative.
+  c.send({ flags: 'A', ack: 1461, win: 1000 });
+  c.expectNone();
+  rig.advance(300);
+  const again = c.take();
+  assert.ok(again.length > 0);
+  assert.ok(
+    again.every((s) => ((s.seq - c.hostIss) | 0) === 1461),
+    'old data only',
+  );
+  c.send({ flags: 'A', ack: 2461, win: 0 });
+  c.expectNone();
+  rig.advance(2000);
+  const probes = c.take();
+  assert.ok(probes.length > 0 && probes.every((s) => s.data.length === 1));
+  for (let i = 0; i < 5; i++) {
+    c.send({ flags: 'A' });
+    c.take();
+  }
+  assert.is(owner.state, 'ESTABLISHED');
+  assert.is(c.ack, 6001);
+});
+
 test.run();

@@ -1,6 +1,7 @@
 /** How long a connection waits for a peer: the user timeout (RFC 5482), and what ICMP said meanwhile (RFC 5927). */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { keepAlive } from '../../stack/tcp/socket.ts';
 import { ascii, pattern, TcpRig } from '../lib/tcp-peer.ts';
 
 const USER_TIMEOUT = { tcp: { userTimeoutMs: 5000 } };
@@ -125,6 +126,53 @@ test('ICMP about a half-open connection does not end it: the error may be forged
   rig.icmp(3, 3, 0, c.expect({ flags: 'SA' }).frame);
   c.send({ flags: 'A' });
   assert.equal(owner.log, ['established']);
+});
+
+test('keepalive: off unless asked for', () => {
+  const rig = new TcpRig();
+  const [c, owner] = rig.accept();
+  rig.advance(24 * 3600 * 1000);
+  c.expectNone();
+  assert.is(owner.state, 'ESTABLISHED');
+});
+
+test('keepalive: a probe without data after the silence asked for; an answer begins it anew, four unanswered end it', () => {
+  const rig = new TcpRig();
+  const [c, owner] = rig.accept();
+  keepAlive(rig.host.tcp, owner.tcb!, 60_000);
+  rig.advance(59_999);
+  c.expectNone();
+  rig.advance(1);
+  c.expect({ flags: 'A', seq: 0, ack: 1, len: 0, at: 60_000 });
+  c.send({ flags: 'A' });
+  rig.advance(40_000);
+  c.send({ flags: 'A', data: 'x' });
+  rig.advance(59_000);
+  c.expect({ flags: 'A', seq: 1, ack: 2 });
+  c.expectNone();
+  rig.advance(60_000);
+  assert.equal(
+    c.take().map((s) => (s.seq - c.hostIss) | 0),
+    [0, 0, 0, 0],
+  );
+  assert.is(owner.state, 'ESTABLISHED');
+  rig.advance(15_000);
+  assert.equal(owner.log, ['established', 'closed:timeout']);
+});
+
+test('keepalive: not while anything is unacknowledged; switched off it stays silent', () => {
+  const rig = new TcpRig();
+  const [c, owner] = rig.accept();
+  keepAlive(rig.host.tcp, owner.tcb!, 1000);
+  owner.write(pattern(100));
+  c.take();
+  rig.advance(30_000);
+  assert.ok(c.take().every((s) => s.data.length === 100));
+  c.send({ flags: 'A' });
+  keepAlive(rig.host.tcp, owner.tcb!, 0);
+  rig.advance(600_000);
+  c.expectNone();
+  assert.is(owner.state, 'ESTABLISHED');
 });
 
 test.run();

@@ -2,8 +2,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { TCP_BACKLOG, TCP_BAD_ACK, TCP_FLAGS, TCP_NO_SOCKET, TCP_RESET_BLIND } from '../../stack/drop.ts';
+import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import { ip } from '../lib/sim.ts';
-import { ascii, HOST, PEER, pattern, TcpRig } from '../lib/tcp-peer.ts';
+import { ascii, HOST, PEER, pattern, Recorder, TcpRig } from '../lib/tcp-peer.ts';
 
 test('passive open: SYN, SYN-ACK, ACK; the owner hears of it once', () => {
   const rig = new TcpRig();
@@ -404,6 +405,33 @@ test('after a SYN sent twice the first data waits three seconds for its acknowle
   c.expectNone();
   rig.advance(1);
   c.expect({ data: 'x', at: 4000 });
+});
+
+test('connect: an address that is no one host’s is refused, without a segment', () => {
+  const rig = new TcpRig();
+  rig.host.routes.add({ prefix: 0, len: 0, gateway: PEER, port: 1, metric: 0, src: 0, mtu: 0, scope: SCOPE_GLOBAL });
+  const owner = new Recorder(rig);
+  for (const to of ['0.0.0.0', '10.0.0.255', '127.0.0.1', '224.0.0.1', '240.0.0.1', '255.255.255.255'])
+    assert.is(rig.host.tcp.connect(HOST, 0, ip(to), 80, owner, 0), null, to);
+  rig.pump();
+  assert.equal(rig.sent, []);
+  assert.equal(owner.log, []);
+  rig.assertEmpty();
+});
+
+test('a port may be listened on while a connection from it opens; a second listener is refused and harms nothing', () => {
+  const rig = new TcpRig();
+  const [c, out] = rig.connect(1000, 80);
+  c.expect({ flags: 'S' });
+  const owner = rig.listen(80);
+  assert.throws(() => rig.listen(80), /has a listener already/);
+  const d = rig.talk(80, 40000);
+  d.open({ mss: 1460 });
+  assert.equal(owner.log, ['established']);
+  c.send({ flags: 'SA', mss: 1460 });
+  c.expect({ flags: 'A', seq: 1, ack: 1 });
+  assert.equal(out.log, ['established']);
+  d.expectNone();
 });
 
 test.run();
