@@ -1,4 +1,5 @@
 /** What a service's sessions are held to, as the proxy's parts see it. Set by src/workers through tcp-proxy.ts. */
+import type { KeepAlive } from '../../stack/tcp/tcb.ts';
 import type { Ipv4 } from '../../stack/types.ts';
 
 /** A network of clients. */
@@ -13,6 +14,10 @@ export interface ProxyLimits {
   readonly clientMs: number;
   readonly serverMs: number;
   readonly finMs: number;
+  /** How both ends of a session are asked whether they are there; null = not. Sessions that are open keep theirs. */
+  readonly keepAlive: KeepAlive | null;
+  /** Half-open connections of clients. */
+  readonly maxHalfOpen: number;
   /** Further servers to try when connecting fails. */
   readonly retries: number;
   /** What servers are told about the client first: the PROXY protocol, in this version. */

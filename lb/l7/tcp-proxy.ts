@@ -15,7 +15,7 @@
  * | RELAYING   | one side closed in good order         | CLOSING                                                    |
  * | CLOSING    | the other closed                      | session over                                               |
  *
- * A session lives as long as its ends do, unless idle limits are set (idle.ts) or it holds too much (relief.ts). This file
+ * A session lives as long as its ends do, for which both are asked now and then whether they are there, unless idle limits are set (idle.ts) or it holds too much (relief.ts). This file
  * has the events of connections and timers; live-sessions.ts is what the parts share.
  *
  * Called by stack/tcp at the end of a burst, by the timers, and by src/workers for what the operator wants.
@@ -43,14 +43,6 @@ import { ServerSearch } from './server-search.ts';
 import type { SessionTable } from './session.ts';
 import * as ses from './session.ts';
 import * as log from './session-log.ts';
-
-const DEFAULT_BACKLOG = 4096;
-/**
- * Silence after which an end is asked whether it is still there. A session lives as long as its ends do, and without
- * asking nobody would know that one has vanished. (RFC 9293 §3.8.4 leaves it to the application; its two hours are for
- * hosts, not for a table of sessions.)
- */
-const KEEPALIVE_MS = 120_000;
 
 export class TcpProxy implements TimerHandler {
   readonly stats = new ProxyStats();
@@ -139,13 +131,15 @@ export class TcpProxy implements TimerHandler {
   }
 
   /** Starts accepting for a service. Throws when somebody else listens there. */
-  listen(service: number, vip: Ipv4, port: number, limits: ProxyLimits, backlog = DEFAULT_BACKLOG): void {
-    this.listeners[service] = this.tcp.listeners.add(vip, port, backlog, this.clientSide, service);
+  listen(service: number, vip: Ipv4, port: number, limits: ProxyLimits): void {
+    this.listeners[service] = this.tcp.listeners.add(vip, port, limits.maxHalfOpen, this.clientSide, service);
     this.setLimits(service, limits);
   }
 
   /** Other limits for a service. Sessions follow at their next time-out; an idle limit where none was begins with the next ones. */
   setLimits(service: number, limits: ProxyLimits): void {
+    const listener = this.listeners[service];
+    if (listener !== null && listener !== undefined) listener.backlog = limits.maxHalfOpen;
     this.live.limits[service] = { ...limits, retries: Math.min(limits.retries, MAX_TRIED - 1) };
   }
 
@@ -196,8 +190,9 @@ export class TcpProxy implements TimerHandler {
       this.turnAway(client);
       return;
     }
-    keepAlive(this.tcp, client, KEEPALIVE_MS);
-    if (this.live.limitsOf(id).announcers.length > 0) this.headers.expect(id, client);
+    const { announcers, keepAlive: keep } = this.live.limitsOf(id);
+    keepAlive(this.tcp, client, keep);
+    if (announcers.length > 0) this.headers.expect(id, client);
     else this.search.begin(id);
   }
 
@@ -240,7 +235,7 @@ export class TcpProxy implements TimerHandler {
   private connected(server: Tcb): void {
     const { live } = this;
     const id = server.tag;
-    keepAlive(this.tcp, server, KEEPALIVE_MS);
+    keepAlive(this.tcp, server, live.limitsOf(id).keepAlive);
     live.setState(id, ses.RELAYING);
     live.active[id] = 1;
     live.connectMs[id] = (this.ctx.nowMs - live.since[id]) | 0;

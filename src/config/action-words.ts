@@ -40,6 +40,8 @@ export function describeAction(action: Action): string {
       return `${ROLES[action.role]} ${formatIpv4(action.addr)} removed, once no session uses it`;
     case 'editNetwork':
       return `network: ${listOf(action.changes)}`;
+    case 'editTcp':
+      return `tcp: ${listOf(action.changes)}`;
     case 'editGlobal':
       return `global: ${listOf(action.changes)}`;
   }

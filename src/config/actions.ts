@@ -5,7 +5,16 @@
  *
  * A service goes by protocol, address and port, a server by address and port: names may change, and sessions know none.
  */
-import type { Config, DestConfig, GlobalConfig, Ipv4, NetworkConfig, Proto, ServiceConfig } from './model.ts';
+import type {
+  Config,
+  DestConfig,
+  GlobalConfig,
+  Ipv4,
+  NetworkConfig,
+  Proto,
+  ServiceConfig,
+  TcpSettings,
+} from './model.ts';
 import type { AddressRole } from './own-addresses.ts';
 
 export interface ServiceRef {
@@ -55,6 +64,7 @@ export type Action =
   | { readonly do: 'orderServices'; readonly services: readonly ServiceRef[] }
   | { readonly do: 'addAddress' | 'removeAddress'; readonly addr: Ipv4; readonly role: AddressRole }
   | { readonly do: 'editNetwork'; readonly network: NetworkConfig; readonly changes: readonly KeyChange[] }
+  | { readonly do: 'editTcp'; readonly tcp: TcpSettings; readonly changes: readonly KeyChange[] }
   | { readonly do: 'editGlobal'; readonly global: GlobalConfig; readonly changes: readonly KeyChange[] };
 
 type Endpointed = Pick<ServiceConfig, 'proto' | 'vip' | 'port'>;
@@ -98,6 +108,8 @@ function applyOne(config: Config, action: Action): Config {
       return { ...config, services: inOrder(services, action.services, serviceKey) };
     case 'editNetwork':
       return { ...config, network: action.network };
+    case 'editTcp':
+      return { ...config, tcp: action.tcp };
     case 'editGlobal':
       return { ...config, global: action.global };
     // Addresses follow from services and network: own-addresses.ts.

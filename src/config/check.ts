@@ -28,6 +28,7 @@ export function buildModel(draft: Draft): Config | null {
   if (!errors.empty || !prefixLen) return null;
   return {
     global: { ...draft.global, layer4: draft.global.layer4 || built.some(({ mode }) => mode !== 'proxy') },
+    tcp: draft.tcp,
     links,
     network: {
       gateway: network.gateway?.value ?? null,
@@ -401,6 +402,8 @@ function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
     scheduler,
     schedOptions,
     timeouts,
+    keepAlive: { ...draft.tcp.keepAlive, ...service.keepAlive },
+    maxHalfOpen: service.maxHalfOpen,
     retries,
     localAddresses: localsOf(service, draft).map((local) => local.value),
     mssClamp,

@@ -9,6 +9,7 @@ import { type Action, applyTo, type KeyChange, type ServiceRef, serverKey, servi
 import type { Config, DestConfig, ServiceConfig } from './model.ts';
 import { ownAddresses } from './own-addresses.ts';
 import { globalLines, type Line, linkLines, networkLines, serviceLines } from './save.ts';
+import { tcpLines } from './tcp-rows.ts';
 
 /** A key that only a restart changes. */
 export interface Refusal extends KeyChange {
@@ -31,6 +32,10 @@ export interface DiffOptions {
 /** Keys that can be changed while tsvs runs. */
 const LIVE = {
   global: [...['mode', 'log_level', 'drain_timeout', 'xmit_ttl'], ...['tcp_timeout', 'tcp_fin_timeout', 'udp_timeout']],
+  tcp: [
+    ...['ecn', 'mss_clamp', 'user_timeout', 'max_half_open', 'syn_cookies', 'time_wait'],
+    ...['keepalive_idle', 'keepalive_interval', 'keepalive_count'],
+  ],
   network: ['gateway', 'local_address'],
   service: [
     ...['name', 'mode', 'scheduler', 'hash_key', 'sh_port', 'sh_fallback', 'mh_port', 'mh_fallback', 'mh_table'],
@@ -38,6 +43,7 @@ const LIVE = {
     ...['local_address', 'mss_clamp', 'expire_quiescent', 'backup'],
     ...['persistence', 'persistence_netmask', 'expire_quiescent_template', 'one_packet'],
     ...['proxy_protocol', 'accept_proxy', 'queue_timeout'],
+    ...['keepalive_idle', 'keepalive_interval', 'keepalive_count', 'max_half_open'],
     ...['check', 'check_port', 'check_interval', 'check_timeout', 'rise', 'fall', 'check_start', 'check_passive'],
     ...['check_method', 'check_path', 'check_host', 'check_status', 'check_body'],
   ],
@@ -64,6 +70,8 @@ export function diff(
   const linesOf = ({ global }: Config): Line[] => globalLines({ ...global, layer4: false });
   const global = live('global', LIVE.global, changed(linesOf(before), linesOf(after)));
   if (global.length > 0) actions.push({ do: 'editGlobal', global: after.global, changes: global });
+  const tcp = live('tcp', LIVE.tcp, changed(tcpLines(before.tcp), tcpLines(after.tcp)));
+  if (tcp.length > 0) actions.push({ do: 'editTcp', tcp: after.tcp, changes: tcp });
   const network = live('network', LIVE.network, changed(networkLines(before.network), networkLines(after.network)));
   if (network.length > 0) actions.push({ do: 'editNetwork', network: after.network, changes: network });
 

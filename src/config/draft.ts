@@ -9,6 +9,7 @@ import type {
   GlobalConfig,
   InterfaceAddress,
   Ipv4,
+  KeepAliveConfig,
   LinkKind,
   Mac,
   Mode,
@@ -17,6 +18,7 @@ import type {
   RouteConfig,
   SchedulerName,
   ServiceConfig,
+  TcpSettings,
   Timeouts,
 } from './model.ts';
 import type { ServerKeys } from './read-section.ts';
@@ -40,6 +42,9 @@ export interface DraftService {
   readonly scheduler: SchedulerName;
   readonly schedOptions: Readonly<Record<string, string>>;
   readonly timeouts: Timeouts;
+  /** What is left out is that of [tcp]. */
+  readonly keepAlive: Partial<KeepAliveConfig>;
+  readonly maxHalfOpen: number;
   readonly retries: number;
   readonly localAddresses: readonly Located<Ipv4>[];
   /** `local_address = none`: not even those of [network]. */
@@ -83,6 +88,7 @@ export interface Draft {
   readonly file: string;
   readonly errors: ErrorList;
   readonly global: GlobalConfig;
+  readonly tcp: TcpSettings;
   readonly links: readonly DraftLink[];
   readonly network: DraftNetwork;
   /** [vip] mac: our address on the link of the plain form. */

@@ -112,6 +112,33 @@ export interface RouteConfig extends Cidr {
   readonly gateway: Ipv4;
 }
 
+export const CONGESTION = ['cubic', 'reno'] as const;
+export const ECN_WORDS = ['passive', 'on', 'off'] as const;
+export const SYN_COOKIE_WORDS = ['auto', 'always', 'off'] as const;
+
+/** How silent peers are asked whether they are there; idleMs 0 = they are not. */
+export interface KeepAliveConfig {
+  readonly idleMs: number;
+  readonly intervalMs: number;
+  readonly count: number;
+}
+
+/** Of the connections that end here. */
+export interface TcpSettings {
+  readonly congestion: (typeof CONGESTION)[number];
+  readonly ecn: (typeof ECN_WORDS)[number];
+  /** Bytes; 0 = as the links allow. */
+  readonly mssClamp: number;
+  /** How long data may stay unacknowledged; 0 = until retransmission gives up. */
+  readonly userTimeoutMs: number;
+  /** Of services that say nothing else. */
+  readonly keepAlive: KeepAliveConfig;
+  /** Half-open connections over all services. */
+  readonly maxHalfOpen: number;
+  readonly synCookies: (typeof SYN_COOKIE_WORDS)[number];
+  readonly timeWaitMs: number;
+}
+
 export interface LinkConfig {
   readonly name: string;
   readonly kind: LinkKind;
@@ -225,6 +252,9 @@ export interface ServiceConfig {
   /** Every option the scheduler has, by its own name for it. */
   readonly schedOptions: Readonly<Record<string, string>>;
   readonly timeouts: Timeouts;
+  readonly keepAlive: KeepAliveConfig;
+  /** Half-open connections of this service. */
+  readonly maxHalfOpen: number;
   /** How many further servers are tried when connecting to the chosen one fails. */
   readonly retries: number;
   /** fnat: where packets to the servers leave from; empty otherwise. */
@@ -253,6 +283,7 @@ export interface ServiceConfig {
 
 export interface Config {
   readonly global: GlobalConfig;
+  readonly tcp: TcpSettings;
   readonly links: readonly LinkConfig[];
   readonly network: NetworkConfig;
   readonly services: readonly ServiceConfig[];

@@ -11,6 +11,7 @@ import { type Ipv4, type PersistenceConfig, SCHEDULER_KEYS, schedulerKeys } from
 import { nearest } from './nearest.ts';
 import { readSection, type SectionReading, type SectionValues, whereIs } from './read-section.ts';
 import { type Rows, SCHEMA, type SectionKind } from './schema.ts';
+import { readServiceTcp, readTcp } from './tcp-rows.ts';
 
 const KINDS = Object.keys(SCHEMA) as SectionKind[];
 const NAME = /^[A-Za-z0-9._:-]{1,64}$/;
@@ -33,6 +34,7 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
   };
 
   const globals = (one('global') ?? readSection(file, blank('global'), SCHEMA.global.rows, errors)).values;
+  const tcp = (one('tcp') ?? readSection(file, blank('tcp'), SCHEMA.tcp.rows, errors)).values;
   const vip = one('vip');
   const servers = one('realserver');
   const services = (byKind.get('service') ?? []).map((section) => readService(file, section, errors));
@@ -64,6 +66,7 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
         udpMs: globals.udp_timeout?.value ?? null,
       },
     },
+    tcp: readTcp(tcp),
     links: (byKind.get('link') ?? []).map((section) => readLink(file, section, errors)),
     network: readNetwork(file, byKind.get('network')?.[0], readable ? end : null, errors),
     vipMac: vip?.values.mac ?? null,
@@ -205,6 +208,7 @@ function policy(
       serverMs: values.server_timeout?.value ?? 0,
       finMs: values.fin_timeout?.value ?? 0,
     },
+    ...readServiceTcp(values),
     retries: values.retries?.value ?? 0,
     localAddresses: eachOf(values.local_address),
     noLocals: values.local_address?.value.length === 0,

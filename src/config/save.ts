@@ -19,6 +19,7 @@ import {
   type ServiceConfig,
   schedulerKeys,
 } from './model.ts';
+import { serviceTcpLines, tcpLines } from './tcp-rows.ts';
 import { formatDuration } from './values.ts';
 
 /** A key and what it is set to, as a section of the file has them. */
@@ -28,6 +29,7 @@ export type Line = readonly [key: string, value: string | number];
 export function save(config: Config): string {
   const sections = [
     section('global', globalLines(config.global)),
+    section('tcp', tcpLines(config.tcp)),
     ...config.links.map((link) => section(`link ${link.name}`, linkLines(link))),
     section('network', networkLines(config.network)),
     ...config.services.map(saveService),
@@ -92,6 +94,7 @@ export function serviceLines(service: Omit<ServiceConfig, 'dests'>, mayNeedLocal
     ['client_timeout', formatDuration(timeouts.clientMs)],
     ['server_timeout', formatDuration(timeouts.serverMs)],
     ['fin_timeout', formatDuration(timeouts.finMs)],
+    ...serviceTcpLines(service),
     ['retries', service.retries],
     ...(service.localAddresses.length === 0 && mayNeedLocals
       ? [['local_address', 'none'] as const]

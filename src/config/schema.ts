@@ -18,6 +18,7 @@ import {
   type SchedulerKey,
   TIMEOUT_PROFILES,
 } from './model.ts';
+import { serviceTcpRows, tcpRows } from './tcp-rows.ts';
 import type { Value } from './values.ts';
 import * as values from './values.ts';
 
@@ -585,6 +586,7 @@ const serviceRows = {
     example: 'on',
     doc: 'UDP in modes `nat`, `dr` and `tun`: each datagram is scheduled by itself and nothing is remembered of it, for DNS and the like, where one client asks many unrelated questions. With `nat`, answers are translated by the address and port of the server.',
   },
+  ...serviceTcpRows,
   retries: {
     type: 'number',
     read: values.integer(0, 100, 'the number of retries'),
@@ -664,6 +666,11 @@ const vipRows = {
 /** In the order of the generated page. */
 export const SCHEMA = {
   global: { named: false, doc: 'The program as a whole. May be left out.', rows: globalRows },
+  tcp: {
+    named: false,
+    doc: 'TCP itself: the connections of mode `proxy` and of health checks. May be left out.',
+    rows: tcpRows,
+  },
   vip: {
     named: false,
     doc: 'The virtual address of the plain form: one VIP, every port of it a service over the servers of [realserver], scheduled by `conhash` over the 5-tuple. With several ports the services are called `vip:80`, `vip:8080`; a single one is called `vip`.',

@@ -69,6 +69,12 @@ export function integer(low: number, high: number, what: string): Value<number> 
   return value((text, fail) => readInteger(text, low, high, what, fail));
 }
 
+/** A TCP segment size, or 0 for none. */
+export const segmentSize: Value<number> = value((text, fail) => {
+  const what = '0 leaves it, else a segment size';
+  return text === '0' ? 0 : readInteger(text, 64, 1460, what, fail);
+});
+
 /** One of a few words. */
 export function oneOf<const W extends readonly string[]>(words: W): Value<W[number]> {
   const unknown = (word: unknown): string => {

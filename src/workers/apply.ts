@@ -32,6 +32,7 @@ import {
   type Pipeline,
   protoOf,
   setStatic,
+  tcpTuning,
 } from './pipeline.ts';
 import { isLayer4, MAX_DESTS } from './plan.ts';
 
@@ -199,6 +200,7 @@ export class Applier {
     const { pipeline } = this;
     for (const action of actions) {
       if (action.do === 'removeService') this.removeService(action.at);
+      else if (action.do === 'editTcp') pipeline.host.tcp.tune(tcpTuning(after.tcp));
       else if (action.do === 'editNetwork') this.editNetwork(before, after);
       else if (action.do === 'editGlobal' && pipeline.l4 !== null) {
         pipeline.l4.xmit.way.decrementTtl = after.global.xmitTtl;

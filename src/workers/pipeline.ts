@@ -20,9 +20,21 @@ import { PRIMARY, VIP } from '../../stack/inetaddr/addr.ts';
 import type { Device } from '../../stack/netif/device.ts';
 import type { Port } from '../../stack/netif/port.ts';
 import { type Route4, SCOPE_GLOBAL } from '../../stack/route/route4.ts';
+import { congestionControl } from '../../stack/tcp/congestion/registry.ts';
+import type { TcpTuning } from '../../stack/tcp/tcp.ts';
 import { PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { macBytes } from '../config/address.ts';
-import type { Config, DestConfig, GlobalConfig, Ipv4, Mac, Mode, Proto, ServiceConfig } from '../config/model.ts';
+import type {
+  Config,
+  DestConfig,
+  GlobalConfig,
+  Ipv4,
+  Mac,
+  Mode,
+  Proto,
+  ServiceConfig,
+  TcpSettings,
+} from '../config/model.ts';
 import { type AddressRole, homeOf, ownAddresses, proxySources } from '../config/own-addresses.ts';
 import { watchServers } from './health.ts';
 import { isLayer4, MAX_CONNS, MAX_DESTS, MAX_SERVICES } from './plan.ts';
@@ -81,7 +93,8 @@ export function buildPipeline(
 ): Pipeline {
   const timers = TcpProxy.timersFor(memory.sessions.capacity) + HealthChecks.timersFor(MAX_DESTS);
   const l4Timers = memory.connections === null ? 0 : L4.timersFor(limits);
-  const host = new Host(ctx, events, hostConfig, memory.neighbours, timers + l4Timers);
+  const tcp = { ...hostConfig.tcp, ...tcpTuning(config.tcp), congestion: congestionControl(config.tcp.congestion)! };
+  const host = new Host(ctx, events, { ...hostConfig, tcp }, memory.neighbours, timers + l4Timers);
   const ports = plugs.map(({ device, mac }, i) => {
     const bytes = macBytes(mac);
     const port = host.addPort(device, high(bytes), low(bytes));
@@ -134,6 +147,18 @@ export function buildPipeline(
   }
   return pipeline;
 }
+
+/** What of TCP's settings can change while connections exist. */
+export const tcpTuning = ({
+  ecn,
+  mssClamp,
+  userTimeoutMs,
+  synCookies,
+  maxHalfOpen,
+  timeWaitMs,
+}: TcpSettings): TcpTuning => ({
+  ...{ ecn, mssClamp, userTimeoutMs, synCookies, maxHalfOpen, timeWaitMs },
+});
 
 // What is built above, and changed by apply.ts.
 
@@ -196,12 +221,16 @@ export function setStatic({ host, homeOf }: Pipeline, addr: Ipv4, mac: Mac): voi
 
 const proxyLimits = ({
   timeouts,
+  keepAlive,
+  maxHalfOpen,
   retries,
   proxyProtocol,
   acceptProxy,
   queueTimeoutMs,
 }: ServiceConfig): ProxyLimits => ({
   ...timeouts,
+  keepAlive: keepAlive.idleMs === 0 ? null : keepAlive,
+  maxHalfOpen,
   retries,
   announce: proxyProtocol,
   announcers: acceptProxy,

@@ -4,8 +4,8 @@
  *
  * | who      | on                                         | does                                                   |
  * | -------- | ------------------------------------------ | ------------------------------------------------------ |
- * | opener   | connect, where `TcpConfig.ecn`             | ECE and CWR on the first SYN; later ones go without    |
- * | listener | SYN with both                              | ECE on the SYN-ACK                                     |
+ * | opener   | connect, with `TcpConfig.ecn` `on`         | ECE and CWR on the first SYN; later ones go without    |
+ * | listener | SYN with both, unless it is `off`          | ECE on the SYN-ACK                                     |
  * | sender   | new data, no probe, not sent again         | ECT(0) in the IP header                                |
  * | receiver | CE on data in the window                   | ECE on all it sends, until CWR comes                   |
  * | sender   | ECE, and no reduction yet in this window   | reduces as for a loss; CWR on the next new data        |
@@ -28,11 +28,13 @@ const ECT0 = 2;
 export function negotiateEcn(tcp: Tcp, tcb: Tcb, flags: number): void {
   if ((flags & SYN) === 0) return; // a cookie's acknowledgment: cookie.ts knows
   const said = flags & (ECE | CWR);
-  tcb.ecnOk = (flags & ACK) !== 0 ? (tcp.config.ecn && said === ECE ? 1 : 0) : said === (ECE | CWR) ? 1 : 0;
+  const { ecn } = tcp.config;
+  if ((flags & ACK) !== 0) tcb.ecnOk = ecn === 'on' && said === ECE ? 1 : 0;
+  else tcb.ecnOk = ecn !== 'off' && said === (ECE | CWR) ? 1 : 0;
 }
 
 /** Flags of our SYN: a repeated one does not ask, in case it was lost for asking (§6.1.1.1). */
-export const synEcn = (tcp: Tcp, tcb: Tcb): number => (tcp.config.ecn && tcb.synRetries === 0 ? ECE | CWR : 0);
+export const synEcn = (tcp: Tcp, tcb: Tcb): number => (tcp.config.ecn === 'on' && tcb.synRetries === 0 ? ECE | CWR : 0);
 
 /** Of our SYN-ACK. */
 export const synAckEcn = (tcb: Tcb): number => (tcb.ecnOk !== 0 ? ECE : 0);

@@ -1,8 +1,8 @@
 /**
  * Listening sockets, and the opening of connections from the passive side (RFC 9293 §3.10.7.2, RFC 4987).
  *
- * The backlog bounds half-open connections per listener, `maxHalfOpen` those of all. Beyond either a SYN is answered
- * with a cookie (cookie.ts) and nothing is kept of it, or, without cookies, dropped (TCP_BACKLOG). An accepted connection
+ * The backlog bounds half-open connections per listener, `maxHalfOpen` those of all. Beyond either, or always where that is
+ * asked for, a SYN is answered with a cookie (cookie.ts) and nothing is kept of it; without cookies it is dropped (TCP_BACKLOG). An accepted connection
  * belongs to its owner at once, so there is no queue of established ones.
  */
 import { TCP_BACKLOG, TCP_FLAGS, TCP_NO_SOCKET, TCP_TABLE_FULL } from '../drop.ts';
@@ -24,7 +24,7 @@ export interface Listener {
   readonly addr: Ipv4;
   readonly port: number;
   /** Half-open connections at most. */
-  readonly backlog: number;
+  backlog: number;
   readonly owner: SocketOwner;
   /** The owner's own number, copied to `tag` of each connection. */
   readonly tag: number;
@@ -38,12 +38,12 @@ const PRESSED_SYN_RETRIES = 2;
 const PRESSED_MS = 10_000;
 
 export class Listeners {
-  /** Half-open connections of all listeners. */
+  /** Half-open connections of all listeners, now and at most. */
   halfOpen = 0;
+  maxHalfOpen: number;
 
   /** Index = id. */
   private readonly list: (Listener | null)[] = [null];
-  private readonly maxHalfOpen: number;
   /** When the last cookie was sent, if any was. */
   private cookieMs: Ticks = 0;
   private anyCookie = false;
@@ -122,8 +122,9 @@ export function listenInput(tcp: Tcp, listener: Listener, seg: ArrivedSegment): 
     return verdict;
   }
   if ((seg.flags & (SYN | FIN)) !== SYN) return DROP | TCP_FLAGS;
-  if (tcp.listeners.isFull(listener)) {
-    if (tcp.config.synCookies && tcp.ip.mtuTowards(seg.src) !== 0) {
+  const { synCookies } = tcp.config;
+  if (synCookies === 'always' || tcp.listeners.isFull(listener)) {
+    if (synCookies !== 'off' && tcp.ip.mtuTowards(seg.src) !== 0) {
       sendCookie(tcp, seg);
       return DELIVERED;
     }

@@ -12,7 +12,7 @@ import { sendAbort } from './bare.ts';
 import { earn, hasRoom, sendLimit } from './limits.ts';
 import { S_FIN } from './segments.ts';
 import * as st from './state.ts';
-import type { Tcb } from './tcb.ts';
+import type { KeepAlive, Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { armKeepalive } from './timers.ts';
 
@@ -217,9 +217,9 @@ export function write(tcp: Tcp, tcb: Tcb, src: Uint8Array, at: number, len: numb
   return done;
 }
 
-/** Asks a peer that has been silent for `ms` whether it is there; without an answer the connection ends. 0 = never. */
-export function keepAlive(tcp: Tcp, tcb: Tcb, ms: number): void {
-  tcb.keepMs = ms;
+/** Asks a silent peer whether it is there, as `keep` says; without an answer the connection ends. Null = never. */
+export function keepAlive(tcp: Tcp, tcb: Tcb, keep: KeepAlive | null): void {
+  tcb.keep = keep;
   armKeepalive(tcp, tcb);
 }
 

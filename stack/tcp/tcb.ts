@@ -10,6 +10,15 @@ import type { FrameId, Ipv4, Ticks } from '../types.ts';
 import type { SegmentId } from './segments.ts';
 import { CLOSED } from './state.ts';
 
+/** How a silent peer is asked whether it is there (RFC 9293 §3.8.4). Shared by connections, never changed in place. */
+export interface KeepAlive {
+  /** Silence before the first probe, and between probes. */
+  readonly idleMs: number;
+  readonly intervalMs: number;
+  /** Unanswered probes after which the peer counts as gone. */
+  readonly count: number;
+}
+
 /** Who uses a connection: told what happened at the end of each burst, never from within the stack. */
 export interface SocketOwner {
   onEstablished(tcb: Tcb): void;
@@ -261,8 +270,8 @@ export class Tcb {
   stuckMs: Ticks = 0;
   /** END_UNREACHABLE once a router has said so, until there is progress; 0 = nothing was said. */
   softError = 0;
-  /** Silence after which the peer is asked whether it is there, 0 = never; and probes unanswered so far. */
-  keepMs = 0;
+  /** Whether a silent peer is asked if it is there; null = never. Probes unanswered so far. */
+  keep: KeepAlive | null = null;
   keepProbes = 0;
   /** When data last arrived, or was last acknowledged. */
   lastDataMs: Ticks = 0;

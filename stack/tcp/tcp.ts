@@ -36,8 +36,8 @@ export interface TcpConfig {
   readonly maxConnections: number;
   /** Half-open connections at most, over all listeners; each has its backlog besides. */
   readonly maxHalfOpen: number;
-  /** SYNs beyond either bound are answered with cookies, not dropped. */
-  readonly synCookies: boolean;
+  /** SYNs beyond either bound are answered with cookies, not dropped; `always`: every SYN is. */
+  readonly synCookies: 'auto' | 'always' | 'off';
   readonly maxTimeWait: number;
   readonly timeWaitMs: number;
   /** Segment descriptors at most, over all connections. */
@@ -54,15 +54,15 @@ export interface TcpConfig {
   readonly userTimeoutMs: number;
   /** Segments never carry more, either way, options included: for paths whose ICMP does not arrive. 0 = the links decide. */
   readonly mssClamp: number;
-  /** Connects ask for ECN (RFC 3168). Peers that ask are granted it in any case. */
-  readonly ecn: boolean;
+  /** RFC 3168: `passive` grants it to peers that ask, `on` asks as well, `off` does neither. */
+  readonly ecn: 'off' | 'passive' | 'on';
   readonly congestion: CongestionControl;
 }
 
 export const DEFAULT_TCP: TcpConfig = {
   maxConnections: 65536,
   maxHalfOpen: 16384,
-  synCookies: true,
+  synCookies: 'auto',
   maxTimeWait: 131072,
   timeWaitMs: 60_000,
   maxSegments: 65536,
@@ -73,9 +73,15 @@ export const DEFAULT_TCP: TcpConfig = {
   portMax: 65535,
   userTimeoutMs: 0,
   mssClamp: 0,
-  ecn: false,
+  ecn: 'passive',
   congestion: cubic,
 };
+
+/** What can be changed while connections exist. */
+export type TcpTuning = Pick<
+  TcpConfig,
+  'ecn' | 'mssClamp' | 'userTimeoutMs' | 'synCookies' | 'maxHalfOpen' | 'timeWaitMs'
+>;
 
 /** Ports looked at before a connect is refused: the search goes on from there with the next one. */
 const MAX_PORT_TRIES = 1024;
@@ -117,7 +123,8 @@ export class TcpStats {
 export class Tcp implements TimerHandler, TimeWaitReply {
   readonly ctx: Context;
   readonly ip: Ip4Output;
-  readonly config: TcpConfig;
+  /** Replaced as a whole by `tune`. */
+  config: TcpConfig;
   readonly stats = new TcpStats();
   readonly secrets: Secrets;
   readonly segments: SegmentTable;
@@ -162,6 +169,13 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     this.listeners = new Listeners(config.maxHalfOpen);
     this.paths = new PathMtus(ctx, this.secrets);
     this.share = fairShare(this);
+  }
+
+  /** Other settings from now on: for connections opened from then on, and for what waits in TIME_WAIT. */
+  tune(tuning: TcpTuning): void {
+    this.config = { ...this.config, ...tuning };
+    this.listeners.maxHalfOpen = tuning.maxHalfOpen;
+    this.timeWait.setDuration(tuning.timeWaitMs);
   }
 
   /** Connections with a control block. */
@@ -230,7 +244,8 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     tcb.srtt = tcb.rttvar = 0;
     tcb.rtoMs = RTO_INITIAL_MS;
     tcb.backoff = tcb.probes = tcb.synRetries = 0;
-    tcb.keepMs = tcb.keepProbes = 0;
+    tcb.keep = null;
+    tcb.keepProbes = 0;
     tcb.userTimeoutMs = config.userTimeoutMs;
     tcb.softError = 0;
     tcb.lastSendMs = tcb.lastRecvMs = tcb.lastDataMs = tcb.progressMs = this.ctx.nowMs;

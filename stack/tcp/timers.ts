@@ -46,9 +46,6 @@ export const DELAYED_ACK_MS = 40;
  */
 export const QUICK_ACK_MS = 4;
 export const LINGER_MS = 60_000;
-/** Unanswered probes before a silent peer counts as gone, and the time between them. */
-export const KEEP_PROBES = 4;
-export const KEEP_INTERVAL_MS = 15_000;
 
 const node = (tcb: Tcb, t: number): number => (tcb.id - 1) * T_COUNT + 1 + t;
 
@@ -123,9 +120,9 @@ export function onTimer(tcp: Tcp, tcb: Tcb, timer: number): void {
   }
 }
 
-/** Starts asking a silent peer whether it is there, after `tcb.keepMs` each time. */
+/** Starts asking a silent peer whether it is there, as `tcb.keep` says. */
 export function armKeepalive(tcp: Tcp, tcb: Tcb): void {
-  if (tcb.keepMs > 0) tcp.timers.arm(node(tcb, T_KEEP), (tcp.ctx.nowMs + tcb.keepMs) | 0);
+  if (tcb.keep !== null) tcp.timers.arm(node(tcb, T_KEEP), (tcp.ctx.nowMs + tcb.keep.idleMs) | 0);
 }
 
 function keep(tcp: Tcp, tcb: Tcb): void {
@@ -134,11 +131,12 @@ function keep(tcp: Tcp, tcb: Tcb): void {
     tcp.close(tcb, st.END_TIMEOUT, false);
     return;
   }
-  if (tcb.keepMs === 0) return;
+  const { keep: asked } = tcb;
+  if (asked === null) return;
   const silentMs = (tcp.ctx.nowMs - tcb.lastRecvMs) | 0;
-  let again = tcb.keepMs - silentMs;
+  let again = asked.idleMs - silentMs;
   if (again <= 0) {
-    if (tcb.keepProbes >= KEEP_PROBES) {
+    if (tcb.keepProbes >= asked.count) {
       sendAbort(tcp, tcb);
       giveUp(tcp, tcb);
       return;
@@ -148,7 +146,7 @@ function keep(tcp: Tcp, tcb: Tcb): void {
       tcb.keepProbes++;
       sendKeepalive(tcp, tcb);
     }
-    again = KEEP_INTERVAL_MS;
+    again = asked.intervalMs;
   }
   tcp.timers.arm(node(tcb, T_KEEP), (tcp.ctx.nowMs + again) | 0);
 }

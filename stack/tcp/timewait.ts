@@ -59,7 +59,7 @@ export class TimeWait {
   /** Rows that made room for younger ones before their time. */
   recycled = 0;
   /** How long a row lives. */
-  durationMs: number;
+  private durationMs: number;
 
   private readonly ctx: Context;
   private readonly flows: FlowTable4;
@@ -84,6 +84,12 @@ export class TimeWait {
   /** One timer. */
   attachTimer(timer: TimerRange): void {
     this.timer = timer;
+  }
+
+  /** Rows live this long from now on, those that are there too. */
+  setDuration(ms: number): void {
+    this.durationMs = ms;
+    this.onTimer();
   }
 
   get size(): number {

@@ -7,7 +7,7 @@ import { L4 } from '../../lb/l4.ts';
 import { SessionTable } from '../../lb/l7/session.ts';
 import type { SessionLog } from '../../lb/l7/session-log.ts';
 import { ServiceColumns } from '../../lb/service.ts';
-import type { Config, ServiceConfig } from '../../src/config/model.ts';
+import type { Config, ServiceConfig, TcpSettings } from '../../src/config/model.ts';
 import { buildPipeline, type Pipeline } from '../../src/workers/pipeline.ts';
 import { MAX_DESTS, MAX_SERVICES } from '../../src/workers/plan.ts';
 import { Context } from '../../stack/context.ts';
@@ -41,9 +41,22 @@ export interface BalancerOptions {
   readonly maxSessions?: number;
   /** The whole configuration, in place of what the options say of it. */
   readonly config?: Config;
+  /** What [tcp] says, as far as it is not the default. */
+  readonly tcp?: Partial<TcpSettings>;
   /** `mtu` of the balancer's link section. */
   readonly mtu?: number;
 }
+
+const TCP: TcpSettings = {
+  congestion: 'cubic',
+  ecn: 'passive',
+  mssClamp: 0,
+  userTimeoutMs: 0,
+  keepAlive: { idleMs: 120_000, intervalMs: 15_000, count: 4 },
+  maxHalfOpen: 16384,
+  synCookies: 'auto',
+  timeWaitMs: 60_000,
+};
 
 /** What the proxy reported. */
 export interface Reports {
@@ -173,6 +186,8 @@ function configuration(servers: number, options: BalancerOptions): Config {
     scheduler: 'rr',
     schedOptions: {},
     timeouts: { connectMs: 3000, clientMs: 0, serverMs: 0, finMs: 0 },
+    keepAlive: options.tcp?.keepAlive ?? TCP.keepAlive,
+    maxHalfOpen: 4096,
     retries: 3,
     localAddresses: [],
     mssClamp: 0,
@@ -208,6 +223,7 @@ function configuration(servers: number, options: BalancerOptions): Config {
       timeoutProfile: 'dpvs',
       connTimeouts: { tcpMs: null, tcpFinMs: null, udpMs: null },
     },
+    tcp: { ...TCP, ...options.tcp },
     links: [
       {
         name: 'lan',

@@ -53,7 +53,7 @@ test('a connect asks only where configured, and only with its first SYN', () => 
     ['SAE', 1],
     ['SAEC', 0], // an echo of our flags by a host that knows nothing of them
   ] as const) {
-    const rig = new TcpRig({ tcp: { ecn: true } });
+    const rig = new TcpRig({ tcp: { ecn: 'on' } });
     const [c, owner] = rig.connect();
     assert.is(c.expect({ flags: 'SEC' }).tos, 0);
     rig.advance(1000);

@@ -139,7 +139,7 @@ test('keepalive: off unless asked for', () => {
 test('keepalive: a probe without data after the silence asked for; an answer begins it anew, four unanswered end it', () => {
   const rig = new TcpRig();
   const [c, owner] = rig.accept();
-  keepAlive(rig.host.tcp, owner.tcb!, 60_000);
+  keepAlive(rig.host.tcp, owner.tcb!, { idleMs: 60_000, intervalMs: 15_000, count: 4 });
   rig.advance(59_999);
   c.expectNone();
   rig.advance(1);
@@ -163,13 +163,13 @@ test('keepalive: a probe without data after the silence asked for; an answer beg
 test('keepalive: not while anything is unacknowledged; switched off it stays silent', () => {
   const rig = new TcpRig();
   const [c, owner] = rig.accept();
-  keepAlive(rig.host.tcp, owner.tcb!, 1000);
+  keepAlive(rig.host.tcp, owner.tcb!, { idleMs: 1000, intervalMs: 15_000, count: 4 });
   owner.write(pattern(100));
   c.take();
   rig.advance(30_000);
   assert.ok(c.take().every((s) => s.data.length === 100));
   c.send({ flags: 'A' });
-  keepAlive(rig.host.tcp, owner.tcb!, 0);
+  keepAlive(rig.host.tcp, owner.tcb!, null);
   rig.advance(600_000);
   c.expectNone();
   assert.is(owner.state, 'ESTABLISHED');

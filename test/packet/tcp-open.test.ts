@@ -178,7 +178,7 @@ test('a FIN on a SYN-ACK closes the peer’s half', () => {
 });
 
 test('without cookies a SYN beyond the backlog is dropped; a completed handshake makes room', () => {
-  const rig = new TcpRig({ tcp: { synCookies: false } });
+  const rig = new TcpRig({ tcp: { synCookies: 'off' } });
   rig.listen(80, 2);
   const [a, b, c] = [1, 2, 3].map((i) => rig.talk(80, 40000 + i));
   a!.send({ flags: 'S' });

@@ -136,6 +136,21 @@ test('actions survive the way to the worker: they are plain data', () => {
   );
 });
 
+test('[tcp]: what can change while connections exist, and what cannot', () => {
+  const head = '\n[link lan]';
+  assert.equal(words([head, `\n[tcp]\necn = off\ntime_wait = 5s\nkeepalive_idle = 9s${head}`]), {
+    actions: [
+      'tcp: ecn passive -> off, keepalive_idle 2m -> 9s, time_wait 1m -> 5s',
+      'service web: keepalive_idle 2m -> 9s',
+    ],
+    refused: [],
+  });
+  assert.equal(words([head, `\n[tcp]\ncongestion = reno${head}`]), {
+    actions: [],
+    refused: ['[tcp] congestion = reno (now cubic): is fixed while tsvs runs: restart it'],
+  });
+});
+
 test('what does not change is not spoken of: sessions, counters and health of the others stay', () => {
   assert.equal(words(['server1 = 10.0.0.11:80:1', 'server1 = 10.0.0.11:80:5']), {
     actions: ['service web: server1 10.0.0.11:80: weight 1 -> 5'],

@@ -86,7 +86,7 @@ reports('unknown section of a named kind', GENERAL, { 1: '[lnk lan]' }, [
   'lb.conf:1: [lnk lan]: unknown section; did you mean [link NAME]?',
 ]);
 reports('section like no other', PLAIN, { 1: '[elsewhere]\n[global]' }, [
-  'lb.conf:1: [elsewhere]: unknown section; known sections: [global], [vip], [realserver], [network], [link NAME], [service NAME]',
+  'lb.conf:1: [elsewhere]: unknown section; known sections: [global], [tcp], [vip], [realserver], [network], [link NAME], [service NAME]',
 ]);
 reports('mistakes inside a mistyped section', PLAIN, { 1: '[gobal]', 2: 'mode = prox' }, [
   'lb.conf:1: [gobal]: unknown section; did you mean [global]?',
@@ -117,7 +117,7 @@ reports('section name of odd characters', GENERAL, { 12: '[service a/b]' }, [
 reports('section names with dots are whole', GENERAL, { 12: '[service db.example]' }, []);
 reports('names that objects have are nothing special', PLAIN, { 6: '__proto__ = 1\n[constructor]' }, [
   'lb.conf:6: [vip] __proto__: unknown key; known keys: ip, ports, mac',
-  'lb.conf:7: [constructor]: unknown section; known sections: [global], [vip], [realserver], [network], [link NAME], [service NAME]',
+  'lb.conf:7: [constructor]: unknown section; known sections: [global], [tcp], [vip], [realserver], [network], [link NAME], [service NAME]',
 ]);
 
 // Lines
@@ -151,6 +151,62 @@ reports('missing [realserver]', PLAIN, { 7: null, 8: null, 9: null, 10: null }, 
 reports('missing [vip]', PLAIN, { 3: null, 4: null, 5: null, 6: null }, [
   'lb.conf:9: [vip]: section is missing; add [vip] with the address that clients connect to',
 ]);
+for (const [line, expected] of [
+  ['congestion = bbr', "congestion: 'bbr' is unknown; write cubic or reno"],
+  ['ecn = passiv', "ecn: 'passiv' is unknown; did you mean 'passive'?"],
+  ['mss_clamp = 63', 'mss_clamp: 63 is too small; 0 leaves it, else a segment size is 64..1460'],
+  ['mss_clamp = 9000', 'mss_clamp: 9000 is too large; 0 leaves it, else a segment size is 64..1460'],
+  ['user_timeout = 30', "user_timeout: '30' has no unit; write 30s or 30ms"],
+  ['keepalive_idle = 2d', 'keepalive_idle: 2d is too long; a time is 0..1d'],
+  ['keepalive_interval = 0', 'keepalive_interval: 0 is too short; a time is 100ms..1h'],
+  ['keepalive_count = 0', 'keepalive_count: 0 is too small; a number of probes is 1..20'],
+  ['max_half_open = 0', 'max_half_open: 0 is too small; a number of connections is 1..65536'],
+  ['syn_cookies = on', "syn_cookies: 'on' is unknown; write auto, always or off"],
+  ['time_wait = 999ms', 'time_wait: 999ms is too short; a time is 1s..10m'],
+  ['keepalive = 5s', 'keepalive: unknown key'],
+] as const) {
+  test(`[tcp] ${line} is refused`, () => {
+    const [error, ...others] = errorsOf(`[tcp]\n${line}\n${PLAIN}`);
+    assert.equal(others, []);
+    assert.ok(error?.startsWith('lb.conf:2'), error);
+    assert.ok(error?.includes(expected), `${error} -- should say: ${expected}`);
+  });
+}
+
+test('[tcp]: what it says, and what services say instead', () => {
+  const text = `[tcp]
+congestion = reno
+ecn = off
+mss_clamp = 1200
+user_timeout = 30s
+keepalive_idle = 0
+keepalive_count = 9
+max_half_open = 99
+syn_cookies = always
+time_wait = 5s
+${GENERAL.replace('[service db]', 'keepalive_idle = 7s\nkeepalive_interval = 1s\nmax_half_open = 11\n[service db]')}`;
+  const loaded = load(text, 'lb.conf');
+  if (!('model' in loaded)) throw new Error(loaded.errors.map(formatError).join('\n'));
+  const { tcp, services } = loaded.model;
+  assert.equal(tcp, {
+    congestion: 'reno',
+    ecn: 'off',
+    mssClamp: 1200,
+    userTimeoutMs: 30_000,
+    keepAlive: { idleMs: 0, intervalMs: 15_000, count: 9 },
+    maxHalfOpen: 99,
+    synCookies: 'always',
+    timeWaitMs: 5000,
+  });
+  assert.equal(
+    services.map(({ keepAlive, maxHalfOpen }) => ({ ...keepAlive, maxHalfOpen })),
+    [
+      { idleMs: 7000, intervalMs: 1000, count: 9, maxHalfOpen: 11 },
+      { idleMs: 0, intervalMs: 15_000, count: 9, maxHalfOpen: 4096 },
+    ],
+  );
+});
+
 test('an empty file lacks everything', () => {
   assert.equal(errorsOf(''), [
     'lb.conf:1: [vip]: section is missing; add [vip] and [realserver], or a [service NAME]',

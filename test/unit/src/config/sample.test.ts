@@ -27,6 +27,8 @@ const service = (port: number): Config['services'][number] => ({
   scheduler: 'conhash',
   schedOptions: { key: '5tuple' },
   timeouts: { connectMs: 5000, clientMs: 0, serverMs: 0, finMs: 0 },
+  keepAlive: { idleMs: 120_000, intervalMs: 15_000, count: 4 },
+  maxHalfOpen: 4096,
   retries: 3,
   localAddresses: [],
   mssClamp: 0,
@@ -57,6 +59,16 @@ const SAMPLE: Config = {
     layer4: false,
     timeoutProfile: 'dpvs',
     connTimeouts: { tcpMs: null, tcpFinMs: null, udpMs: null },
+  },
+  tcp: {
+    congestion: 'cubic',
+    ecn: 'passive',
+    mssClamp: 0,
+    userTimeoutMs: 0,
+    keepAlive: { idleMs: 120_000, intervalMs: 15_000, count: 4 },
+    maxHalfOpen: 16384,
+    synCookies: 'auto',
+    timeWaitMs: 60_000,
   },
   links: [
     {

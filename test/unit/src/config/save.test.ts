@@ -9,8 +9,10 @@ import { load, loadFile } from '../../../../src/config/load.ts';
 import {
   CHECK_METHODS,
   type CheckConfig,
+  CONGESTION,
   type Config,
   type DestConfig,
+  ECN_WORDS,
   EXPIRE_QUIESCENT,
   LINK_KINDS,
   LOG_LEVELS,
@@ -20,6 +22,7 @@ import {
   PROXY_PROTOCOLS,
   SCHEDULERS,
   type ServiceConfig,
+  SYN_COOKIE_WORDS,
   TIMEOUT_PROFILES,
 } from '../../../../src/config/model.ts';
 import { save } from '../../../../src/config/save.ts';
@@ -76,6 +79,23 @@ const cidr = fc
   .record({ bits: fc.integer(), prefixLen: fc.integer({ min: 0, max: 32 }) })
   .map(({ bits, prefixLen }) => ({ network: networkOf(bits, prefixLen), prefixLen }));
 
+const keepAlive = fc.record({
+  idleMs: fc.integer({ min: 0, max: DAY_MS }),
+  intervalMs: fc.integer({ min: 100, max: 3_600_000 }),
+  count: fc.integer({ min: 1, max: 20 }),
+});
+
+const tcp = fc.record({
+  congestion: fc.constantFrom(...CONGESTION),
+  ecn: fc.constantFrom(...ECN_WORDS),
+  mssClamp: fc.constantFrom(0, 64, 1460),
+  userTimeoutMs: fc.integer({ min: 0, max: DAY_MS }),
+  keepAlive,
+  maxHalfOpen: fc.integer({ min: 1, max: 65536 }),
+  synCookies: fc.constantFrom(...SYN_COOKIE_WORDS),
+  timeWaitMs: fc.integer({ min: 1000, max: 600_000 }),
+});
+
 const service = (vip: number, hosts: readonly number[], locals: readonly number[]): fc.Arbitrary<ServiceConfig> =>
   fc
     .record({
@@ -92,6 +112,8 @@ const service = (vip: number, hosts: readonly number[], locals: readonly number[
         serverMs: idleMs,
         finMs: idleMs,
       }),
+      keepAlive,
+      maxHalfOpen: fc.integer({ min: 1, max: 65536 }),
       retries: fc.integer({ min: 0, max: 100 }),
       localAddresses: fc.uniqueArray(fc.constantFrom(...locals)),
       mssClamp: fc.integer({ min: 0, max: 1460 }),
@@ -206,6 +228,7 @@ const config: fc.Arbitrary<Config> = network
         timeoutProfile: fc.constantFrom(...TIMEOUT_PROFILES),
         connTimeouts: fc.record({ tcpMs: seconds, tcpFinMs: seconds, udpMs: seconds }),
       }),
+      tcp,
       links: fc
         .record({
           name,

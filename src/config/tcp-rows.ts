@@ -1,0 +1,207 @@
+/** The keys about TCP itself, of [tcp] and of a service, and what they mean to the model. Part of the schema (schema.ts). */
+import {
+  CONGESTION,
+  ECN_WORDS,
+  type KeepAliveConfig,
+  type ServiceConfig,
+  SYN_COOKIE_WORDS,
+  type TcpSettings,
+} from './model.ts';
+import type { SectionValues } from './read-section.ts';
+import type { Row, Rows } from './schema.ts';
+import * as values from './values.ts';
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 86_400_000;
+/** Control blocks of a worker: more half-open connections than that there cannot be. */
+const MAX_HALF_OPEN = 65_536;
+
+const time = (lowMs: number, highMs: number): Pick<Row<number>, 'type' | 'read' | 'unit'> => ({
+  type: 'time',
+  read: values.duration(lowMs, highMs),
+  unit: 'ms, s, m, h, d',
+});
+
+const keepRows = {
+  keepalive_idle: {
+    ...time(0, DAY_MS),
+    default: '2m',
+    without: '',
+    range: '0..1d; 0 never asks',
+    reloadable: true,
+    example: '30s',
+    doc: 'How long the peer of a connection may be silent before it is asked whether it is still there.',
+  },
+  keepalive_interval: {
+    ...time(100, HOUR_MS),
+    default: '15s',
+    without: '',
+    range: '100ms..1h',
+    reloadable: true,
+    example: '5s',
+    doc: 'How long an answer to that may take before it is asked again.',
+  },
+  keepalive_count: {
+    type: 'number',
+    read: values.integer(1, 20, 'a number of probes'),
+    unit: 'probes',
+    default: '4',
+    without: '',
+    range: '1..20',
+    reloadable: true,
+    example: '3',
+    doc: 'How many unanswered questions end the connection, and with it the session.',
+  },
+} satisfies Rows;
+
+const halfOpen = {
+  type: 'number',
+  read: values.integer(1, MAX_HALF_OPEN, 'a number of connections'),
+  unit: 'connections',
+  without: '',
+  range: `1..${MAX_HALF_OPEN}`,
+  reloadable: true,
+} satisfies Partial<Row>;
+
+export const tcpRows = {
+  congestion: {
+    type: 'word',
+    read: values.oneOf(CONGESTION),
+    unit: '',
+    default: 'cubic',
+    without: '',
+    range: CONGESTION.join(', '),
+    reloadable: false,
+    example: 'reno',
+    doc: 'How fast data is sent, and what loss does to that: `cubic` (RFC 9438) as most systems have it, `reno` (RFC 5681) where others must not be crowded out.',
+  },
+  ecn: {
+    type: 'word',
+    read: values.oneOf(ECN_WORDS),
+    unit: '',
+    default: 'passive',
+    without: '',
+    range: ECN_WORDS.join(', '),
+    reloadable: true,
+    example: 'on',
+    doc: 'Explicit congestion notification (RFC 3168): `passive` grants it to clients that ask for it, `on` asks servers for it as well, `off` does neither.',
+  },
+  mss_clamp: {
+    type: 'number',
+    read: values.segmentSize,
+    unit: 'bytes',
+    default: '0',
+    without: '',
+    range: '0, or 64..1460; 0 leaves it to the links',
+    reloadable: true,
+    example: '1400',
+    doc: 'The largest TCP segment sent and asked for, for paths whose routers do not tell their MTU. For connections that end here; services of modes `fnat` and `nat` have their own key.',
+  },
+  user_timeout: {
+    ...time(0, DAY_MS),
+    default: '0',
+    without: '',
+    range: '0..1d; 0 leaves it to retransmission, which gives up after some minutes',
+    reloadable: true,
+    example: '30s',
+    doc: 'How long data may stay unacknowledged before the connection is given up (RFC 9293 §3.8.3).',
+  },
+  ...keepRows,
+  max_half_open: {
+    ...halfOpen,
+    default: '16384',
+    example: '4096',
+    doc: 'How many connections of clients may be half open, over all services: their SYN has come, the acknowledgment of our SYN-ACK has not.',
+  },
+  syn_cookies: {
+    type: 'word',
+    read: values.oneOf(SYN_COOKIE_WORDS),
+    unit: '',
+    default: 'auto',
+    without: '',
+    range: SYN_COOKIE_WORDS.join(', '),
+    reloadable: true,
+    example: 'always',
+    doc: 'What happens to SYNs (RFC 4987): with `auto` those beyond `max_half_open` are answered with a cookie, and nothing is kept of them; `always` answers all of them so; `off` drops those beyond.',
+  },
+  time_wait: {
+    ...time(1000, 10 * MINUTE_MS),
+    default: '1m',
+    without: '',
+    range: '1s..10m',
+    reloadable: true,
+    example: '30s',
+    doc: 'How long a closed connection is remembered, so that its late segments do no harm (TIME-WAIT, RFC 9293 §3.6.1).',
+  },
+} satisfies Rows;
+
+const ofTcp = { default: null, without: 'that of [tcp]' } as const;
+
+export const serviceTcpRows = {
+  keepalive_idle: { ...keepRows.keepalive_idle, ...ofTcp, doc: 'As in [tcp], for this service of mode `proxy`.' },
+  keepalive_interval: { ...keepRows.keepalive_interval, ...ofTcp, doc: 'As in [tcp], for this service.' },
+  keepalive_count: { ...keepRows.keepalive_count, ...ofTcp, doc: 'As in [tcp], for this service.' },
+  max_half_open: {
+    ...halfOpen,
+    default: '4096',
+    example: '256',
+    doc: 'Mode `proxy`: how many connections of clients may be half open for this service alone; what `syn_cookies` of [tcp] says of those beyond holds here, too.',
+  },
+} satisfies Rows;
+
+/** What [tcp] says; numbers that could not be read are 0, and there are errors then. */
+export const readTcp = (tcp: SectionValues<typeof tcpRows>): TcpSettings => ({
+  congestion: tcp.congestion?.value ?? 'cubic',
+  ecn: tcp.ecn?.value ?? 'passive',
+  mssClamp: tcp.mss_clamp?.value ?? 0,
+  userTimeoutMs: tcp.user_timeout?.value ?? 0,
+  keepAlive: {
+    idleMs: tcp.keepalive_idle?.value ?? 0,
+    intervalMs: tcp.keepalive_interval?.value ?? 0,
+    count: tcp.keepalive_count?.value ?? 0,
+  },
+  maxHalfOpen: tcp.max_half_open?.value ?? 0,
+  synCookies: tcp.syn_cookies?.value ?? 'auto',
+  timeWaitMs: tcp.time_wait?.value ?? 0,
+});
+
+/** What a service says of TCP; what it leaves out is undefined. */
+export const readServiceTcp = (
+  service: SectionValues<typeof serviceTcpRows>,
+): { keepAlive: Partial<KeepAliveConfig>; maxHalfOpen: number } => ({
+  keepAlive: {
+    ...(service.keepalive_idle && { idleMs: service.keepalive_idle.value }),
+    ...(service.keepalive_interval && { intervalMs: service.keepalive_interval.value }),
+    ...(service.keepalive_count && { count: service.keepalive_count.value }),
+  },
+  maxHalfOpen: service.max_half_open?.value ?? 0,
+});
+
+type Line = readonly [key: string, value: string | number];
+
+const keepLines = ({ idleMs, intervalMs, count }: KeepAliveConfig): Line[] => [
+  ['keepalive_idle', values.formatDuration(idleMs)],
+  ['keepalive_interval', values.formatDuration(intervalMs)],
+  ['keepalive_count', count],
+];
+
+/** The keys that read as this. */
+export const tcpLines = (tcp: TcpSettings): Line[] => [
+  ['congestion', tcp.congestion],
+  ['ecn', tcp.ecn],
+  ['mss_clamp', tcp.mssClamp],
+  ['user_timeout', values.formatDuration(tcp.userTimeoutMs)],
+  ...keepLines(tcp.keepAlive),
+  ['max_half_open', tcp.maxHalfOpen],
+  ['syn_cookies', tcp.synCookies],
+  ['time_wait', values.formatDuration(tcp.timeWaitMs)],
+];
+
+export const serviceTcpLines = ({
+  keepAlive,
+  maxHalfOpen,
+}: Pick<ServiceConfig, 'keepAlive' | 'maxHalfOpen'>): Line[] => [
+  ...keepLines(keepAlive),
+  ['max_half_open', maxHalfOpen],
+];
