@@ -4,7 +4,7 @@
  * ```
  *  packet -> related ICMP error? ------------------------------------------------> xmit/related-icmp
  *         -> known connection, either direction -> state, timeout, counts -------> xmit
- *         -> bare SYN, or a datagram, for a layer-4 service -> scheduler -> row -> xmit
+ *         -> bare SYN, datagram, ICMP query for a layer-4 service (classify.ts) -> scheduler -> row (opener.ts) -> xmit
  *         -> anything else: PASS, it is the stack's (ping to a VIP, layer 7, ARP's packets, resets for nobody's segments)
  * ```
  *
@@ -31,7 +31,7 @@
  * @hot
  */
 import type { Context } from '../stack/context.ts';
-import { LB_QUIESCED, TCP_MALFORMED } from '../stack/drop.ts';
+import { ICMP_MALFORMED, LB_QUIESCED, TCP_MALFORMED } from '../stack/drop.ts';
 import type { Hook } from '../stack/hook.ts';
 import type { Ip4Input } from '../stack/ipv4/input.ts';
 import type { Reassembler } from '../stack/ipv4/reassemble.ts';
@@ -39,9 +39,11 @@ import { F_L2_MULTICAST, F_REASSEMBLED } from '../stack/mem/frame-pool.ts';
 import type { FrameId, Ipv4, Verdict } from '../stack/types.ts';
 import { DROP, PASS } from '../stack/verdict.ts';
 import { get32 } from '../stack/wire/bytes.ts';
+import { check as checkIcmp, ICMP_LEN } from '../stack/wire/icmp4.ts';
 import * as ip from '../stack/wire/ipv4.ts';
 import * as wire from '../stack/wire/tcp.ts';
 import { UDP_LEN } from '../stack/wire/udp.ts';
+import { Classifier } from './classify.ts';
 import { ACTIVATED, type ConnTable } from './conn.ts';
 import * as c from './conn-row.ts';
 import type { Templates } from './conn-template.ts';
@@ -49,6 +51,7 @@ import { CoreStats } from './core-stats.ts';
 import { AVAILABLE, type DestTable } from './dest.ts';
 import type { LocalAddrs } from './laddr.ts';
 import { Opener } from './opener.ts';
+import * as icmp from './proto/icmp.ts';
 import * as tcp from './proto/tcp.ts';
 import type { Timeouts } from './proto/timeouts.ts';
 import * as udp from './proto/udp.ts';
@@ -84,6 +87,7 @@ export interface CoreParts {
   readonly xmit: Xmit;
   readonly tcp: Tracked;
   readonly udp: Tracked;
+  readonly icmp: Tracked;
   readonly templates: Templates;
   /** Rows of the tables of services: ids are 1..maxServices. */
   readonly maxServices: number;
@@ -93,6 +97,7 @@ export class Core implements Hook {
   readonly stats = new CoreStats();
   readonly related: RelatedIcmp;
   readonly opener: Opener;
+  readonly classifier: Classifier;
   /** At LOCAL_IN: what arrived in fragments. */
   readonly whole: Hook = { packet: (f) => this.reassembled(f) };
   /** Forwarding mode by service, conn-row.ts; 0 = not of layer 4. */
@@ -111,12 +116,13 @@ export class Core implements Hook {
   private readonly stack: CoreStack;
   private readonly services: ServiceTable;
   private readonly dests: DestTable;
-  private readonly locals: LocalAddrs;
   private readonly xmit: Xmit;
   private readonly tcp: ConnTable;
   private readonly tcpTimeouts: Timeouts;
   private readonly udp: ConnTable;
   private readonly udpTimeouts: Timeouts;
+  private readonly icmp: ConnTable;
+  private readonly icmpTimeouts: Timeouts;
   /** A row of no table. */
   private readonly forgotten = new Int32Array(c.ROW_WORDS);
 
@@ -126,18 +132,20 @@ export class Core implements Hook {
     this.stack = stack;
     this.services = parts.services;
     this.dests = parts.dests;
-    this.locals = parts.locals;
     this.xmit = parts.xmit;
     this.tcp = parts.tcp.table;
     this.tcpTimeouts = parts.tcp.timeouts;
     this.udp = parts.udp.table;
     this.udpTimeouts = parts.udp.timeouts;
+    this.icmp = parts.icmp.table;
+    this.icmpTimeouts = parts.icmp.timeouts;
     const { services, locals, templates, maxServices } = parts;
     this.opener = new Opener(stack.ctx, stack.icmpError, services, locals, templates, this.stats, maxServices);
     this.mode = this.opener.mode;
     this.destMode = this.opener.destMode;
     this.policy = new Uint8Array(maxServices + 1);
-    this.related = new RelatedIcmp(stack, parts.xmit, this.tcp, this.udp);
+    this.classifier = new Classifier(stack, services);
+    this.related = new RelatedIcmp(stack, parts.xmit, this.tcp, this.udp, this.icmp);
   }
 
   /** What fast.ts guessed for the burst, confirmed; or a search. 0 = none. */
@@ -165,18 +173,20 @@ export class Core implements Hook {
       case ip.PROTO_UDP:
         return this.udpDatagram(f, l3);
       case ip.PROTO_ICMP:
-        return this.related.input(f);
+        return this.icmpMessage(f, l3);
       default:
         return PASS;
     }
   }
 
-  /** A fragment from a NAT server to its client is for nobody here: without us it would never be put together. */
+  /** A fragment from a NAT server to its client, or of a host behind us, is for nobody here: nobody else puts it together. */
   private fragment(f: FrameId, l3: number): Verdict {
     const { pool } = this.ctx;
-    const { stack, natServers } = this;
-    if (natServers.size === 0 || !natServers.has(ip.src(pool.buf, l3))) return PASS;
-    if (stack.addresses.isLocal(ip.dst(pool.buf, l3))) return PASS;
+    const { stack } = this;
+    const src = ip.src(pool.buf, l3);
+    const dst = ip.dst(pool.buf, l3);
+    if (!this.natServers.has(src) && !this.classifier.concerns(f, ip.proto(pool.buf, l3), src, dst)) return PASS;
+    if (stack.addresses.isLocal(dst)) return PASS;
     const verdict = stack.reassembler.input(f);
     const whole = stack.reassembler.outFrame;
     if (whole !== 0) {
@@ -212,14 +222,16 @@ export class Core implements Hook {
     const at = row << c.ROW_SHIFT;
     const flags = wire.flags(buf, l4);
     const dest = table.rows[at + c.DEST];
-    if (dir === c.IN) {
+    const openedOut = (table.rows[at + c.META] & c.F_OPENED_OUT) !== 0;
+    if (dir === (openedOut ? c.OUT : c.IN)) {
       if (tcp.isBareSyn(flags) && this.isOver(table.state(row), dest)) {
         this.stats.reused += 1;
         table.close(row, c.END_REUSED);
         return this.openTcp(f, src, dst, ports, flags);
       }
       if (this.quiesces(table, row, dest)) return DROP | LB_QUIESCED;
-    } else if ((flags & wire.RST) === 0) this.heardServer(f, at, l4, flags);
+    }
+    if (dir === c.OUT && (flags & wire.RST) === 0) this.heardServer(f, at, l4, flags);
     this.stepTcp(row, at, dir, dest, flags);
     return this.onward(f, table, row, at, dir, dest, ip.PROTO_TCP);
   }
@@ -261,16 +273,36 @@ export class Core implements Hook {
   }
 
   private openTcp(f: FrameId, src: Ipv4, dst: Ipv4, ports: number, flags: number): Verdict {
-    const service = this.services.lookup(ip.PROTO_TCP, dst, ports & 0xffff);
+    const service = this.classifier.find(f, ip.PROTO_TCP, src, dst, ports);
     if (!this.serves(service) || !tcp.isBareSyn(flags)) return this.notOurs(f);
     const { tcp: table } = this;
-    const refused = this.opener.open(f, table, service, ip.PROTO_TCP, src, dst, ports);
+    const refused = this.open(f, table, service, ip.PROTO_TCP, src, dst, ports);
     if (refused !== PASS) return refused;
     const row = this.opener.row;
     const at = row << c.ROW_SHIFT;
     const dest = table.rows[at + c.DEST];
-    this.stepTcp(row, at, c.IN, dest, flags);
-    return this.onward(f, table, row, at, c.IN, dest, ip.PROTO_TCP);
+    const dir = this.openedDir;
+    if (dir === c.OUT) this.heardServer(f, at, this.ctx.pool.l4[f], flags);
+    this.stepTcp(row, at, dir, dest, flags);
+    return this.onward(f, table, row, at, dir, dest, ip.PROTO_TCP);
+  }
+
+  /** The direction of the packet that the last successful `open` was for. */
+  private openedDir: number = c.IN;
+
+  private open(
+    f: FrameId,
+    table: ConnTable,
+    service: number,
+    proto: number,
+    src: Ipv4,
+    dst: Ipv4,
+    ports: number,
+  ): Verdict {
+    const out = this.mode[service] === c.SNAT;
+    this.openedDir = out ? c.OUT : c.IN;
+    if (out) return this.opener.openOut(f, table, service, proto, src, dst, ports);
+    return this.opener.open(f, table, service, proto, src, dst, ports);
   }
 
   // UDP
@@ -286,22 +318,25 @@ export class Core implements Hook {
     const ports = get32(buf, l4);
     const hit = this.find(table, f, src, dst, ports);
     let row = c.rowOf(hit);
-    const dir = c.dirOf(hit);
+    let dir = c.dirOf(hit);
     // What has to leave a server goes on with another one: a datagram needs no connection that began there.
     if (hit === 0 || (dir === c.IN && this.quiesces(table, row, table.rows[(row << c.ROW_SHIFT) + c.DEST]))) {
-      const service = this.services.lookup(ip.PROTO_UDP, dst, ports & 0xffff);
+      const service = this.classifier.find(f, ip.PROTO_UDP, src, dst, ports);
       if (!this.serves(service)) {
         const server = this.answerers.size === 0 ? undefined : this.answerers.get(serverKey(src, ports >>> 16));
         return server === undefined ? this.notOurs(f) : this.answer(f, server, dst, ports);
       }
-      const refused = this.opener.open(f, table, service, ip.PROTO_UDP, src, dst, ports);
+      const refused = this.open(f, table, service, ip.PROTO_UDP, src, dst, ports);
       if (refused !== PASS) return refused;
       row = this.opener.row;
+      dir = this.openedDir;
     }
     const at = row << c.ROW_SHIFT;
     const dest = table.rows[at + c.DEST];
-    const onePacket = (table.rows[at + c.META] & c.F_ONE_PACKET) !== 0;
-    const next = udp.nextState(dir === c.OUT, table.rows[at + c.META] & c.STATE_MASK);
+    const meta = table.rows[at + c.META];
+    const onePacket = (meta & c.F_ONE_PACKET) !== 0;
+    const answers = (meta & c.F_OPENED_OUT) !== 0 ? c.IN : c.OUT;
+    const next = udp.nextState(dir === answers, meta & c.STATE_MASK);
     if (!onePacket) table.step(row, next, this.udpTimeouts.of(table.rows[at + c.SERVICE_HOP] >>> 16, next));
     const verdict = this.onward(f, table, row, at, dir, dest, ip.PROTO_UDP);
     if (onePacket) table.close(row, c.END_DONE);
@@ -321,7 +356,40 @@ export class Core implements Hook {
     return this.xmit.send(f, forgotten, 0, c.OUT, ip.PROTO_UDP);
   }
 
-  // Both
+  // ICMP
+
+  /** An error about a connection, or a query that a service passes on; what is left, the stack answers. */
+  private icmpMessage(f: FrameId, l3: number): Verdict {
+    const error = this.related.input(f);
+    if (error !== PASS) return error;
+    const { pool } = this.ctx;
+    const { buf } = pool;
+    const l4 = pool.l4[f];
+    const end = pool.off[f] + pool.len[f];
+    if (pool.fragLen[f] !== 0 || end - l4 < ICMP_LEN || !icmp.isQuery(buf[l4])) return PASS;
+    const src = ip.src(buf, l3);
+    const dst = ip.dst(buf, l3);
+    const ports = icmp.ports(buf[l4], buf[l4 + 1], get32(buf, l4 + 4) >>> 16);
+    const { icmp: table } = this;
+    const hit = table.find(src, dst, ports);
+    let row = c.rowOf(hit);
+    let dir = c.dirOf(hit);
+    const service = hit === 0 && icmp.isRequest(buf[l4]) ? this.classifier.find(f, ip.PROTO_ICMP, src, dst, ports) : 0;
+    if (hit === 0 && !this.serves(service)) return PASS;
+    if (checkIcmp(buf, pool.i32, l4, end) !== 0) return DROP | ICMP_MALFORMED;
+    if (hit === 0) {
+      const refused = this.open(f, table, service, ip.PROTO_ICMP, src, dst, ports);
+      if (refused !== PASS) return refused;
+      row = this.opener.row;
+      dir = this.openedDir;
+    }
+    const at = row << c.ROW_SHIFT;
+    const next = icmp.nextState();
+    table.step(row, next, this.icmpTimeouts.of(table.rows[at + c.SERVICE_HOP] >>> 16, next));
+    return this.onward(f, table, row, at, dir, table.rows[at + c.DEST], ip.PROTO_ICMP);
+  }
+
+  // All
 
   private onward(
     f: FrameId,
@@ -378,10 +446,7 @@ export class Core implements Hook {
     if (table === this.tcp && believed && (meta & c.F_SERVER_SEEN) !== 0 && table.state(row) === tcp.ESTABLISHED) {
       this.stats.resets += resetBoth(this.ctx, this.stack.ip, rows, at);
     }
-    if ((meta & c.F_LOCAL_PORT) !== 0) {
-      const rl = rows[at + c.RLPORTS];
-      this.locals.release(rows[at + c.LADDR], rl & 0xffff, rows[at + c.RADDR], rl >>> 16);
-    }
+    if ((meta & c.F_LOCAL_PORT) !== 0) this.opener.releasePort(rows, at);
     this.dests.connClose(rows[at + c.DEST], table.isActive(row));
   }
 }

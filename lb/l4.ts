@@ -8,13 +8,14 @@ import { DEFAULT_BUCKETS, SaPools } from '../stack/inetaddr/sapool.ts';
 import { planRegion } from '../stack/mem/region.ts';
 import type { Ipv4 } from '../stack/types.ts';
 import { type ConnOwner, ConnTable } from './conn.ts';
-import { END_FLUSHED, FNAT, NAT } from './conn-row.ts';
+import { END_FLUSHED, FNAT, NAT, SNAT } from './conn-row.ts';
 import { Templates } from './conn-template.ts';
 import { Core, EXPIRE_QUIESCENT, EXPIRE_REMOVED, serverKey } from './core.ts';
 import type { DestTable } from './dest.ts';
 import { FastPath } from './fast.ts';
 import { LocalAddrs } from './laddr.ts';
 import { EXPIRE_TEMPLATES, ONE_PACKET } from './opener.ts';
+import { ICMP } from './proto/icmp.ts';
 import { type Profile, Timeouts } from './proto/index.ts';
 import { TCP } from './proto/tcp.ts';
 import { MAX_KEPT_MS } from './proto/timeouts.ts';
@@ -26,6 +27,7 @@ import { Xmit } from './xmit/index.ts';
 export interface L4Limits {
   readonly tcp: number;
   readonly udp: number;
+  readonly icmp: number;
   /** Persistence templates. */
   readonly templates: number;
 }
@@ -41,9 +43,9 @@ export interface Persistence {
 
 /** What a service of layer 4 wants apart from servers and scheduler. */
 export interface L4Service {
-  /** FNAT, NAT, DR or TUN of conn-row.ts. */
+  /** FNAT, NAT, DR, TUN or SNAT of conn-row.ts. */
   readonly mode: number;
-  /** FNAT: where connections to servers leave from. */
+  /** FNAT: where connections to servers leave from; SNAT: those to the world. */
   readonly localAddresses: readonly Ipv4[];
   /** The scheduler goes in turn (laddr.ts). */
   readonly inTurn: boolean;
@@ -81,9 +83,11 @@ export class L4 {
   readonly pools: SaPools;
   readonly tcp: ConnTable;
   readonly udp: ConnTable;
+  readonly icmp: ConnTable;
   readonly templates: Templates;
   readonly tcpTimeouts: Timeouts;
   readonly udpTimeouts: Timeouts;
+  readonly icmpTimeouts: Timeouts;
 
   /** The row up to which `flush` has come. */
   private flushed = 0;
@@ -115,6 +119,7 @@ export class L4 {
     this.xmit.way.decrementTtl = options.decrementTtl;
     this.tcpTimeouts = new Timeouts(TCP, profile, maxServices);
     this.udpTimeouts = new Timeouts(UDP, profile, maxServices);
+    this.icmpTimeouts = new Timeouts(ICMP, profile, maxServices);
     const at = L4.plan(limits).at;
     this.templates = new Templates(memory, at.templates, limits.templates, ctx, host.timers, {
       onEnd: (template) => this.core.opener.forget(template),
@@ -127,6 +132,7 @@ export class L4 {
     };
     this.tcp = table(at.tcp, limits.tcp, TCP.active[profile]);
     this.udp = table(at.udp, limits.udp, UDP.active[profile]);
+    this.icmp = table(at.icmp, limits.icmp, ICMP.active[profile]);
     this.core = new Core({
       stack: host,
       services,
@@ -135,6 +141,7 @@ export class L4 {
       xmit: this.xmit,
       tcp: { table: this.tcp, timeouts: this.tcpTimeouts },
       udp: { table: this.udp, timeouts: this.udpTimeouts },
+      icmp: { table: this.icmp, timeouts: this.icmpTimeouts },
       templates: this.templates,
       maxServices,
     });
@@ -158,17 +165,17 @@ export class L4 {
   }
 
   /** Where the tables begin in the memory: each is one of ConnTable, readable by anyone who attaches. */
-  static plan({ tcp, udp, templates }: L4Limits) {
+  static plan({ tcp, udp, icmp, templates }: L4Limits) {
     const { bytes } = ConnTable;
-    return planRegion({ tcp: bytes(tcp), udp: bytes(udp), templates: bytes(templates) });
+    return planRegion({ tcp: bytes(tcp), udp: bytes(udp), icmp: bytes(icmp), templates: bytes(templates) });
   }
 
   static bytes(limits: L4Limits): number {
     return L4.plan(limits).bytes;
   }
 
-  static timersFor({ tcp, udp, templates }: L4Limits): number {
-    return tcp + udp + templates;
+  static timersFor({ tcp, udp, icmp, templates }: L4Limits): number {
+    return tcp + udp + icmp + templates;
   }
 
   /**
@@ -179,7 +186,7 @@ export class L4 {
     const { core } = this;
     const { addr, port } = this.dests;
     core.mode[id] = service.mode;
-    let translates = service.mode === FNAT;
+    let translates = service.mode === FNAT || service.mode === SNAT;
     for (const [key, dest] of core.answerers) if (this.dests.service[dest] === id) core.answerers.delete(key);
     for (const dest of this.services.destIds(id)) {
       const own = modeOf(dest);
@@ -230,6 +237,6 @@ export class L4 {
 
   /** Connections now. */
   get open(): number {
-    return this.tcp.size() + this.udp.size();
+    return this.tcp.size() + this.udp.size() + this.icmp.size();
   }
 }

@@ -94,11 +94,7 @@ export class Opener {
     const persistent = this.persistMs[service] !== 0;
     const template = persistent ? this.templateOf(service, proto, src, dst, ports & 0xffff) : 0;
     const dest = template === 0 ? this.schedule(service, proto, src, dst, ports) : this.templates.dest(template);
-    if (dest === 0) {
-      this.stats.noServer += 1;
-      this.error.send(f, UNREACHABLE, UNREACH_PORT, 0);
-      return DROP | LB_NO_SERVER;
-    }
+    if (dest === 0) return this.noServer(f);
     const mode = this.destMode[dest] || this.mode[service];
     spec.caddr = src;
     spec.cport = ports >>> 16;
@@ -122,13 +118,58 @@ export class Opener {
       spec.lport = locals.port;
       spec.flags |= c.F_LOCAL_PORT;
     }
-    const row = table.open(spec);
+    const verdict = this.enter(table);
+    if (verdict === PASS && persistent) this.remember(table, this.row, proto, template);
+    return verdict;
+  }
+
+  /** Makes `row` for a packet of a host behind us (SNAT): what it asks is asked from an address and port of a pool. */
+  openOut(f: FrameId, table: ConnTable, service: number, proto: number, src: Ipv4, dst: Ipv4, ports: number): Verdict {
+    const { spec, locals } = this;
+    const dest = this.schedule(service, proto, src, dst, ports);
+    if (dest === 0) return this.noServer(f);
+    const dport = ports & 0xffff;
+    if (!locals.acquire(service, dst, dport)) {
+      this.stats.noLocalPort += 1;
+      return DROP | LB_NO_LOCAL_PORT;
+    }
+    spec.caddr = dst;
+    spec.cport = dport;
+    spec.vaddr = locals.addr;
+    spec.vport = locals.port;
+    spec.raddr = src;
+    spec.rport = ports >>> 16;
+    spec.laddr = dst;
+    spec.lport = dport;
+    spec.mode = c.SNAT;
+    spec.state = 0;
+    spec.flags = c.F_OPENED_OUT | c.F_LOCAL_PORT;
+    spec.dest = dest;
+    spec.service = service;
+    return this.enter(table);
+  }
+
+  private noServer(f: FrameId): Verdict {
+    this.stats.noServer += 1;
+    this.error.send(f, UNREACHABLE, UNREACH_PORT, 0);
+    return DROP | LB_NO_SERVER;
+  }
+
+  private enter(table: ConnTable): Verdict {
+    const row = table.open(this.spec);
     if (row === 0) return this.refused(table);
     this.row = row;
     this.stats.opened += 1;
-    this.services.connOpen(dest);
-    if (persistent) this.remember(table, row, proto, template);
+    this.services.connOpen(this.spec.dest);
     return PASS;
+  }
+
+  /** Gives back the port that a connection has of a pool. Precondition: F_LOCAL_PORT. */
+  releasePort(rows: Int32Array, at: number): void {
+    const out = (rows[at + c.META] & c.F_OPENED_OUT) !== 0;
+    const ours = rows[at + (out ? c.CVPORTS : c.RLPORTS)];
+    const addr = rows[at + (out ? c.VADDR : c.LADDR)];
+    this.locals.release(addr, ours & 0xffff, rows[at + (out ? c.CADDR : c.RADDR)], ours >>> 16);
   }
 
   private schedule(service: number, proto: number, src: Ipv4, dst: Ipv4, ports: number): number {
@@ -149,7 +190,10 @@ export class Opener {
 
   private refused(table: ConnTable): Verdict {
     const { spec } = this;
-    if ((spec.flags & c.F_LOCAL_PORT) !== 0) this.locals.release(spec.laddr, spec.lport, spec.raddr, spec.rport);
+    if ((spec.flags & c.F_OPENED_OUT) !== 0) this.locals.release(spec.vaddr, spec.vport, spec.caddr, spec.cport);
+    else if ((spec.flags & c.F_LOCAL_PORT) !== 0) {
+      this.locals.release(spec.laddr, spec.lport, spec.raddr, spec.rport);
+    }
     if (table.refusal === REFUSED_FULL) {
       this.stats.tableFull += 1;
       return DROP | LB_CONN_FULL;

@@ -137,6 +137,8 @@ export class ServiceTable {
   private readonly lists: (ServiceList | undefined)[] = [];
   /** Listed services by <proto, vip, port>: open addressing, linear probing, at most half full. 0 = empty. */
   private readonly slots: Int32Array;
+  /** Listed services with port 0. */
+  private forAllPorts = 0;
 
   /** Both tables must be new, and their writer is this thread. */
   constructor(columns: ServiceColumns, dests: DestTable, env: SchedEnv) {
@@ -150,11 +152,14 @@ export class ServiceTable {
 
   // The data path.
 
-  /**
-   * The service a packet to vip:port belongs to, or 0. Rules that come before the exact match (firewall mark) and
-   * after it (port 0, ranges of addresses) belong here, in that order.
-   */
+  /** The service a packet to vip:port belongs to, or 0: one for this port, else one for all ports (port 0). */
   lookup(proto: number, vip: Ipv4, port: number): number {
+    const service = this.find(proto, vip, port);
+    return service !== 0 || this.forAllPorts === 0 ? service : this.find(proto, vip, 0);
+  }
+
+  /** The service of exactly this address and port, or 0. */
+  find(proto: number, vip: Ipv4, port: number): number {
     const { slots, columns } = this;
     const mask = slots.length - 1;
     for (let at = slotOf(proto, vip, port) & mask; ; at = (at + 1) & mask) {
@@ -234,7 +239,7 @@ export class ServiceTable {
   add(spec: ServiceSpec): number {
     const { proto, vip, port } = spec;
     if (!(proto > 0 && proto < 256 && isPort(port))) throw new ServiceError('INVALID', 'protocol or port out of range');
-    if (this.lookup(proto, vip, port) !== 0) throw new ServiceError('EXISTS', 'the service exists already');
+    if (this.find(proto, vip, port) !== 0) throw new ServiceError('EXISTS', 'the service exists already');
     const list = new ServiceList(this.dests, spec.scheduler, spec.options ?? {}, this.env);
     const id = this.findRemoved(proto, vip, port) || this.vacant();
     if (id === 0) throw new ServiceError('FULL', `no room for more than ${this.columns.capacity} services`);
@@ -418,7 +423,9 @@ export class ServiceTable {
     const { slots, columns } = this;
     const mask = slots.length - 1;
     slots.fill(0);
+    this.forAllPorts = 0;
     for (const id of this.ids()) {
+      if (columns.port[id] === 0) this.forAllPorts++;
       let at = slotOf(columns.proto[id]!, columns.vip[id]!, columns.port[id]!) & mask;
       while (slots[at] !== 0) at = (at + 1) & mask;
       slots[at] = id;

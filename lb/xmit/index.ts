@@ -6,6 +6,7 @@
  * | FNAT | both addresses and ports, TCP number | the same, back       | nat.ts    |
  * | NAT  | destination                          | source               | nat.ts    |
  * | DR   | untouched, to the server's MAC       | not seen             | here      |
+ * | SNAT | destination (from outside)           | source (to outside)  | nat.ts    |
  * | TUN  | inside another packet                | not seen             | tunnel.ts |
  *
  * Transmit sees a connection's row and a frame, not how the connection came about. `off` and l3 stand at the IP header.
@@ -58,6 +59,7 @@ export class Xmit {
     switch ((rows[at + c.META] & c.MODE_MASK) >> c.MODE_SHIFT) {
       case c.FNAT:
       case c.NAT:
+      case c.SNAT:
         return dir === c.IN ? this.nat.toServer(f, rows, at, proto) : this.nat.toClient(f, rows, at, proto);
       case c.DR:
         return this.direct(f, rows[at + c.RADDR]);

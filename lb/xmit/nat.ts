@@ -8,9 +8,14 @@
  *               from the server              to the client
  *  NAT          RIP:rport -> CIP:cport       VIP:vport -> CIP:cport
  *  FullNAT      RIP:rport -> LIP:lport       VIP:vport -> CIP:cport     acknowledgment, SACK - delta
+ *               from a host behind us        to the world
+ *  SNAT         host:port -> CIP:cport       VIP:vport -> CIP:cport     VIP is an address of the service's pool
+ *               from the world               to the host
+ *  SNAT         CIP:cport -> VIP:vport       CIP:cport -> host:port
  * ```
  *
- * Both are one rewrite, because a row names whom the server believes to talk to: the client, or a local address.
+ * All are one rewrite, because a row names whom the server believes to talk to: the client, or a local address.
+ * ICMP queries have an identifier in the place of the client's port. SNAT is what a router does: TTL is decremented.
  *
  * With FullNAT many clients share a local address, and what a server remembers of <LIP, lport> is of whoever had it last.
  * So a connection begins with a number of our own (RFC 6528), which rises from one connection of the four-tuple to the
@@ -25,12 +30,15 @@ import type { FramePool } from '../../stack/mem/frame-pool.ts';
 import { Secrets } from '../../stack/tcp/isn.ts';
 import type { FrameId, Verdict } from '../../stack/types.ts';
 import { PASS } from '../../stack/verdict.ts';
-import { PROTO_TCP } from '../../stack/wire/ipv4.ts';
+import { PROTO_ICMP, PROTO_TCP } from '../../stack/wire/ipv4.ts';
 import * as tcp from '../../stack/wire/tcp.ts';
 import * as c from '../conn-row.ts';
-import { fixTcp, fixUdp, reversed, setAddresses, setWord } from './rewrite.ts';
+import { fixTcp, fixUdp, reversed, setAddresses, setQueryId, setWord } from './rewrite.ts';
 import { blankTimestamp, clampMss, shiftAck, shiftSeq } from './tcp.ts';
 import type { Way } from './way.ts';
+
+const isRouted = (rows: Int32Array, at: number): boolean =>
+  (rows[at + c.META] & c.MODE_MASK) >> c.MODE_SHIFT === c.SNAT;
 
 export class Nat {
   private readonly ctx: Context;
@@ -50,12 +58,13 @@ export class Nat {
   toServer(f: FrameId, rows: Int32Array, at: number, proto: number): Verdict {
     const { way } = this;
     const raddr = rows[at + c.RADDR];
-    const verdict = way.find(f, raddr, 0);
+    const verdict = way.find(f, raddr, 0, isRouted(rows, at));
     if (verdict !== PASS) return verdict;
     const { pool } = this.ctx;
     const { buf } = pool;
     const l4 = pool.l4[f];
     const addresses = setAddresses(buf, pool.l3[f], rows[at + c.LADDR], raddr);
+    if (proto === PROTO_ICMP) return this.query(f, reversed(rows[at + c.RLPORTS]));
     let content = setWord(buf, l4, reversed(rows[at + c.RLPORTS]));
     if (proto === PROTO_TCP) {
       if ((tcp.flags(buf, l4) & tcp.SYN) !== 0) content += this.synToServer(pool, l4, rows, at);
@@ -69,12 +78,13 @@ export class Nat {
   toClient(f: FrameId, rows: Int32Array, at: number, proto: number): Verdict {
     const { way } = this;
     const caddr = rows[at + c.CADDR];
-    const verdict = way.find(f, caddr, 0);
+    const verdict = way.find(f, caddr, 0, isRouted(rows, at));
     if (verdict !== PASS) return verdict;
     const { pool } = this.ctx;
     const { buf } = pool;
     const l4 = pool.l4[f];
     const addresses = setAddresses(buf, pool.l3[f], rows[at + c.VADDR], caddr);
+    if (proto === PROTO_ICMP) return this.query(f, reversed(rows[at + c.CVPORTS]));
     let content = setWord(buf, l4, reversed(rows[at + c.CVPORTS]));
     if (proto === PROTO_TCP) {
       const delta = rows[at + c.SEQ_DELTA];
@@ -83,6 +93,12 @@ export class Nat {
       fixTcp(pool, f, l4, addresses, content);
     } else fixUdp(pool, f, l4, addresses, content);
     return way.go(f);
+  }
+
+  private query(f: FrameId, ports: number): Verdict {
+    const { pool } = this.ctx;
+    setQueryId(pool.buf, pool.l4[f], ports);
+    return this.way.go(f);
   }
 
   private synToServer(pool: FramePool, l4: number, rows: Int32Array, at: number): number {

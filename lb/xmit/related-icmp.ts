@@ -25,8 +25,18 @@ import * as icmp from '../../stack/wire/icmp4.ts';
 import * as ip from '../../stack/wire/ipv4.ts';
 import type { ConnTable } from '../conn.ts';
 import * as c from '../conn-row.ts';
+import { isQuery, ports as queryPorts } from '../proto/icmp.ts';
 import type { Xmit, XmitStack } from './index.ts';
-import { adjust, adjustUdp, reversed, setAddresses, setWord, TCP_CHECKSUM, UDP_CHECKSUM } from './rewrite.ts';
+import {
+  adjust,
+  adjustUdp,
+  reversed,
+  setAddresses,
+  setQueryId,
+  setWord,
+  TCP_CHECKSUM,
+  UDP_CHECKSUM,
+} from './rewrite.ts';
 
 /** Of layer 4 in a quote at least. */
 const QUOTED = 8;
@@ -42,13 +52,15 @@ export class RelatedIcmp {
   private readonly xmit: Xmit;
   private readonly tcp: ConnTable;
   private readonly udp: ConnTable;
+  private readonly icmp: ConnTable;
 
-  constructor(stack: XmitStack, xmit: Xmit, tcp: ConnTable, udp: ConnTable) {
+  constructor(stack: XmitStack, xmit: Xmit, tcp: ConnTable, udp: ConnTable, icmp: ConnTable) {
     this.ctx = stack.ctx;
     this.stack = stack;
     this.xmit = xmit;
     this.tcp = tcp;
     this.udp = udp;
+    this.icmp = icmp;
   }
 
   /** An unfragmented ICMP packet, `off` and l3 at its IP header. */
@@ -65,7 +77,9 @@ export class RelatedIcmp {
     if (proto === ip.PROTO_IPIP) return this.fromTunnel(f, l4, innerL4, end);
     const table = this.tableOf(proto);
     if (table === null) return PASS;
-    const hit = table.find(ip.dst(buf, inner), ip.src(buf, inner), reversed(get32(buf, innerL4)));
+    const ports = quotedPorts(buf, proto, innerL4);
+    if (ports === 0) return PASS;
+    const hit = table.find(ip.dst(buf, inner), ip.src(buf, inner), reversed(ports));
     if (hit === 0 || icmp.check(buf, pool.i32, l4, end) !== 0) return PASS;
     const { rows } = table;
     const at = c.rowOf(hit) << c.ROW_SHIFT;
@@ -85,6 +99,11 @@ export class RelatedIcmp {
     if (verdict !== PASS) return verdict;
     setAddresses(buf, pool.l3[f], rows[at + c.VADDR], rows[at + c.CADDR]);
     let change = setAddresses(buf, inner, rows[at + c.CADDR], rows[at + c.VADDR]);
+    if (ip.proto(buf, inner) === ip.PROTO_ICMP) {
+      setQueryId(buf, innerL4, rows[at + c.CVPORTS]);
+      this.sealError(f, end);
+      return way.go(f);
+    }
     change += setWord(buf, innerL4, rows[at + c.CVPORTS]);
     if (ip.proto(buf, inner) === ip.PROTO_TCP) {
       change += setWord(buf, innerL4 + 4, (get32(buf, innerL4 + 4) - rows[at + c.SEQ_DELTA]) | 0);
@@ -99,8 +118,15 @@ export class RelatedIcmp {
     const { way } = this.xmit;
     const verdict = way.find(f, rows[at + c.RADDR], 0);
     if (verdict !== PASS) return verdict;
-    setAddresses(buf, pool.l3[f], rows[at + c.LADDR], rows[at + c.RADDR]);
+    // A host behind us may know which router of the world complains; a server knows the local address alone.
+    const routed = (rows[at + c.META] & c.MODE_MASK) >> c.MODE_SHIFT === c.SNAT;
+    setAddresses(buf, pool.l3[f], routed ? ip.src(buf, pool.l3[f]) : rows[at + c.LADDR], rows[at + c.RADDR]);
     let change = setAddresses(buf, inner, rows[at + c.RADDR], rows[at + c.LADDR]);
+    if (ip.proto(buf, inner) === ip.PROTO_ICMP) {
+      setQueryId(buf, innerL4, rows[at + c.RLPORTS]);
+      this.sealError(f, end);
+      return way.go(f);
+    }
     change += setWord(buf, innerL4, rows[at + c.RLPORTS]);
     if (ip.proto(buf, inner) === ip.PROTO_TCP && innerL4 + 12 <= end) {
       change += setWord(buf, innerL4 + 8, (get32(buf, innerL4 + 8) + rows[at + c.SEQ_DELTA]) | 0);
@@ -116,6 +142,12 @@ export class RelatedIcmp {
     if (ip.proto(buf, inner) === ip.PROTO_TCP) {
       if (innerL4 + TCP_CHECKSUM + 2 <= end) adjust(buf, innerL4 + TCP_CHECKSUM, change);
     } else adjustUdp(buf, innerL4 + UDP_CHECKSUM, change);
+    this.sealError(f, end);
+  }
+
+  private sealError(f: FrameId, end: number): void {
+    const { pool } = this.ctx;
+    const { buf } = pool;
     const l4 = pool.l4[f];
     set16(buf, l4 + 2, 0);
     set16(buf, l4 + 2, finish(sum(buf, pool.i32, l4, end - l4, 0)));
@@ -131,7 +163,7 @@ export class RelatedIcmp {
     if (table === null) return PASS;
     const client: Ipv4 = ip.src(buf, tunnelled);
     const vip: Ipv4 = ip.dst(buf, tunnelled);
-    const hit = table.find(client, vip, get32(buf, tunnelledL4));
+    const hit = table.find(client, vip, quotedPorts(buf, ip.proto(buf, tunnelled), tunnelledL4));
     if (hit === 0 || c.dirOf(hit) !== c.IN || icmp.check(buf, pool.i32, l4, end) !== 0) return PASS;
     const type = icmp.type(buf, l4);
     const code = icmp.code(buf, l4);
@@ -152,8 +184,15 @@ export class RelatedIcmp {
 
   private tableOf(proto: number): ConnTable | null {
     if (proto === ip.PROTO_TCP) return this.tcp;
-    return proto === ip.PROTO_UDP ? this.udp : null;
+    if (proto === ip.PROTO_UDP) return this.udp;
+    return proto === ip.PROTO_ICMP ? this.icmp : null;
   }
+}
+
+/** Ports, or pseudo ports, of a quoted packet; 0 = it is none that could be tracked. */
+function quotedPorts(buf: Uint8Array, proto: number, l4: number): number {
+  if (proto !== ip.PROTO_ICMP) return get32(buf, l4);
+  return isQuery(buf[l4]) ? queryPorts(buf[l4], buf[l4 + 1], get32(buf, l4 + 4) >>> 16) : 0;
 }
 
 const isTranslated = (type: number): boolean =>

@@ -14,11 +14,14 @@ import { F_CSUM_PARTIAL, type FramePool } from '../../stack/mem/frame-pool.ts';
 import type { FrameId, Ipv4 } from '../../stack/types.ts';
 import { get16, get32, set16, set32 } from '../../stack/wire/bytes.ts';
 import { finish, fold } from '../../stack/wire/checksum.ts';
+import { isRequest } from '../proto/icmp.ts';
 
 /** Offsets of the checksum in the headers. */
 const IP_CHECKSUM = 10;
 export const TCP_CHECKSUM = 16;
 export const UDP_CHECKSUM = 6;
+const ICMP_CHECKSUM = 2;
+const ICMP_ID = 4;
 
 /** How a sum changes when a 16-bit word does. */
 export const change16 = (from: number, to: number): number => (~from & 0xffff) + to;
@@ -75,6 +78,14 @@ export function adjustUdp(buf: Uint8Array, field: number, change: number): void 
   if (get16(buf, field) === 0) return;
   adjust(buf, field, change);
   if (get16(buf, field) === 0) set16(buf, field, 0xffff);
+}
+
+/** The identifier of the ICMP query at `l4` is that of `ports` (lb/proto/icmp.ts), its checksum included. */
+export function setQueryId(buf: Uint8Array, l4: number, ports: number): void {
+  const id = isRequest(buf[l4]) ? ports >>> 16 : ports & 0xffff;
+  const change = change16(get16(buf, l4 + ICMP_ID), id);
+  set16(buf, l4 + ICMP_ID, id);
+  adjust(buf, l4 + ICMP_CHECKSUM, change);
 }
 
 /** <source port, destination port> as seen from the other end. */

@@ -47,9 +47,9 @@ export class Way {
 
   /**
    * Finds the way to `dst` for a packet that will grow by `more` bytes. PASS, or DROP|reason, the sender having been
-   * told. The packet is changed in its TTL only.
+   * told. The packet is changed in its TTL only, and that only where we count as a hop, or as a `router` anyway.
    */
-  find(f: FrameId, dst: Ipv4, more: number): Verdict {
+  find(f: FrameId, dst: Ipv4, more: number, router = false): Verdict {
     const { pool } = this.ctx;
     const { routes } = this;
     if (!routes.lookup(dst)) {
@@ -64,7 +64,7 @@ export class Way {
       const verdict = this.tooLong(f, more);
       if (verdict !== PASS) return verdict;
     }
-    return this.decrementTtl ? this.oneHop(f) : PASS;
+    return this.decrementTtl || router ? this.oneHop(f) : PASS;
   }
 
   /** Sends the packet, which stands at `off` with its IP header complete, on the way found. */

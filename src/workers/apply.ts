@@ -302,7 +302,7 @@ export class Applier {
 
   /** The id of a listed service, 0 = none. */
   private idOf({ proto, vip, port }: Pick<ServiceConfig, 'proto' | 'vip' | 'port'>): number {
-    return this.pipeline.services.lookup(protoOf(proto), vip, port);
+    return this.pipeline.services.find(protoOf(proto), vip, port);
   }
 }
 

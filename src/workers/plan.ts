@@ -49,7 +49,7 @@ export const MAX_SERVICES = 256;
 export const MAX_DESTS = 4096;
 export const MAX_SESSIONS = 32768;
 /** Connections at layer 4. Their memory is reserved, and taken as it is used for the first time. */
-export const MAX_CONNS: L4Limits = { tcp: 1 << 20, udp: 1 << 18, templates: 1 << 16 };
+export const MAX_CONNS: L4Limits = { tcp: 1 << 20, udp: 1 << 18, icmp: 1 << 16, templates: 1 << 16 };
 
 /** Plain data and shared memory: it travels to the worker as workerData. */
 export interface WorkerShare {

@@ -133,7 +133,7 @@ class World {
     const ctx = new Context(pool, seeded(3));
     ctx.tick(this.now);
     this.ctx = ctx;
-    const limits = { tcp: max, udp: 16, templates: 16 };
+    const limits = { tcp: max, udp: 16, icmp: 16, templates: 16 };
     const neighbours = new SharedArrayBuffer(NeighTable.bytes(DEFAULT_HOST.neigh.maxNeighbours));
     const host = new Host(ctx, { onConflict: () => {} }, DEFAULT_HOST, neighbours, L4.timersFor(limits));
     this.host = host;

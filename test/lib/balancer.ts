@@ -24,7 +24,7 @@ export const CLIENT = ip('10.0.0.1');
 export const VIP = ip('10.0.0.10');
 export const server = (i: number): number => ip(`10.0.0.${21 + i}`);
 
-const L4_LIMITS = { tcp: 256, udp: 256, templates: 64 };
+const L4_LIMITS = { tcp: 256, udp: 256, icmp: 16, templates: 64 };
 
 export interface BalancerOptions {
   readonly servers?: number;

@@ -52,7 +52,7 @@ export interface L4NetOptions {
   readonly serverMtu?: number;
 }
 
-const LIMITS = { tcp: 512, udp: 512, templates: 64 };
+const LIMITS = { tcp: 512, udp: 512, icmp: 16, templates: 64 };
 
 export class L4Network {
   readonly client: SimHost;

@@ -134,7 +134,7 @@ export class L4Rig {
 
   constructor(options: RigOptions) {
     const { mode, tso = false, mtu = 1500, weight = 1 } = options;
-    const limits = options.limits ?? { tcp: 64, udp: 64, templates: 16 };
+    const limits = options.limits ?? { tcp: 64, udp: 64, icmp: 16, templates: 16 };
     this.rport = mode === 'FNAT' || mode === 'NAT' ? RPORT : VPORT;
     const pool = FramePool.create({ slots: 1024, slotBytes: 2048, bigSlots: 16, bigSlotBytes: 69632 });
     const ctx = new Context(pool, seeded(5));

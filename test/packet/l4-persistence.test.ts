@@ -170,7 +170,7 @@ test('the limit of connections does not hold for those who come back', () => {
 });
 
 test('a full table of templates refuses nobody', () => {
-  const rig = rigOf({ limits: { tcp: 64, udp: 4, templates: 1 } });
+  const rig = rigOf({ limits: { tcp: 64, udp: 4, icmp: 4, templates: 1 } });
   ask(rig, A, CPORT);
   assert.ok(ask(rig, B, CPORT) !== 0);
   assert.is(rig.l4.core.stats.templatesFull, 1);

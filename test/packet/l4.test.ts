@@ -318,7 +318,7 @@ for (const udp of [false, true])
   });
 
 test('a full table refuses by name and takes no local port', () => {
-  const rig = new L4Rig({ mode: 'FNAT', limits: { tcp: 2, udp: 2, templates: 2 } });
+  const rig = new L4Rig({ mode: 'FNAT', limits: { tcp: 2, udp: 2, icmp: 2, templates: 2 } });
   for (let i = 0; i < 3; i++) rig.feed(fromClient({ flags: 'S', sport: CPORT + i }));
   assert.equal(rig.fates, ['sent', 'sent', 'lb_conn_full']);
   assert.is(rig.l4.pools.find(LOCAL)!.used, 2);
