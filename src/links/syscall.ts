@@ -21,12 +21,25 @@ export interface Syscalls {
   /** `arg`: a value or an address, as the request demands. */
   readonly ioctl: (fd: number, request: number, arg: number) => number;
   readonly socket: (domain: number, type: number, protocol: number) => number;
+  readonly bind: (fd: number, address: number, length: number) => number;
+  /** `value`, `length`: addresses; `length` of 32 bits, in and out. */
+  readonly getsockopt: (fd: number, level: number, option: number, value: number, length: number) => number;
+  readonly setsockopt: (fd: number, level: number, option: number, value: number, length: number) => number;
+  readonly recv: (fd: number, address: number, length: number, flags: number) => number;
+  readonly sendto: (fd: number, address: number, length: number, flags: number, to: number, toLength: number) => number;
+  /** `messages`: address of `count` struct mmsghdr; returns how many were taken. `timeout`: an address, 0 = none. */
+  readonly recvmmsg: (fd: number, messages: number, count: number, flags: number, timeout: number) => number;
+  readonly sendmmsg: (fd: number, messages: number, count: number, flags: number) => number;
   /** `fds`: address of `count` struct pollfd {int32 fd, int16 events, int16 revents}. Blocks the thread for up to `ms`. */
   readonly poll: (fds: number, count: number, ms: number) => number;
   readonly eventfd: (initial: number, flags: number) => number;
   /** Returns the address, or -1. */
   readonly mmap: (address: number, length: number, prot: number, flags: number, fd: number, offset: number) => number;
   readonly munmap: (address: number, length: number) => number;
+  /** Copies memory that does not overlap. */
+  readonly memcpy: (to: number, from: number, length: number) => number;
+  /** Memory of the system, such as a ring it shares with us, as bytes. Nobody may touch them once it is unmapped. */
+  readonly view: (address: number, length: number) => ArrayBuffer;
   /** Error number of the last failed call of this thread. */
   readonly errno: () => number;
   /** Where the first byte of `bytes` lies in memory. The caller keeps the array alive while the system uses the address. */
@@ -37,6 +50,16 @@ export const O_RDWR = 2;
 export const O_NONBLOCK = 0x800;
 export const O_CLOEXEC = 0x80000;
 export const POLLIN = 1;
+export const SOL_SOCKET = 1;
+export const SO_ERROR = 4;
+export const SO_SNDBUFFORCE = 32;
+export const SO_RCVBUFFORCE = 33;
+export const MSG_TRUNC = 0x20;
+export const MSG_DONTWAIT = 0x40;
+export const MAP_FAILED = -1;
+export const PROT_READ_WRITE = 3;
+/** MAP_SHARED | MAP_POPULATE */
+export const MAP_RING = 0x8001;
 export const EFD_NONBLOCK = O_NONBLOCK;
 export const EFD_CLOEXEC = O_CLOEXEC;
 
@@ -48,10 +71,13 @@ export const ENXIO = 6;
 export const EAGAIN = 11;
 export const EACCES = 13;
 export const EBUSY = 16;
+export const ENOMEM = 12;
 export const ENODEV = 19;
 export const EINVAL = 22;
 export const EBADFD = 77;
+export const EMSGSIZE = 90;
 export const ENETDOWN = 100;
+export const ENOBUFS = 105;
 
 /** A link could not be opened, or a system call it depends on failed. `code` is the errno name, or a name of our own. */
 export class LinkError extends Error {
@@ -108,10 +134,19 @@ function declare(koffi: Koffi): Syscalls {
     writev: f('writev', 'int', ['int', 'uint64', 'int']),
     ioctl: f('ioctl', 'int', ['int', 'uint64', 'uint64']),
     socket: f('socket', 'int', ['int', 'int', 'int']),
+    bind: f('bind', 'int', ['int', 'uint64', 'uint32']),
+    getsockopt: f('getsockopt', 'int', ['int', 'int', 'int', 'uint64', 'uint64']),
+    setsockopt: f('setsockopt', 'int', ['int', 'int', 'int', 'uint64', 'uint32']),
+    recv: f('recv', 'int', ['int', 'uint64', 'uint64', 'int']),
+    sendto: f('sendto', 'int', ['int', 'uint64', 'uint64', 'int', 'uint64', 'uint32']),
+    recvmmsg: f('recvmmsg', 'int', ['int', 'uint64', 'uint32', 'int', 'uint64']),
+    sendmmsg: f('sendmmsg', 'int', ['int', 'uint64', 'uint32', 'int']),
     poll: f('poll', 'int', ['uint64', 'uint64', 'int']),
     eventfd: f('eventfd', 'int', ['uint32', 'int']),
     mmap: f('mmap', 'int64', ['uint64', 'uint64', 'int', 'int', 'int', 'int64']),
     munmap: f('munmap', 'int', ['uint64', 'uint64']),
+    memcpy: f('memcpy', 'uint64', ['uint64', 'uint64', 'uint64']),
+    view: (address, length) => koffi.view(address, length),
     errno: () => koffi.errno(),
     addressOf: (bytes) => Number(koffi.address(bytes)),
   };

@@ -5,6 +5,7 @@
  * Kernel interface: Documentation/networking/tuntap.rst, include/uapi/linux/if_tun.h.
  */
 import { existsSync, readFileSync } from 'node:fs';
+import { askingSocket, checkInterfaceName, IFREQ_UNION, InterfaceQuery, ifreq } from './ifreq.ts';
 import type { Syscalls } from './syscall.ts';
 import {
   EACCES,
@@ -45,8 +46,6 @@ const CLONE_DEVICE = '/dev/net/tun';
 const TUNSETIFF = 0x400454ca;
 const TUNSETOFFLOAD = 0x400454d0;
 const TUNSETVNETHDRSZ = 0x400454d8;
-const SIOCGIFMTU = 0x8921;
-const SIOCGIFHWADDR = 0x8927;
 
 const IFF_TAP = 0x0002;
 const IFF_NO_PI = 0x1000;
@@ -55,35 +54,22 @@ const IFF_VNET_HDR = 0x4000;
 /** TUN_F_CSUM 1, TSO4 2, TSO6 4, TSO_ECN 8: the best set the kernel takes. UDP segments are left to the kernel. */
 const OFFLOADS = [0x0f, 0x07, 0x03, 0x01];
 
-const AF_INET = 2;
-const SOCK_DGRAM_CLOEXEC = 2 | O_CLOEXEC;
-
-/** struct ifreq: name at 0, then a union (flags u16, mtu i32, sockaddr) at 16. */
-const IFREQ_BYTES = 40;
-const IFREQ_UNION = 16;
-const IFNAMSIZ = 16;
-
 /** Throws a LinkError that says what to do. */
 export function openTap(options: TapOptions): TapHandle {
   const { name, offload } = options;
-  if (!/^[^\s/:]{1,15}$/.test(name) || name === '.' || name === '..') {
-    throw new LinkError(
-      'EINVAL',
-      `tap: '${name}' cannot be an interface name: 1 to 15 characters without space, '/' or ':'`,
-    );
-  }
+  checkInterfaceName('tap', name);
   const sys = syscalls();
   const existed = existsSync(`/sys/class/net/${name}`);
   const fd = sys.open(CLONE_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) throw cloneDeviceError(sys.errno());
   try {
-    const ifreq = request(sys, name);
-    ifreq.u16[IFREQ_UNION / 2] = IFF_TAP | IFF_NO_PI | (offload ? IFF_VNET_HDR : 0);
-    if (sys.ioctl(fd, TUNSETIFF, ifreq.address) < 0) throw attachError(name, existed, sys.errno());
+    const request = ifreq(sys, name);
+    request.u16[IFREQ_UNION / 2] = IFF_TAP | IFF_NO_PI | (offload ? IFF_VNET_HDR : 0);
+    if (sys.ioctl(fd, TUNSETIFF, request.address) < 0) throw attachError(name, existed, sys.errno());
     if (offload) enableOffload(sys, fd, name);
     // A persistent interface may remember the offloads of its last user, and would send us segments we cannot take.
     else sys.ioctl(fd, TUNSETOFFLOAD, 0);
-    return { name, offload, fd, mtu: readMtu(sys, name), hostMac: readMac(sys, fd, name) };
+    return { name, offload, fd, ...describe(sys, name) };
   } catch (error) {
     sys.close(fd);
     throw error;
@@ -93,12 +79,6 @@ export function openTap(options: TapOptions): TapHandle {
 /** Closes a handle that was never made a device. */
 export function closeTap(handle: TapHandle): void {
   syscalls().close(handle.fd);
-}
-
-function request(sys: Syscalls, name: string): NativeBytes {
-  const ifreq = new NativeBytes(sys, IFREQ_BYTES);
-  for (let i = 0; i < name.length && i < IFNAMSIZ - 1; i++) ifreq.u8[i] = name.charCodeAt(i);
-  return ifreq;
 }
 
 function enableOffload(sys: Syscalls, fd: number, name: string): void {
@@ -115,23 +95,17 @@ function enableOffload(sys: Syscalls, fd: number, name: string): void {
   OFFLOADS.some((set) => sys.ioctl(fd, TUNSETOFFLOAD, set) === 0);
 }
 
-function readMtu(sys: Syscalls, name: string): number {
-  const socket = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
-  const ifreq = request(sys, name);
-  const failed = socket < 0 || sys.ioctl(socket, SIOCGIFMTU, ifreq.address) < 0;
-  const code = failed ? errnoName(sys.errno()) : '';
+/** MTU and MAC address. Throws LinkError. */
+function describe(sys: Syscalls, name: string): { mtu: number; hostMac: number[] } {
+  const socket = askingSocket(sys);
+  const query = new InterfaceQuery(sys, socket, name);
+  const [mtu, hostMac] = [query.mtu(), query.mac()];
+  const code = errnoName(sys.errno());
   if (socket >= 0) sys.close(socket);
-  if (failed) throw new LinkError(code, `tap ${name}: cannot read its MTU (${code})`);
-  return ifreq.i32[IFREQ_UNION / 4]!;
-}
-
-function readMac(sys: Syscalls, fd: number, name: string): number[] {
-  const ifreq = request(sys, name);
-  if (sys.ioctl(fd, SIOCGIFHWADDR, ifreq.address) < 0) {
-    const code = errnoName(sys.errno());
-    throw new LinkError(code, `tap ${name}: cannot read its MAC address (${code})`);
+  if (mtu < 0 || hostMac.length === 0) {
+    throw new LinkError(code, `tap ${name}: cannot read its MTU and MAC address (${code})`);
   }
-  return [...ifreq.u8.subarray(IFREQ_UNION + 2, IFREQ_UNION + 8)];
+  return { mtu, hostMac };
 }
 
 function cloneDeviceError(errno: number): LinkError {

@@ -7,7 +7,7 @@
  *  1 gso_type u8  0 none, 1 TCPv4, 4 TCPv6; 0x80 is or-ed in when the segments carry ECN's CWR
  *  2 hdr_len u16  bytes of all headers, a hint       4 gso_size u16     payload bytes per segment
  *  6 csum_start u16  where the sum starts            8 csum_offset u16  the checksum field, from csum_start
- * 10 num_buffers u16  unused here
+ * 10 num_buffers u16  unused here; packet sockets leave it out
  * ```
  *
  * Positions are relative to the frame's first byte; those of the pool's columns are absolute.
@@ -18,6 +18,8 @@ import { F_CSUM_PARTIAL, F_CSUM_VALID, GSO_NONE, GSO_TCPV4, GSO_TCPV6 } from '..
 import type { FrameId } from '../../stack/types.ts';
 
 export const VNET_HDR_LEN = 12;
+/** Without num_buffers: struct virtio_net_hdr, as packet sockets have it. */
+export const VNET_HDR_SHORT = 10;
 
 const NEEDS_CSUM = 1;
 const DATA_VALID = 2;
@@ -51,10 +53,10 @@ export function readHeader(pool: FramePool, f: FrameId, at: number): boolean {
   return true;
 }
 
-/** Writes the header for the frame at `at`. A frame with segmentation has a partial checksum, as the kernel demands. */
-export function writeHeader(pool: FramePool, f: FrameId, at: number): void {
+/** Writes the header of `bytes` (VNET_HDR_*) for the frame at `at`. A frame with segmentation has a partial checksum, as the kernel demands. */
+export function writeHeader(pool: FramePool, f: FrameId, at: number, bytes = VNET_HDR_LEN): void {
   const buf = pool.buf;
-  for (let i = 0; i < VNET_HDR_LEN; i++) buf[at + i] = 0;
+  for (let i = 0; i < bytes; i++) buf[at + i] = 0;
   if ((pool.flags[f]! & F_CSUM_PARTIAL) === 0) return;
   const start = pool.csumStart[f]!;
   const relative = start - pool.off[f]!;

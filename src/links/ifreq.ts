@@ -1,0 +1,78 @@
+/**
+ * What the kernel knows of a network interface, by ioctl on any socket (netdevice(7)): flags, index, MTU, MAC address.
+ * Used by the links that are an interface of the system, at opening and to see whether it is still there.
+ */
+import { LinkError, NativeBytes, O_CLOEXEC, type Syscalls } from './syscall.ts';
+
+export const IFF_UP = 0x1;
+export const IFF_RUNNING = 0x40;
+
+const SIOCGIFFLAGS = 0x8913;
+const SIOCGIFMTU = 0x8921;
+const SIOCGIFHWADDR = 0x8927;
+const SIOCGIFINDEX = 0x8933;
+
+const AF_INET = 2;
+const SOCK_DGRAM_CLOEXEC = 2 | O_CLOEXEC;
+
+/** struct ifreq: name at 0, then a union (flags u16, index i32, mtu i32, sockaddr) at 16. */
+const IFREQ_BYTES = 40;
+const IFNAMSIZ = 16;
+export const IFREQ_UNION = 16;
+
+/** Throws a LinkError when `name` cannot be the name of an interface; `kind` is that of the link. */
+export function checkInterfaceName(kind: string, name: string): void {
+  if (/^[^\s/:]{1,15}$/.test(name) && name !== '.' && name !== '..') return;
+  throw new LinkError(
+    'EINVAL',
+    `${kind}: '${name}' cannot be an interface name: 1 to 15 characters without space, '/' or ':'`,
+  );
+}
+
+/** A struct ifreq with the name in place. */
+export function ifreq(sys: Syscalls, name: string): NativeBytes {
+  const request = new NativeBytes(sys, IFREQ_BYTES);
+  for (let i = 0; i < name.length && i < IFNAMSIZ - 1; i++) request.u8[i] = name.charCodeAt(i);
+  return request;
+}
+
+/** A socket that any question about an interface can be asked of; the caller closes it. -1 = none. */
+export const askingSocket = (sys: Syscalls): number => sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
+
+/** Questions about one interface, by name, without allocating. Each answer is -1 (`errno` says why) when there is none. */
+export class InterfaceQuery {
+  private readonly sys: Syscalls;
+  private readonly socket: number;
+  private readonly request: NativeBytes;
+
+  constructor(sys: Syscalls, socket: number, name: string) {
+    this.sys = sys;
+    this.socket = socket;
+    this.request = ifreq(sys, name);
+  }
+
+  private ask(request: number): boolean {
+    this.request.i32[IFREQ_UNION >> 2] = 0;
+    return this.sys.ioctl(this.socket, request, this.request.address) >= 0;
+  }
+
+  /** IFF_* */
+  flags(): number {
+    return this.ask(SIOCGIFFLAGS) ? this.request.u16[IFREQ_UNION >> 1]! : -1;
+  }
+
+  index(): number {
+    return this.ask(SIOCGIFINDEX) ? this.request.i32[IFREQ_UNION >> 2]! : -1;
+  }
+
+  /** Bytes. */
+  mtu(): number {
+    return this.ask(SIOCGIFMTU) ? this.request.i32[IFREQ_UNION >> 2]! : -1;
+  }
+
+  /** Six bytes; empty when there is no answer. */
+  mac(): number[] {
+    if (!this.ask(SIOCGIFHWADDR)) return [];
+    return [...this.request.u8.subarray(IFREQ_UNION + 2, IFREQ_UNION + 8)];
+  }
+}
