@@ -39,6 +39,8 @@ const COUNTERS: Readonly<Record<string, string>> = {
   'port.rxBytes': 'Their bytes, Ethernet headers included.',
   'port.txFrames': 'Frames written to all ports.',
   'port.txBytes': 'Their bytes.',
+  'port.missed':
+    'Frames that the system dropped before tsvs could read them, as far as it tells (packet links). Not among received.',
   'icmp.echoes': 'Echo requests answered.',
   'icmp.errors': 'ICMP errors sent.',
   'tcp.open': 'Control blocks in use now, half-open and closing connections included.',

@@ -80,6 +80,11 @@ export function macBytes(mac: Mac): number[] {
   return mac.split(':').map((pair) => Number.parseInt(pair, 16));
 }
 
+/** Six bytes as text. */
+export function formatMac(bytes: readonly number[]): Mac {
+  return bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+}
+
 /** IEEE 802-2014 section 8.2.2: the lowest bit of the first byte marks a group address. */
 export function isGroupMac(mac: Mac): boolean {
   return (macBytes(mac)[0] & 1) === 1;
@@ -87,6 +92,5 @@ export function isGroupMac(mac: Mac): boolean {
 
 /** A locally administered MAC made of an address: unique in the network the address is unique in, and the same after a restart. */
 export function macFromIpv4(address: Ipv4): Mac {
-  const bytes = [2, 0, address >>> 24, (address >>> 16) & 255, (address >>> 8) & 255, address & 255];
-  return bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+  return formatMac([2, 0, address >>> 24, (address >>> 16) & 255, (address >>> 8) & 255, address & 255]);
 }

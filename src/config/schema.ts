@@ -293,7 +293,7 @@ const linkRows = {
     range: LINK_KINDS.join(', '),
     reloadable: false,
     example: 'tap',
-    doc: '`tap` is a Linux TAP interface, `packet` an existing Linux interface through packet sockets, `memory` a wire to another stack in the same process, `pcapfile` replays a capture.',
+    doc: '`tap` is a Linux TAP interface, `packet` an existing Linux interface through packet sockets ([Links](links.md)), `memory` a wire to another stack in the same process, `pcapfile` replays a capture.',
   },
   device: {
     type: 'path',

@@ -5,8 +5,10 @@
 import type { Context } from '../../stack/context.ts';
 import type { Device } from '../../stack/netif/device.ts';
 import { Fault } from '../../stack/netif/middleware/fault.ts';
-import { macFromIpv4 } from '../config/address.ts';
+import { formatMac, macBytes, macFromIpv4 } from '../config/address.ts';
 import type { Config, Ipv4, LinkConfig, LinkKind, Mac } from '../config/model.ts';
+import { PacketDevice } from '../links/packet.ts';
+import { openPacket, type PacketHandle } from '../links/packet-open.ts';
 import { LinkError } from '../links/syscall.ts';
 import { TapDevice } from '../links/tap.ts';
 import { openTap, type TapHandle } from '../links/tap-open.ts';
@@ -20,6 +22,7 @@ const FAULT_CAPACITY = 8192;
 /** What each kind of link opens in the main thread; plain data. */
 interface Opened {
   tap: TapHandle;
+  packet: PacketHandle;
 }
 type OpenKind = keyof Opened & LinkKind;
 
@@ -35,6 +38,12 @@ const DRIVERS: { readonly [K in OpenKind]: Driver<Opened[K]> } = {
   tap: {
     open: (link) => openTap({ name: link.device, offload: link.offload === 'on' }),
     drive: (ctx, handle) => TapDevice.fromFd(ctx, handle),
+  },
+  packet: {
+    open: ({ device, offload, mac }) =>
+      openPacket({ name: device, offload: offload === 'on', mac: mac === null ? null : macBytes(mac), ring: true }),
+    drive: (ctx, handle) => new PacketDevice(ctx, handle),
+    mac: (handle) => formatMac(handle.mac),
   },
 };
 

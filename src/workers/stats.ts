@@ -21,6 +21,7 @@ const HOST = [
   'port.rxBytes',
   'port.txFrames',
   'port.txBytes',
+  'port.missed',
   'icmp.echoes',
   'icmp.errors',
   'tcp.open',
@@ -81,6 +82,7 @@ export class StatsPublisher {
     let rxBytes = 0;
     let txFrames = 0;
     let txBytes = 0;
+    let missed = 0;
     for (const port of host.netif.ports) {
       if (port === null) continue;
       const { stats } = port.device;
@@ -88,12 +90,14 @@ export class StatsPublisher {
       rxBytes += stats.rxBytes;
       txFrames += stats.txFrames;
       txBytes += stats.txBytes;
+      missed += stats.missed;
     }
     let i = 0;
     values[i++] = rxFrames;
     values[i++] = rxBytes;
     values[i++] = txFrames;
     values[i++] = txBytes;
+    values[i++] = missed;
     values[i++] = host.icmp.echoes;
     values[i++] = host.icmpError.sent;
     values[i++] = host.tcp.open;

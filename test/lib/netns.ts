@@ -12,8 +12,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 export interface HostPlan {
-  /** Address with prefix length, as `ip addr add` takes it. */
-  address: string;
+  /** Address with prefix length, as `ip addr add` takes it; absent: none, for a program that brings its own stack. */
+  address?: string;
   /** The kernel chooses one when none is given. */
   mac?: string;
 }
@@ -208,11 +208,20 @@ export class Net {
     return server;
   }
 
-  /** Starts tsvs in the switch, on `link`, with a control socket of its own, and waits until it serves. */
-  async startTsvs(config: string, link = 'tap:tap0', args: string[] = []): Promise<Running> {
+  /** Another cable to `place`: the interface `device` there, without an address, a port of the switch here. */
+  addCable(place: string, device: string): void {
+    const namespace = this.namespace(place);
+    const port = `${place}-${device}`;
+    this.inSwitch('link', 'add', port, 'type', 'veth', 'peer', 'name', device, 'netns', namespace);
+    ip('-n', namespace, 'link', 'set', device, 'up');
+    this.inSwitch('link', 'set', port, 'master', 'br0', 'up');
+  }
+
+  /** Starts tsvs at `place`, on `link`, with a control socket of its own, and waits until it serves. */
+  async startTsvs(config: string, link = 'tap:tap0', args: string[] = [], place = SWITCH): Promise<Running> {
     const control = args.includes('--control') ? [] : ['--control', this.socketPath(link)];
     const words = ['dist/bin.js', 'run', '--config', config, '--link', link, '--log', 'json', ...control, ...args];
-    const tsvs = this.start(SWITCH, [process.execPath, ...words]);
+    const tsvs = this.start(place, [process.execPath, ...words]);
     await tsvs.waitFor(/"msg":"ready"/);
     return tsvs;
   }
@@ -258,7 +267,7 @@ export class Net {
     const namespace = this.namespace(name);
     this.inSwitch('link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace);
     if (mac !== undefined) ip('-n', namespace, 'link', 'set', 'eth0', 'address', mac);
-    ip('-n', namespace, 'addr', 'add', address, 'dev', 'eth0');
+    if (address !== undefined) ip('-n', namespace, 'addr', 'add', address, 'dev', 'eth0');
     ip('-n', namespace, 'link', 'set', 'eth0', 'up');
     this.inSwitch('link', 'set', name, 'master', 'br0', 'up');
   }

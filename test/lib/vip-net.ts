@@ -7,13 +7,17 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
+import type { LinkKind } from '../../src/config/model.ts';
 import { type DropsReply, PATHS, type SessionsReply, type StatsReply } from '../../src/control/api.ts';
 import { ask } from '../../src/control/client.ts';
-import { Net, type Result, type Running, SWITCH } from './netns.ts';
+import { type HostPlan, Net, type Result, type Running, SWITCH } from './netns.ts';
 
 export const VIP = '10.9.0.10';
 export const VIP_MAC = '02:00:00:64:00:0a';
 export const serverAddress = (i: number): string => `10.9.0.${10 + i}`;
+
+/** Where tsvs is when it is not in the switch. */
+export const LB = 'lb';
 
 /** Ports that clients connect to; those of the servers are the same. */
 export const HTTP = 80;
@@ -22,6 +26,8 @@ export const IPERF = 5201;
 
 export interface VipNetOptions {
   readonly servers?: number;
+  /** What tsvs is on; absent: a TAP that is a port of the switch. Otherwise it is at a host of its own, on its interface. */
+  readonly link?: LinkKind;
   /** Hosts beside client and servers. */
   readonly others?: readonly string[];
   /** Off: tsvs and the kernels put complete frames on the wire, as an Ethernet cable would have them. */
@@ -39,28 +45,32 @@ export class VipNet {
   readonly folder = mkdtempSync(join(tmpdir(), 'tsvs-e2e-'));
   readonly socket = join(this.folder, 'tsvs.sock');
   private readonly servers: number;
+  private readonly link: LinkKind;
   private running: Running | null = null;
 
-  private constructor(servers: number, others: readonly string[]) {
+  private constructor(servers: number, others: readonly string[], link: LinkKind) {
     this.servers = servers;
-    const hosts: Record<string, { address: string }> = { client: { address: '10.9.0.1/24' } };
+    this.link = link;
+    const hosts: Record<string, HostPlan> = { client: { address: '10.9.0.1/24' } };
     for (let i = 1; i <= servers; i++) hosts[`rs${i}`] = { address: `${serverAddress(i)}/24` };
     others.forEach((name, i) => {
       hosts[name] = { address: `10.9.0.${100 + i}/24` };
     });
-    this.net = new Net({ hosts, taps: ['tap0'] });
+    if (link === 'tap') this.net = new Net({ hosts, taps: ['tap0'] });
+    else this.net = new Net({ hosts: { ...hosts, [LB]: {} } });
   }
 
   /** Builds the network and starts tsvs; the servers' programs are the caller's to start, before or after. */
   static async start(options: VipNetOptions = {}): Promise<VipNet> {
-    const { servers = 2, others = [], offload = true, fault } = options;
-    const lab = new VipNet(servers, others);
+    const { servers = 2, others = [], offload = true, fault, link = 'tap' } = options;
+    const lab = new VipNet(servers, others, link);
     try {
-      if (!offload) await lab.switchOffloadsOff(others);
+      if (!offload) await lab.switchOffloadsOff(link === 'tap' ? others : [...others, LB]);
       const config = join(lab.folder, 'lb.conf');
       writeFileSync(config, lab.config(options));
       const args = ['--control', lab.socket, ...(fault === undefined ? [] : ['--fault', fault])];
-      lab.running = await lab.net.startTsvs(config, 'tap:tap0', args);
+      const [word, place] = link === 'tap' ? ['tap:tap0', SWITCH] : [`${link}:eth0`, LB];
+      lab.running = await lab.net.startTsvs(config, word, args, place);
       return lab;
     } catch (error) {
       await lab.remove();
@@ -194,8 +204,7 @@ export class VipNet {
       '[global]',
       ...global.map((line) => line.replace('FOLDER', this.folder)),
       '[link lan]',
-      'kind = tap',
-      'device = tap0',
+      ...(this.link === 'tap' ? ['kind = tap', 'device = tap0'] : [`kind = ${this.link}`, 'device = eth0']),
       `offload = ${offload ? 'on' : 'off'}`,
       `mac = ${VIP_MAC}`,
       '[network]',

@@ -1,0 +1,164 @@
+/**
+ * Packet sockets against the kernel: the device contract over the two ends of a veth pair, with a ring and without, and
+ * what happens when the interface is set down, deleted and created again, or when we are late.
+ */
+import { spawnSync } from 'node:child_process';
+import { setTimeout as pause } from 'node:timers/promises';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { PacketDevice } from '../../src/links/packet.ts';
+import { closePacket, openPacket, type PacketOptions } from '../../src/links/packet-open.ts';
+import { LinkError } from '../../src/links/syscall.ts';
+import type { Context } from '../../stack/context.ts';
+import { FATE_RECEIVED } from '../../stack/context.ts';
+import { LINK_DOWN } from '../../stack/drop.ts';
+import { DELIVERED } from '../../stack/verdict.ts';
+import {
+  assertConserved,
+  deviceContract,
+  MAC_A,
+  MAC_B,
+  newContext,
+  type Rig,
+  receive,
+  testFrame,
+} from '../contract/device.ts';
+import { inNamespace } from '../lib/enter-netns.ts';
+import { Net, SWITCH } from '../lib/netns.ts';
+import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
+
+const add = testUnless(noNamespaces() ?? noCommands('ip'), test);
+
+let shared: Net | undefined;
+const place = (): string => {
+  shared ??= new Net({ hosts: {} });
+  return shared.namespace(SWITCH);
+};
+
+function ip(...words: string[]): void {
+  const { status, stderr } = spawnSync('ip', ['-n', place(), ...words], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`ip ${words.join(' ')}: ${stderr}`);
+}
+
+function addPair(): void {
+  ip('link', 'add', 'va', 'type', 'veth', 'peer', 'name', 'vb');
+  for (const end of ['va', 'vb']) ip('link', 'set', end, 'addrgenmode', 'none', 'up');
+}
+
+/** Opens an end, as the main thread would, and drives it, as a worker would. */
+function plugIn(ctx: Context, options: PacketOptions): PacketDevice {
+  const handle = inNamespace(place(), () => openPacket(options));
+  // What goes to a worker has to survive the journey.
+  return new PacketDevice(ctx, structuredClone(handle));
+}
+
+function pair(offload: boolean, ring: boolean): Rig & { a: PacketDevice; b: PacketDevice } {
+  addPair();
+  const ctxA = newContext();
+  const ctxB = newContext();
+  const a = plugIn(ctxA, { name: 'va', offload, ring, mac: MAC_A });
+  const b = plugIn(ctxB, { name: 'vb', offload, ring, mac: MAC_B });
+  return { a, b, ctxA, ctxB, carry: () => pause(2), cleanup: () => ip('link', 'del', 'va') };
+}
+
+deviceContract('packet', add, { bounded: false }, () => pair(true, true));
+deviceContract('packet without offload', add, { bounded: false }, () => pair(false, true));
+deviceContract('packet without a ring', add, { bounded: false }, () => pair(true, false));
+
+const LATER_MS = 100;
+
+/** A scene of its own on a pair; `later` lets the time pass after which a device looks at its interface. */
+function scene(name: string, body: (rig: ReturnType<typeof pair>, later: () => void) => Promise<void> | void): void {
+  add(`packet: ${name}`, async () => {
+    const rig = pair(true, true);
+    let now = 0;
+    try {
+      await body(rig, () => {
+        now += LATER_MS * 1000;
+        for (const [ctx, device] of [[rig.ctxA, rig.a] as const, [rig.ctxB, rig.b] as const]) {
+          ctx.tick(now);
+          const out = new Int32Array(64);
+          const n = device.rx(out, 64);
+          ctx.fate[FATE_RECEIVED]! += n;
+          for (const f of out.subarray(0, n)) ctx.settle(f, DELIVERED);
+        }
+      });
+      assertConserved(rig.ctxA, 'A');
+      assertConserved(rig.ctxB, 'B');
+    } finally {
+      rig.a.close();
+      rig.b.close();
+      spawnSync('ip', ['-n', place(), 'link', 'del', 'va']);
+    }
+  });
+}
+
+async function passes(rig: Rig, length: number): Promise<void> {
+  assert.is(rig.a.tx(Int32Array.of(testFrame(rig.ctxA, length, 1)), 0, 1), 1);
+  const got = await receive(rig, 1);
+  assert.equal(
+    got.map((f) => rig.ctxB.pool.len[f]),
+    [length],
+  );
+  for (const f of got) rig.ctxB.settle(f, DELIVERED);
+}
+
+scene('an interface that is set down costs what is sent meanwhile, and comes back', async (rig, later) => {
+  ip('link', 'set', 'va', 'down');
+  assert.is(rig.a.tx(Int32Array.of(testFrame(rig.ctxA, 100, 1)), 0, 1), 1);
+  assert.is(rig.ctxA.drops[LINK_DOWN], 1);
+  later();
+  assert.is(rig.a.up, false);
+  assert.is(rig.b.up, false, 'the other end has no carrier');
+  ip('link', 'set', 'va', 'up');
+  later();
+  assert.ok(rig.a.up && rig.b.up);
+  await passes(rig, 101);
+});
+
+scene('an interface that is deleted and created again is taken up again', async (rig, later) => {
+  ip('link', 'del', 'va');
+  later();
+  assert.not(rig.a.up || rig.b.up);
+  const f = testFrame(rig.ctxA, 100, 1);
+  assert.is(rig.a.tx(Int32Array.of(f), 0, 1), 0, 'the frame stays with the caller');
+  rig.ctxA.settle(f, DELIVERED);
+  addPair();
+  later();
+  assert.ok(rig.a.up && rig.b.up);
+  await passes(rig, 102);
+});
+
+scene('frames that came while we were late are counted', (rig, later) => {
+  const total = 6000;
+  for (let i = 0; i < total; i += 50) {
+    const frames = Int32Array.from({ length: 50 }, () => testFrame(rig.ctxA, 60, 0));
+    assert.is(rig.a.tx(frames, 0, 50), 50);
+  }
+  for (let i = 0; i < 100; i++) later();
+  const { rxFrames, missed } = rig.b.stats;
+  assert.ok(missed >= total - 4096, `${missed} missed`);
+  assert.is(rxFrames + missed, total);
+});
+
+add('packet: says why an interface cannot be opened', () => {
+  const options = { offload: true, ring: true, mac: null };
+  const text = (name: string): string => {
+    try {
+      closePacket(inNamespace(place(), () => openPacket({ ...options, name })));
+      return 'opened';
+    } catch (error) {
+      assert.instance(error, LinkError);
+      return `${(error as LinkError).code}: ${(error as LinkError).message}`;
+    }
+  };
+  assert.match(text('nowhere'), /^ENODEV: packet nowhere: there is no interface nowhere/);
+  assert.match(text('a/b'), /^EINVAL: packet: 'a\/b' cannot be an interface name/);
+  assert.is(text('lo'), 'opened');
+});
+
+test.after(async () => {
+  await shared?.close();
+});
+
+test.run();
