@@ -4,13 +4,16 @@
  */
 import { LinkError, NativeBytes, O_CLOEXEC, type Syscalls } from './syscall.ts';
 
-export const IFF_UP = 0x1;
-export const IFF_RUNNING = 0x40;
+const IFF_UP = 0x1;
+const IFF_RUNNING = 0x40;
 
 const SIOCGIFFLAGS = 0x8913;
 const SIOCGIFMTU = 0x8921;
 const SIOCGIFHWADDR = 0x8927;
 const SIOCGIFINDEX = 0x8933;
+const SIOCETHTOOL = 0x8946;
+/** struct ethtool_value: command u32, answer u32. */
+const ETHTOOL_GLINK = 0x0a;
 
 const AF_INET = 2;
 const SOCK_DGRAM_CLOEXEC = 2 | O_CLOEXEC;
@@ -44,11 +47,13 @@ export class InterfaceQuery {
   private readonly sys: Syscalls;
   private readonly socket: number;
   private readonly request: NativeBytes;
+  private readonly value: NativeBytes;
 
   constructor(sys: Syscalls, socket: number, name: string) {
     this.sys = sys;
     this.socket = socket;
     this.request = ifreq(sys, name);
+    this.value = new NativeBytes(sys, 8);
   }
 
   private ask(request: number): boolean {
@@ -56,9 +61,15 @@ export class InterfaceQuery {
     return this.sys.ioctl(this.socket, request, this.request.address) >= 0;
   }
 
-  /** IFF_* */
-  flags(): number {
-    return this.ask(SIOCGIFFLAGS) ? this.request.u16[IFREQ_UNION >> 1]! : -1;
+  /** Whether it is set up and has a carrier. The kernel's own flag for that may be a second late; drivers know at once. */
+  isUp(): boolean {
+    if (!this.ask(SIOCGIFFLAGS)) return false;
+    const flags = this.request.u16[IFREQ_UNION >> 1]!;
+    if ((flags & IFF_UP) === 0) return false;
+    this.value.i32[0] = ETHTOOL_GLINK;
+    this.request.set64(IFREQ_UNION, this.value.address);
+    const answered = this.sys.ioctl(this.socket, SIOCETHTOOL, this.request.address) >= 0;
+    return answered ? this.value.i32[1] !== 0 : (flags & IFF_RUNNING) !== 0;
   }
 
   index(): number {

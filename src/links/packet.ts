@@ -22,7 +22,7 @@ import type { Capabilities, Device, DeviceStats } from '../../stack/netif/device
 import { FRAME_OVERHEAD, newStats } from '../../stack/netif/device.ts';
 import type { FrameId } from '../../stack/types.ts';
 import { DROP } from '../../stack/verdict.ts';
-import { IFF_RUNNING, IFF_UP, InterfaceQuery } from './ifreq.ts';
+import { InterfaceQuery } from './ifreq.ts';
 import { PacketBatch } from './packet-batch.ts';
 import { IOV_BYTES, MMSG_BYTES, setMessage } from './packet-messages.ts';
 import { bindPacket, closePacket, type PacketHandle, SOL_PACKET } from './packet-open.ts';
@@ -124,7 +124,6 @@ export class PacketDevice implements Device {
     this.lookedMs = this.ctx.nowMs;
     const { query, sys, native } = this;
     const index = query.index();
-    const flags = query.flags();
     // Bound to an interface that went away, the socket has an error pending: taken, or poll(2) would return at once.
     native.i32[(VALUE + VALUE_BYTES) >> 2] = 4;
     sys.getsockopt(this.fd, SOL_SOCKET, SO_ERROR, native.address + VALUE, native.address + VALUE + VALUE_BYTES);
@@ -136,7 +135,7 @@ export class PacketDevice implements Device {
         this.index = -1;
       }
     }
-    this.up = index >= 0 && this.index === index && (flags & IFF_UP) !== 0 && (flags & IFF_RUNNING) !== 0;
+    this.up = index >= 0 && this.index === index && query.isUp();
     native.i32[(VALUE + VALUE_BYTES) >> 2] = VALUE_BYTES;
     // struct tpacket_stats: packets and drops since the last question.
     const asked = sys.getsockopt(
