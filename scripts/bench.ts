@@ -38,7 +38,7 @@ function run(words: readonly string[]): Promise<number> {
   });
 }
 
-const { lab } = checked();
+const { lab, idle } = checked();
 const dir = mkdtempSync(join(tmpdir(), 'tsvs-bench-'));
 try {
   const outfile = join(dir, 'bench.mjs');
@@ -54,7 +54,13 @@ try {
   });
   // A young generation that holds a whole measurement: allocation is then read off without a collection in between.
   const flags = ['--expose-gc', '--max-semi-space-size=512', '--min-semi-space-size=512'];
-  process.exitCode = await run([...(lab ? namespaceWrapper() : []), process.execPath, ...flags, outfile, ...args]);
+  process.exitCode = await run([
+    ...(lab || idle ? namespaceWrapper() : []),
+    process.execPath,
+    ...flags,
+    outfile,
+    ...args,
+  ]);
 } finally {
   rmSync(dir, { recursive: true });
 }

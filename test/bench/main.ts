@@ -3,6 +3,7 @@
  * is. Exit code 1 when a workload of the lab gave wrong answers, 2 for a mistake on the command line.
  */
 import { cpus, totalmem } from 'node:os';
+import { type IdleResult, noIdle, printIdle, runIdle } from './idle.ts';
 import { type LabResult, noLab, runLab } from './lab.ts';
 import { printLab } from './lab-report.ts';
 import { memoryRows, printMemory } from './memory.ts';
@@ -30,5 +31,15 @@ if (print && options.lab) {
     console.log(`no lab: ${missing}`);
   }
 }
-if (options.json) console.log(JSON.stringify({ machine, conditions, rows: [...memory, ...lab.rows], raw }, null, 2));
+let idle: IdleResult | null = null;
+if (options.idle) {
+  const lacking = noIdle();
+  if (lacking === undefined) idle = await runIdle(options.sessions);
+  if (print) console.log('');
+  if (print && idle !== null) printIdle(idle);
+  if (print && lacking !== undefined) console.log(`no idle sessions: ${lacking}`);
+}
+if (options.json)
+  console.log(JSON.stringify({ machine, conditions, rows: [...memory, ...lab.rows], raw, idle }, null, 2));
+if (idle !== null && (idle.lost.length > 0 || idle.answered !== options.sessions.at(-1))) process.exitCode = 1;
 if (raw.some((sample) => sample.errors.length > 0)) process.exitCode = 1;

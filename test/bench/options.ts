@@ -13,10 +13,13 @@ export type WorkloadName = (typeof WORKLOAD_NAMES)[number];
 export const PEER_NAMES = ['direct', 'tsvs', 'haproxy', 'node-net'] as const;
 export type PeerName = (typeof PEER_NAMES)[number];
 
+const PARTS = ['memory', 'lab', 'idle'];
+
 export interface BenchOptions {
   readonly json: boolean;
   readonly memory: boolean;
   readonly lab: boolean;
+  readonly idle: boolean;
   /** Rounds of the lab: how often every peer does every workload. */
   readonly rounds: number;
   /** Length of one run in the lab. */
@@ -26,15 +29,18 @@ export interface BenchOptions {
   readonly profiles: readonly ProfileName[];
   readonly workloads: readonly WorkloadName[];
   readonly peers: readonly PeerName[];
+  /** Idle sessions whose memory is compared, rising. */
+  readonly sessions: readonly number[];
 }
 
-export const USAGE = `npm run bench -- [--json] [--only memory|lab]
+export const USAGE = `npm run bench -- [--json] [--only memory|lab|idle]
   --rounds N      rounds of the lab (3)
   --seconds S     whole seconds of one run in the lab (3)
   --profiles L    of ${PROFILE_NAMES.join(',')} (all)
   --workloads L   of ${WORKLOAD_NAMES.join(',')} (all)
   --peers L       of ${PEER_NAMES.join(',')} (all; direct is always measured)
-  --scale F       iterations in memory, as a factor (1)`;
+  --scale F       iterations in memory, as a factor (1)
+  --sessions L    numbers of idle sessions to hold, rising (1000,9000,20000)`;
 
 /** Throws an Error that names the mistake. */
 export function readOptions(args: readonly string[]): BenchOptions {
@@ -47,19 +53,22 @@ export function readOptions(args: readonly string[]): BenchOptions {
       rounds: { ...text, default: '3' },
       seconds: { ...text, default: '3' },
       scale: { ...text, default: '1' },
+      sessions: { ...text, default: '1000,9000,20000' },
       profiles: { ...text, default: PROFILE_NAMES.join(',') },
       workloads: { ...text, default: WORKLOAD_NAMES.join(',') },
       peers: { ...text, default: PEER_NAMES.join(',') },
     },
   });
   const { only } = values;
-  if (only !== undefined && only !== 'memory' && only !== 'lab') throw new Error(`--only ${only}: memory or lab`);
+  if (only !== undefined && !PARTS.includes(only)) throw new Error(`--only ${only}: one of ${PARTS.join(', ')}`);
   return {
     json: values.json,
-    memory: only !== 'lab',
-    lab: only !== 'memory',
+    memory: (only ?? 'memory') === 'memory',
+    lab: (only ?? 'lab') === 'lab',
+    idle: (only ?? 'idle') === 'idle',
     rounds: whole('--rounds', values.rounds, 100),
     seconds: whole('--seconds', values.seconds, 60),
+    sessions: rising('--sessions', values.sessions),
     scale: factor('--scale', values.scale),
     profiles: some('--profiles', values.profiles, PROFILE_NAMES),
     workloads: some('--workloads', values.workloads, WORKLOAD_NAMES),
@@ -77,6 +86,14 @@ function factor(option: string, word: string): number {
   const value = Number(word);
   if (!(value > 0 && value <= 10)) throw new Error(`${option} ${word}: above 0 and at most 10`);
   return value;
+}
+
+/** At least two numbers of sessions: a slope needs that many. */
+function rising(option: string, list: string): number[] {
+  const numbers = list.split(',').map((word) => whole(option, word, 30_000));
+  const rises = numbers.every((n, i) => i === 0 || n > numbers[i - 1]!);
+  if (numbers.length < 2 || !rises) throw new Error(`${option} ${list}: two or more numbers, rising`);
+  return numbers;
 }
 
 /** The names in the list, in the order of `all`. */
