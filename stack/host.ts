@@ -97,7 +97,7 @@ export class Host {
     this.ctx = ctx;
     const timers =
       config.tcp.maxConnections * T_COUNT +
-      1 +
+      2 +
       config.neigh.maxNeighbours +
       config.reassembly.datagrams +
       ANNOUNCE_SLOTS +

@@ -72,6 +72,6 @@ export class HeaderReader {
     this.stats.badHeaders++;
     live.expects[id] = 0;
     live.blame(id, log.BAD_HEADER);
-    abort(this.tcp, live.client[id]!);
+    abort(this.tcp, live.client(id)!);
   }
 }

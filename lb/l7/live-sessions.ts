@@ -24,8 +24,9 @@ export class LiveSessions {
   readonly limits: (ProxyLimits | null)[] = [];
 
   // By session
-  readonly client: (Tcb | null)[] = [];
-  readonly server: (Tcb | null)[] = [];
+  /** The connections' ids in TCP, which parks their blocks when they are quiet; 0 = there is none, or no more. */
+  private readonly clientId: Int32Array;
+  private readonly serverId: Int32Array;
   /** One of session.ts. */
   readonly state: Uint8Array;
   readonly service: Int32Array;
@@ -61,6 +62,8 @@ export class LiveSessions {
     this.table = table;
     this.stats = stats;
     const n = table.capacity + 1;
+    this.clientId = new Int32Array(n);
+    this.serverId = new Int32Array(n);
     this.state = new Uint8Array(n);
     this.service = new Int32Array(n);
     this.dest = new Int32Array(n);
@@ -90,8 +93,8 @@ export class LiveSessions {
     const id = this.table.open(service, client.raddr, client.rport, client.laddr, client.lport, nowMs);
     if (id === 0) return 0;
     client.tag = id;
-    this.client[id] = client;
-    this.server[id] = null;
+    this.clientId[id] = client.id;
+    this.serverId[id] = 0;
     this.state[id] = ses.CONNECTING;
     this.service[id] = service;
     this.dest[id] = 0;
@@ -105,6 +108,40 @@ export class LiveSessions {
     this.expects[id] = 0;
     this.why[id] = log.NORMAL;
     return id;
+  }
+
+  /** The client's connection, null = there is none any more. Not to be kept beyond the event at hand. */
+  client(id: number): Tcb | null {
+    return this.tcp.block(this.clientId[id]);
+  }
+
+  /** The same for the server's. */
+  server(id: number): Tcb | null {
+    return this.tcp.block(this.serverId[id]);
+  }
+
+  /** The session's connection to a server is this one from now on. */
+  setServer(id: number, server: Tcb): void {
+    this.serverId[id] = server.id;
+  }
+
+  /** Forgets the client's connection; false when `client` is not the session's. */
+  clientGone(id: number, client: Tcb): boolean {
+    if (this.state[id] === ses.FREE || this.clientId[id] !== client.id) return false;
+    this.clientId[id] = 0;
+    return true;
+  }
+
+  /** The same for the server's. */
+  serverGone(id: number, server: Tcb): boolean {
+    if (this.state[id] === ses.FREE || this.serverId[id] !== server.id) return false;
+    this.serverId[id] = 0;
+    return true;
+  }
+
+  /** Neither connection is left. */
+  isOver(id: number): boolean {
+    return (this.clientId[id] | this.serverId[id]) === 0;
   }
 
   /** Precondition: both connections are gone. */
@@ -153,8 +190,8 @@ export class LiveSessions {
 
   /** Resets what a session has; it is closed by the events that follow. */
   abort(id: number): void {
-    const client = this.client[id];
-    const server = this.server[id];
+    const client = this.client(id);
+    const server = this.server(id);
     if (client !== null) abort(this.tcp, client);
     if (server !== null) abort(this.tcp, server);
   }
@@ -163,7 +200,7 @@ export class LiveSessions {
   abortServer(dest: number): number {
     let n = 0;
     for (let id = 1; id <= this.table.highest; id++) {
-      if (this.state[id] === ses.FREE || this.dest[id] !== dest || this.server[id] === null) continue;
+      if (this.state[id] === ses.FREE || this.dest[id] !== dest || this.serverId[id] === 0) continue;
       this.drain(id);
       n++;
     }
@@ -185,18 +222,20 @@ export class LiveSessions {
   uses(addr: Ipv4): boolean {
     for (let id = 1; id <= this.table.highest; id++) {
       if (this.state[id] === ses.FREE) continue;
-      if (this.client[id]?.laddr === addr || this.server[id]?.laddr === addr) return true;
+      const { tcp, clientId, serverId } = this;
+      if (tcp.localAddress(clientId[id]) === addr || tcp.localAddress(serverId[id]) === addr) return true;
     }
     return false;
   }
 
   /** Bytes a session has in its four queues. */
   heldBy(id: number): number {
-    const client = this.client[id];
-    const server = this.server[id];
-    return (
-      (client === null ? 0 : client.sndQueued + client.rcvQueued + client.ofoBytes) +
-      (server === null ? 0 : server.sndQueued + server.rcvQueued + server.ofoBytes)
-    );
+    return this.queued(this.clientId[id]) + this.queued(this.serverId[id]);
+  }
+
+  private queued(connection: number): number {
+    const tcb = this.tcp.blocks[connection] ?? null;
+    // Parked ones have nothing queued.
+    return tcb === null ? 0 : tcb.sndQueued + tcb.rcvQueued + tcb.ofoBytes;
   }
 }

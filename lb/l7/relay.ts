@@ -36,8 +36,8 @@ export class Relay {
   /** Relays what can be relayed, both ways, and passes on the end of what was said. */
   pump(id: number): void {
     const { live } = this;
-    const client = live.client[id];
-    const server = live.server[id];
+    const client = live.client(id);
+    const server = live.server(id);
     if (client === null || server === null || live.state[id] < ses.RELAYING) {
       // One end is gone in good order: nothing can be relayed to it any more.
       return;
@@ -79,7 +79,7 @@ export class Relay {
   /** The session's timer goes off at the tightest idle limit that applies, if any. */
   armIdle(id: number): void {
     const { live } = this;
-    const limit = idleLimit(live.limitsOf(id), live.client[id], live.server[id]);
+    const limit = idleLimit(live.limitsOf(id), live.client(id), live.server(id));
     if (limit > 0) this.timers.arm(id, (this.ctx.nowMs + limit) | 0);
   }
 }

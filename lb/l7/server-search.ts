@@ -106,20 +106,20 @@ export class ServerSearch {
     this.stats.queueTimeouts++;
     this.waiting.remove(id);
     this.live.blame(id, log.NO_SERVER);
-    abort(this.tcp, this.live.client[id]!);
+    abort(this.tcp, this.live.client(id)!);
   }
 
   /** What the scheduler goes by. */
   private setFlow(id: number): void {
     const { live } = this;
-    const client = live.client[id]!;
+    const client = live.client(id)!;
     this.flow.set(live.srcAddr[id], client.laddr, live.srcPort[id], client.lport, PROTO_TCP, this.ctx.now);
   }
 
   /** Chooses a server among those not tried yet and starts connecting; gives up on the client when there is none. */
   private connectNext(id: number): void {
     const { flow, live, services } = this;
-    const client = live.client[id]!;
+    const client = live.client(id)!;
     const service = live.service[id];
     this.setFlow(id);
     for (let i = 0; i < live.nTried[id]; i++) flow.avoid(live.triedDest(id, i));
@@ -151,7 +151,7 @@ export class ServerSearch {
     const server = this.tcp.connect(local, 0, addr, port, this.owner, id);
     if (server === null) return false;
     const { announce, connectMs } = live.limitsOf(id);
-    live.server[id] = server;
+    live.setServer(id, server);
     live.dest[id] = dest;
     live.active[id] = 0;
     live.owes[id] = VERSIONS.indexOf(announce);
@@ -181,6 +181,6 @@ export class ServerSearch {
       return;
     }
     this.live.blame(id, log.CONNECT_FAILED);
-    abort(this.tcp, this.live.client[id]!);
+    abort(this.tcp, this.live.client(id)!);
   }
 }

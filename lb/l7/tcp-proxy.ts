@@ -23,7 +23,7 @@
  */
 import type { Context } from '../../stack/context.ts';
 import type { Listener } from '../../stack/tcp/listen.ts';
-import { abort, keepAlive } from '../../stack/tcp/socket.ts';
+import { abort, allowParking, keepAlive } from '../../stack/tcp/socket.ts';
 import * as st from '../../stack/tcp/state.ts';
 import type { SocketOwner, Tcb } from '../../stack/tcp/tcb.ts';
 import type { Tcp } from '../../stack/tcp/tcp.ts';
@@ -216,9 +216,8 @@ export class TcpProxy implements TimerHandler {
   private clientClosed(client: Tcb, end: number): void {
     const { live } = this;
     const id = client.tag;
-    if (live.state[id] === ses.FREE || live.client[id] !== client) return;
-    live.client[id] = null;
-    const server = live.server[id];
+    if (!live.clientGone(id, client)) return;
+    const server = live.server(id);
     if (end !== st.END_ABORTED) {
       if (live.state[id] === ses.CONNECTING) live.blame(id, log.CLIENT_LEFT);
       else if (end !== st.END_NORMAL) live.blame(id, end === st.END_RESET ? log.CLIENT_RESET : log.CLIENT_LOST);
@@ -236,6 +235,9 @@ export class TcpProxy implements TimerHandler {
     const { live } = this;
     const id = server.tag;
     keepAlive(this.tcp, server, live.limitsOf(id).keepAlive);
+    allowParking(this.tcp, server);
+    const client = live.client(id);
+    if (client !== null) allowParking(this.tcp, client);
     live.setState(id, ses.RELAYING);
     live.active[id] = 1;
     live.connectMs[id] = (this.ctx.nowMs - live.since[id]) | 0;
@@ -249,11 +251,10 @@ export class TcpProxy implements TimerHandler {
   private serverClosed(server: Tcb, end: number): void {
     const { live } = this;
     const id = server.tag;
-    if (live.state[id] === ses.FREE || live.server[id] !== server) return;
-    live.server[id] = null;
+    if (!live.serverGone(id, server)) return;
     this.dests.connClose(live.dest[id], live.active[id] !== 0);
     this.search.admit(live.service[id]);
-    const client = live.client[id];
+    const client = live.client(id);
     if (live.state[id] === ses.CONNECTING) {
       this.timers.cancel(id);
       if (client === null) {
@@ -278,7 +279,7 @@ export class TcpProxy implements TimerHandler {
 
   private oneSideGone(id: number): void {
     const { live } = this;
-    if (live.client[id] !== null || live.server[id] !== null) {
+    if (!live.isOver(id)) {
       live.setState(id, ses.CLOSING);
       return;
     }
@@ -294,7 +295,7 @@ export class TcpProxy implements TimerHandler {
     else if (this.search.waiting.holds(id)) this.search.waitedInVain(id);
     else if (live.state[id] === ses.CONNECTING) {
       // As if the server had refused: serverClosed does the rest.
-      const server = live.server[id];
+      const server = live.server(id);
       if (server !== null) abort(this.tcp, server);
     } else this.endIfIdle(id);
   }
@@ -308,7 +309,7 @@ export class TcpProxy implements TimerHandler {
 
   private endIfIdle(id: number): void {
     const { live } = this;
-    const left = idleLeft(live.limitsOf(id), live.client[id], live.server[id], this.ctx.nowMs);
+    const left = idleLeft(live.limitsOf(id), live.client(id), live.server(id), this.ctx.nowMs);
     if (left > 0) {
       this.timers.arm(id, (this.ctx.nowMs + left) | 0);
       return;

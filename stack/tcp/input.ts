@@ -107,7 +107,7 @@ export class TcpInput implements ProtocolHandler, IcmpErrorSink {
       tcp.replacing(value);
       value = 0;
     }
-    if (value !== 0) return arrives(tcp, tcp.blocks[value]!);
+    if (value !== 0) return arrives(tcp, tcp.block(value)!);
     const listener = tcp.listeners.find(dst, seg.dport);
     if (listener !== null) {
       const verdict = listenInput(tcp, listener, seg);
@@ -126,7 +126,8 @@ export class TcpInput implements ProtocolHandler, IcmpErrorSink {
     const ports = get32(buf, l4);
     const value = tcp.flows.find(ip.dst(buf, inner), ip.src(buf, inner), ((ports & 0xffff) << 16) | (ports >>> 16));
     if (value === 0 || value >= TW_BASE) return;
-    const tcb = tcp.blocks[value]!;
+    const tcb = tcp.blocks[value] ?? null;
+    if (tcb === null) return; // Parked: nothing is in flight.
     const seq = get32(buf, l4 + 4);
     if (((seq - tcb.sndUna) | 0) < 0 || ((seq - tcb.sndNxt) | 0) >= 0) return;
     if (type === UNREACHABLE && code === UNREACH_FRAG_NEEDED) {

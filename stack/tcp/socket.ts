@@ -223,6 +223,15 @@ export function keepAlive(tcp: Tcp, tcb: Tcb, keep: KeepAlive | null): void {
   armKeepalive(tcp, tcb);
 }
 
+/**
+ * Has the connection parked whenever it is quiet (park.ts). From now on the owner keeps its id, and gets the block of
+ * the moment from `Tcp.block`, anew in every event.
+ */
+export function allowParking(tcp: Tcp, tcb: Tcb): void {
+  tcb.mayPark = 1;
+  tcp.parking.watch();
+}
+
 /** No more data will be sent: the FIN follows what is queued (RFC 9293 §3.10.4). Reading goes on. */
 export function shutdown(tcp: Tcp, tcb: Tcb): void {
   const { segments } = tcp;

@@ -38,8 +38,8 @@ export const CA_RECOVERY = 1;
 export const CA_LOSS = 2;
 
 export class Tcb {
-  /** 1..n, for the tables that store ints. */
-  readonly id: number;
+  /** 1..n, for the tables that store ints: the connection's, whichever block it has at the moment (park.ts). */
+  id: number;
   state = CLOSED;
   owner: SocketOwner | null = null;
   /** The owner's own number for this connection. */
@@ -50,6 +50,8 @@ export class Tcb {
   dirty = 0;
   /** In the list of blocks that could not go on for want of a frame or descriptor. */
   starved = 0;
+  /** The owner knows the connection by its id: it may be parked when it is quiet. */
+  mayPark = 0;
   /** END_*, once closed. */
   end = 0;
 

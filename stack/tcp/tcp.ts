@@ -22,12 +22,13 @@ import { Secrets } from './isn.ts';
 import { fairShare, hasRoom } from './limits.ts';
 import { Listeners } from './listen.ts';
 import { output, sendAck } from './output.ts';
+import { Parking } from './park.ts';
 import { mssToSend, PathMtus } from './pmtu.ts';
 import { resetRecovery } from './recovery.ts';
 import { RTO_INITIAL_MS } from './rtt.ts';
 import { SegmentTable } from './segments.ts';
 import * as st from './state.ts';
-import { type SocketOwner, Tcb } from './tcb.ts';
+import type { SocketOwner, Tcb } from './tcb.ts';
 import { armLinger, onTimer, T_COUNT } from './timers.ts';
 import { TimeWait, type TimeWaitReply, TW_BASE } from './timewait.ts';
 
@@ -135,14 +136,15 @@ export class Tcp implements TimerHandler, TimeWaitReply {
   readonly paths: PathMtus;
   readonly seg = new ArrivedSegment();
   readonly timers: TimerRange;
-  /** Index = id; slot 0 is unused. Filled as needed, never emptied. */
+  /** Index = id; slot 0 is unused. Null: no such connection, or it is parked. */
   readonly blocks: (Tcb | null)[] = [null];
+  readonly parking: Parking;
   /** Largest GSO payload that ip may be given at once; 0 where no port takes GSO frames. Set at composition. */
   gsoMax = 0;
   /** Bytes one connection may hold of what is free, as of this burst (limits.ts). */
   share = 0;
 
-  private readonly free: Tcb[] = [];
+  private readonly freeIds: number[] = [];
   private dirty: Tcb[] = [];
   private nDirty = 0;
   private readonly starved: Tcb[] = [];
@@ -166,6 +168,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     this.timers = timers.range(config.maxConnections * T_COUNT, this);
     this.timeWait = new TimeWait(ctx, this.flows, this, config.maxTimeWait, config.timeWaitMs);
     this.timeWait.attachTimer(timers.range(1, this.timeWait));
+    this.parking = new Parking(this, (handler) => timers.range(1, handler), config.maxConnections);
     this.listeners = new Listeners(config.maxHalfOpen);
     this.paths = new PathMtus(ctx, this.secrets);
     this.share = fairShare(this);
@@ -178,28 +181,32 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     this.timeWait.setDuration(tuning.timeWaitMs);
   }
 
-  /** Connections with a control block. */
+  /** Connections, parked ones included. */
   get open(): number {
     return this.nOpen;
   }
 
-  /** The block with this id, or null. */
+  /** The connection with this id, or null. A parked one is given a block. */
   block(id: number): Tcb | null {
-    return this.blocks[id] ?? null;
+    return this.blocks[id] ?? (this.parking.isParked(id) ? this.parking.wake(id) : null);
+  }
+
+  /** Our address of the connection with this id; 0 = there is none. Wakes nobody. */
+  localAddress(id: number): Ipv4 {
+    return this.blocks[id]?.laddr ?? (this.parking.isParked(id) ? this.parking.localAddress(id) : 0);
   }
 
   /** A fresh control block in the flow table, or null when there is no room. */
   allocate(laddr: Ipv4, lport: number, raddr: Ipv4, rport: number): Tcb | null {
-    let tcb = this.free.pop() ?? null;
-    if (tcb === null) {
-      if (this.blocks.length > this.config.maxConnections) return null;
-      tcb = new Tcb(this.blocks.length);
-      this.blocks.push(tcb);
-    }
-    if (!this.flows.insert(raddr, laddr, (rport << 16) | lport, tcb.id)) {
-      this.free.push(tcb);
+    const id = this.freeIds.pop() ?? this.blocks.length;
+    if (id > this.config.maxConnections) return null;
+    if (id === this.blocks.length) this.blocks.push(null);
+    if (!this.flows.insert(raddr, laddr, (rport << 16) | lport, id)) {
+      this.freeIds.push(id);
       return null;
     }
+    const tcb = this.parking.take(id);
+    this.blocks[id] = tcb;
     this.nOpen++;
     tcb.laddr = laddr;
     tcb.raddr = raddr;
@@ -210,9 +217,10 @@ export class Tcp implements TimerHandler, TimeWaitReply {
   }
 
   /** Brings every field a connection reads before it writes to its starting value. */
-  private clear(tcb: Tcb): void {
+  clear(tcb: Tcb): void {
     const { config } = this;
     tcb.owner = null;
+    tcb.mayPark = 0;
     tcb.tag = 0;
     tcb.events = 0;
     tcb.end = st.END_NORMAL;
@@ -353,7 +361,8 @@ export class Tcp implements TimerHandler, TimeWaitReply {
 
   /** Resets every connection there is, half-open ones too: the host is about to go. */
   abortAll(): void {
-    for (const tcb of this.blocks) {
+    for (let id = 1; id < this.blocks.length; id++) {
+      const tcb = this.block(id);
       if (tcb === null || tcb.state === st.CLOSED) continue;
       if (tcb.state !== st.SYN_SENT) sendAbort(this, tcb);
       this.close(tcb, st.END_ABORTED, false);
@@ -382,7 +391,9 @@ export class Tcp implements TimerHandler, TimeWaitReply {
   private recycle(tcb: Tcb): void {
     this.freeReceiveQueue(tcb);
     this.nOpen--;
-    this.free.push(tcb);
+    this.blocks[tcb.id] = null;
+    this.freeIds.push(tcb.id);
+    this.parking.give(tcb);
   }
 
   private freeSendQueue(tcb: Tcb): void {
@@ -496,7 +507,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
   }
 
   onTimer(i: number): void {
-    const tcb = this.blocks[Math.floor((i - 1) / T_COUNT) + 1];
+    const tcb = this.block(Math.floor((i - 1) / T_COUNT) + 1);
     if (tcb !== null && tcb.state !== st.CLOSED) onTimer(this, tcb, (i - 1) % T_COUNT);
   }
 

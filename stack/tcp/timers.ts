@@ -94,6 +94,10 @@ export function armNext(tcp: Tcp, tcb: Tcb, waitUs: number): void {
 export const cancelRexmit = (tcp: Tcp, tcb: Tcb): void => tcp.timers.cancel(node(tcb, T_REXMIT));
 export const isRexmitArmed = (tcp: Tcp, tcb: Tcb): boolean => tcp.timers.isArmed(node(tcb, T_REXMIT));
 
+/** Neither of the timers runs that stand for something to be said. */
+export const isQuiet = (tcp: Tcp, tcb: Tcb): boolean =>
+  !isRexmitArmed(tcp, tcb) && !tcp.timers.isArmed(node(tcb, T_DELACK));
+
 export function armDelayedAck(tcp: Tcp, tcb: Tcb, ms: number): void {
   const n = node(tcb, T_DELACK);
   if (!tcp.timers.isArmed(n)) tcp.timers.arm(n, (tcp.ctx.nowMs + ms) | 0);
