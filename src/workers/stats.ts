@@ -25,6 +25,7 @@ const HOST = [
   'icmp.echoes',
   'icmp.errors',
   'tcp.open',
+  'tcp.parked',
   'tcp.timeWait',
   'tcp.timeWaitRecycled',
   'pool.inUse',
@@ -101,6 +102,7 @@ export class StatsPublisher {
     values[i++] = host.icmp.echoes;
     values[i++] = host.icmpError.sent;
     values[i++] = host.tcp.open;
+    values[i++] = host.tcp.parking.parked;
     values[i++] = host.tcp.timeWait.size;
     values[i++] = host.tcp.timeWait.recycled;
     values[i++] = pool.inUse;

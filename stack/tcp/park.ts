@@ -18,9 +18,9 @@ import type { Tcp } from './tcp.ts';
 import { isQuiet } from './timers.ts';
 
 /** Quiet for so long, in ms: both ways, data and acknowledgments. */
-export const PARK_AFTER_MS = 500;
+export const PARK_AFTER_MS = 250;
 const STEP_MS = 25;
-const ROUND_MS = 500;
+const ROUND_MS = 250;
 /** Blocks kept for the next connections. What a burst needed beyond that goes back to the heap. */
 const MAX_SPARE = 4096;
 

@@ -21,12 +21,12 @@ function parkable(
   return [rig, c, owner, id];
 }
 
-test('a connection is parked when it has been quiet for half a second to a second, and counts as open', () => {
+test('a connection is parked when it has been quiet for a quarter to half a second, and counts as open', () => {
   const [rig, , , id] = parkable();
   const { tcp } = rig.host;
-  rig.advance(499);
+  rig.advance(249);
   assert.is(tcp.parking.parked, 0);
-  rig.advance(600);
+  rig.advance(300);
   assert.is(tcp.parking.parked, 1);
   assert.is(tcp.open, 1);
   assert.is(tcp.blocks[id], null);
