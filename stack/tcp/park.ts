@@ -13,7 +13,7 @@
 import type { TimerHandler, TimerRange } from '../timer/timers.ts';
 import type { Ipv4 } from '../types.ts';
 import * as st from './state.ts';
-import { CA_OPEN, type SocketOwner, Tcb } from './tcb.ts';
+import { CA_OPEN, type KeepAlive, type SocketOwner, Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { isQuiet } from './timers.ts';
 
@@ -62,7 +62,6 @@ const WORDS = [
   'lastRecvMs',
   'lastDataMs',
   'progressMs',
-  'keepMs',
   'userTimeoutMs',
 ] as const satisfies readonly Word[];
 /** Then lport << 16 | rport, peerMss << 16 | mss, and bits. */
@@ -89,6 +88,7 @@ export class Parking implements TimerHandler {
   private readonly rows: Int32Array;
   /** By id; null = not parked. */
   private readonly owners: (SocketOwner | null)[] = [];
+  private readonly keeps: (KeepAlive | null)[] = [];
   private readonly spare: Tcb[] = [];
   private nParked = 0;
   /** The block that the next step begins with, and whether this round has met one that may be parked some day. */
@@ -176,8 +176,12 @@ export class Parking implements TimerHandler {
       (tcb.sndWscale << SND_WSCALE) |
       (tcb.rcvWscale << RCV_WSCALE) |
       (tcb.quickAcks << QUICK_ACKS);
-    while (this.owners.length <= id) this.owners.push(null);
+    while (this.owners.length <= id) {
+      this.owners.push(null);
+      this.keeps.push(null);
+    }
     this.owners[id] = tcb.owner;
+    this.keeps[id] = tcb.keep;
     tcb.owner = null;
     tcb.state = st.CLOSED;
     tcp.blocks[id] = null;
@@ -214,6 +218,7 @@ export class Parking implements TimerHandler {
     tcp.config.congestion.init(tcb);
     tcb.cwnd = cwnd;
     tcb.owner = this.owners[id]!;
+    tcb.keep = this.keeps[id]!;
     tcb.mayPark = 1;
     this.owners[id] = null;
     this.nParked--;

@@ -92,7 +92,7 @@ function conversation(seed: number, park: boolean): { said: unknown[]; heard: st
   const { id } = owner.tcb!;
   const { tcp } = rig.host;
   if (park) sock.allowParking(tcp, owner.tcb!);
-  if (upTo(2) === 0) sock.keepAlive(tcp, owner.tcb!, 3000);
+  if (upTo(2) === 0) sock.keepAlive(tcp, owner.tcb!, { idleMs: 3000, intervalMs: 1500, count: 4 });
   let written = 0;
   let parkings = 0;
   for (let step = 0; step < 30; step++) {
@@ -147,7 +147,7 @@ test('a peer cannot tell: with and without parking every segment is the same, to
 
 test('keepalive asks a peer that is parked, and gives it up when it is gone', () => {
   const [rig, c, owner] = parkable();
-  sock.keepAlive(rig.host.tcp, owner.tcb!, 10_000);
+  sock.keepAlive(rig.host.tcp, owner.tcb!, { idleMs: 10_000, intervalMs: 15_000, count: 4 });
   rig.advance(9000);
   assert.is(rig.host.tcp.parking.parked, 1);
   c.take();
