@@ -92,7 +92,7 @@ function conversation(seed: number, park: boolean): { said: unknown[]; heard: st
   const { id } = owner.tcb!;
   const { tcp } = rig.host;
   if (park) sock.allowParking(tcp, owner.tcb!);
-  if (upTo(2) === 0) sock.keepAlive(tcp, owner.tcb!, { idleMs: 3000, intervalMs: 1500, count: 4 });
+  if (upTo(2) === 0) sock.keepAlive(tcp, owner.tcb!, { idleMs: 3000, intervalMs: 15_000, count: 4 });
   let written = 0;
   let parkings = 0;
   for (let step = 0; step < 30; step++) {
