@@ -20,7 +20,7 @@ const HOSTS = {
 const PER_CLIENT = 4000;
 const STEP_LIMIT_MS = 60_000;
 /** After the last session of a step: until connections are parked, and what the step has left behind is collected. */
-const SETTLE_MS = 8_000;
+const SETTLE_MS = 3_000;
 const SAMPLES = 10;
 
 export interface IdleStep {

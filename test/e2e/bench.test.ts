@@ -5,6 +5,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { IdleResult } from '../bench/idle.ts';
 import type { LabRow, Sample } from '../bench/lab-report.ts';
 import type { MemoryRow } from '../bench/memory.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
@@ -14,6 +15,7 @@ interface Document {
   readonly conditions: Readonly<Record<string, unknown>>;
   readonly rows: readonly (MemoryRow | LabRow)[];
   readonly raw: readonly Sample[];
+  readonly idle: IdleResult | null;
 }
 
 const BENCH = ['--import', 'tsx', 'scripts/bench.ts'];
@@ -63,8 +65,23 @@ test('in memory: pings, TCP with and without large segments, and layer 4', () =>
   }
 });
 
+testUnless(noNamespaces() ?? noCommands('ip'), test)('idle: sessions are held, and cost little memory', () => {
+  const { idle, rows } = measured('--only', 'idle', '--sessions', '500,4500');
+  assert.equal(rows, []);
+  assert.equal(idle?.lost, []);
+  assert.is(idle?.answered, 4500);
+  const [slope] = idle!.slopes;
+  assert.ok(slope!.bytes < 4096, `${slope!.bytes} bytes per idle session`);
+});
+
 test('a mistake on the command line measures nothing', () => {
-  for (const args of [['--only', 'lan'], ['--rounds', '0'], ['--workloads', 'conn,rqe'], ['--fast']]) {
+  for (const args of [
+    ['--only', 'lan'],
+    ['--rounds', '0'],
+    ['--workloads', 'conn,rqe'],
+    ['--sessions', '9,9'],
+    ['--fast'],
+  ]) {
     const { status, stdout, stderr } = bench(...args);
     assert.is(status, 2, stderr);
     assert.is(stdout, '');
