@@ -30,7 +30,14 @@ import type { FrameId, Verdict } from '../types.ts';
 import { DELIVERED, DROP, PASS } from '../verdict.ts';
 import { get32 } from '../wire/bytes.ts';
 import { fold, pseudo4, sum } from '../wire/checksum.ts';
-import { TIME_EXCEEDED, UNREACH_FRAG_NEEDED, UNREACH_PORT, UNREACH_PROTOCOL, UNREACHABLE } from '../wire/icmp4.ts';
+import {
+  PARAMETER_PROBLEM,
+  TIME_EXCEEDED,
+  UNREACH_FRAG_NEEDED,
+  UNREACH_PORT,
+  UNREACH_PROTOCOL,
+  UNREACHABLE,
+} from '../wire/icmp4.ts';
 import * as ip from '../wire/ipv4.ts';
 import * as wire from '../wire/tcp.ts';
 import { ACK, FIN, RST, SYN } from '../wire/tcp.ts';
@@ -140,7 +147,7 @@ export class TcpInput implements ProtocolHandler, IcmpErrorSink {
       tcp.stats.attemptFails++;
       const refused = code === UNREACH_PORT || code === UNREACH_PROTOCOL;
       tcp.close(tcb, refused ? st.END_REFUSED : st.END_UNREACHABLE, false);
-    } else if (type === UNREACHABLE || type === TIME_EXCEEDED) {
+    } else if (type === UNREACHABLE || type === TIME_EXCEEDED || type === PARAMETER_PROBLEM) {
       // Hard errors count as soft ones (RFC 5927 §5.2): remembered, should the connection time out.
       tcb.softError = st.END_UNREACHABLE;
     }

@@ -89,3 +89,15 @@ function cellsOf(line: string): string[] {
 export function citedRfcs(source: string): string[] {
   return [...new Set([...source.matchAll(/\bRFCs? ?(\d{3,4})\b/g)].map((match) => match[1] as string))];
 }
+
+/** Definitions of reference links, name to target. */
+export function referencesOf(source: string): Map<string, string> {
+  return new Map(
+    [...source.matchAll(/^\[([\w-]+)\]: (\S+)$/gm)].map((match) => [match[1] as string, match[2] as string]),
+  );
+}
+
+/** Tests named in a cell, as reference and title: `[file] "title"`. */
+export function testsOf(cell: string): [string, string][] {
+  return [...cell.matchAll(/\[([\w-]+)\] "([^"]+)"/g)].map((match) => [match[1] as string, match[2] as string]);
+}

@@ -350,6 +350,18 @@ for (const [state, enter] of Object.entries(STATES)) {
   });
 }
 
+test('a reset outside the window is dropped without a word', () => {
+  const [rig, c, owner] = connection();
+  for (const offset of [-1, -100_000, 1_000_000]) {
+    rig.advance(1000);
+    c.send({ flags: 'R', seq: c.seq + offset });
+    c.send({ flags: 'RA', seq: c.seq + offset });
+    c.expectNone();
+  }
+  assert.is(rig.dropped(TCP_OUT_OF_WINDOW), 6);
+  assert.is(owner.state, 'ESTABLISHED');
+});
+
 test('a blind SYN, in or out of the window, is challenged', () => {
   for (const offset of [-500, 0, 500, 1_000_000]) {
     const [, c, owner] = connection();

@@ -666,4 +666,53 @@ test('a window that shrinks: nothing new is sent, what is out goes again, shut i
   assert.is(c.ack, 6001);
 });
 
+test('a window scale outside a SYN changes nothing, nor do timestamps nobody agreed on', () => {
+  const [, c, owner] = connection();
+  c.send({ flags: 'A', data: 'x', wscale: 14, win: 3000, ts: [1, 1] });
+  assert.is(owner.tcb!.sndWnd, 3000);
+  owner.write(pattern(5000));
+  const sent = c.take();
+  assert.is(
+    sent.reduce((n, s) => n + s.data.length, 0),
+    2920,
+  );
+  assert.ok(sent.every((s) => s.ts === undefined));
+  c.send({ flags: 'A', data: 'y', ts: [0, 0] });
+  assert.is(owner.text, 'xy', 'an older one does not make it an old duplicate');
+});
+
+test('with window scaling the field is shifted both ways, but not in a SYN', () => {
+  const [, c, owner] = connection({}, { mss: 1460, wscale: 3, win: 4000 });
+  assert.is(owner.tcb!.maxSndWnd, 65535 << 3);
+  assert.is(owner.tcb!.sndWnd, 65535 << 3);
+  c.send({ flags: 'A', win: 1000 });
+  owner.write(pattern(20_000));
+  assert.is(
+    c.take().reduce((n, s) => n + s.data.length, 0),
+    7300,
+  );
+  const rig = new TcpRig();
+  rig.listen(80);
+  const d = rig.talk(80);
+  d.send({ flags: 'S', mss: 1460, wscale: 3, win: 4000 });
+  d.expect({ flags: 'SA', wscale: 4, win: 65535 });
+  assert.is(rig.host.tcp.block(1)!.sndWnd, 4000);
+  d.send({ flags: 'A', data: pattern(100) });
+  rig.advance(10);
+  d.expect({ flags: 'A', win: (rig.host.tcp.block(1)!.rcvAdv - rig.host.tcp.block(1)!.rcvNxt) >> 4 });
+});
+
+test('the echo of a timestamp counts for nothing in a segment without ACK', () => {
+  const rig = new TcpRig();
+  const owner = rig.listen(80);
+  const c = rig.talk(80);
+  c.send({ flags: 'S', mss: 1460, ts: [100_000, 77] });
+  c.expect({ flags: 'SA', tsEcr: 100_000 });
+  c.ts = true;
+  rig.advance(50);
+  c.send({ flags: 'A' });
+  assert.equal(owner.log, ['established']);
+  assert.is(rig.host.tcp.block(1)!.srtt, 50_000, 'measured from the SYN-ACK');
+});
+
 test.run();

@@ -83,6 +83,7 @@ for (const [type, code, name] of [
   [3, 3, 'port unreachable'],
   [3, 13, 'administratively prohibited'],
   [11, 0, 'time exceeded'],
+  [12, 0, 'parameter problem'],
 ] as const)
   test(`ICMP ${name}: ends no established connection, but is what a time-out is put down to`, () => {
     const rig = new TcpRig(USER_TIMEOUT);

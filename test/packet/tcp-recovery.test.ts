@@ -203,12 +203,14 @@ test('limited transmit: the first two duplicates let new data out (RFC 3042)', (
   const [rig, c, owner] = connection(true);
   owner.write(pattern(14 * MSS));
   assert.is(c.take().length, 10);
+  const { cwnd } = owner.tcb!;
   rig.advance(10);
   c.send({ flags: 'A', ack: at(0), sack: [[at(1), at(2)]] });
   c.expect({ seq: at(10), len: MSS });
   c.send({ flags: 'A', ack: at(0), sack: [[at(1), at(3)]] });
   c.expect({ seq: at(11), len: MSS });
   c.expectNone();
+  assert.is(owner.tcb!.cwnd, cwnd);
 });
 
 test('NewReno: a partial acknowledgment sends the next hole at once; duplicates let new data out', () => {
