@@ -130,7 +130,7 @@ export class ConnTable implements TimerHandler {
     controller: Controller | null = null,
   ) {
     const { max } = config;
-    const { at } = planOf(max, byteOffset);
+    const { at } = planConnTable(max, byteOffset);
     this.max = max;
     this.slab = Slab.create(memory, at.slab, { ids: max });
     this.rows = new Int32Array(memory, at.rows, (max + 1) * c.ROW_WORDS);
@@ -147,7 +147,7 @@ export class ConnTable implements TimerHandler {
 
   /** Bytes of address space; used ones grow with the rows in use. */
   static bytes(max: number): number {
-    return planOf(max, 0).bytes;
+    return planConnTable(max, 0).bytes;
   }
 
   size(): number {
@@ -377,7 +377,8 @@ function indexConfig(max: number): { slots: number; maxSlots: number } {
   return { slots: 1024, maxSlots: indexSlotsFor(2 * max) };
 }
 
-function planOf(max: number, start: number) {
+/** Where the parts of a table of `max` connections are. */
+export function planConnTable(max: number, start: number) {
   const rows = (max + 1) * c.ROW_WORDS * 4;
   return planRegion(
     {

@@ -10,6 +10,7 @@ import type { Ipv4 } from '../stack/types.ts';
 import { type ConnOwner, ConnTable } from './conn.ts';
 import { END_FLUSHED, FNAT, NAT, SNAT } from './conn-row.ts';
 import { Templates } from './conn-template.ts';
+import { ConnView } from './conn-view.ts';
 import { Core, EXPIRE_QUIESCENT, EXPIRE_REMOVED, serverKey } from './core.ts';
 import type { DestTable } from './dest.ts';
 import { FastPath } from './fast.ts';
@@ -168,6 +169,17 @@ export class L4 {
   static plan({ tcp, udp, icmp, templates }: L4Limits) {
     const { bytes } = ConnTable;
     return planRegion({ tcp: bytes(tcp), udp: bytes(udp), icmp: bytes(icmp), templates: bytes(templates) });
+  }
+
+  /** The tables in a worker's memory for another thread, that of the templates last; their owner must have been made. */
+  static views(memory: SharedArrayBuffer, limits: L4Limits): ConnView[] {
+    const { at } = L4.plan(limits);
+    return [
+      new ConnView(memory, at.tcp, limits.tcp, TCP),
+      new ConnView(memory, at.udp, limits.udp, UDP),
+      new ConnView(memory, at.icmp, limits.icmp, ICMP),
+      new ConnView(memory, at.templates, limits.templates, null),
+    ];
   }
 
   static bytes(limits: L4Limits): number {

@@ -23,4 +23,8 @@ const common: BuildOptions = {
 
 await build({ ...common, entryPoints: { main: 'src/main.ts', worker: 'src/workers/worker.ts' } });
 // The entries check the version of Node before anything else is loaded, so main is not bundled into them.
-await build({ ...common, entryPoints: { bin: 'src/bin.ts', l4lb: 'src/l4lb.ts' }, external: ['./main.js'] });
+await build({
+  ...common,
+  entryPoints: { bin: 'src/bin.ts', l4lb: 'src/l4lb.ts', ipvsadm: 'src/ipvsadm.ts' },
+  external: ['./main.js'],
+});

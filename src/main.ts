@@ -4,6 +4,7 @@ import { check } from './cli/check.ts';
 import { CONFIG_ACTIONS, config } from './cli/config.ts';
 import { drops } from './cli/drops.ts';
 import { EXIT, Failure } from './cli/failure.ts';
+import { IPVSADM_PROGRAMS, runIpvsadm } from './cli/ipvsadm.ts';
 import { neigh } from './cli/neigh.ts';
 import { reload } from './cli/reload.ts';
 import { run } from './cli/run.ts';
@@ -42,6 +43,9 @@ Examples:
 `;
 
 export async function tsvs(argv: readonly string[]): Promise<void> {
+  // Everything behind it is ipvsadm's own, -h and --version included.
+  const first = IPVSADM_PROGRAMS.find((program) => program === argv[2]);
+  if (first !== undefined) return ipvsadm(first, argv.slice(3));
   const program = newProgram('tsvs', 'A packet-level load balancer with its own TCP/IP stack.', TSVS_EXAMPLES);
   const start = program.command('run').description('serve what the configuration says, until SIGTERM');
   demand(start, '--config <file>', CONFIG);
@@ -78,6 +82,10 @@ export async function tsvs(argv: readonly string[]): Promise<void> {
   asking(program.command('config').description('print its configuration as a file that reproduces it'))
     .addArgument(new Argument('<action>', 'what to do').choices(CONFIG_ACTIONS))
     .action(config);
+  program
+    .command('ipvsadm')
+    .description('services and servers of layer 4 with the options of ipvsadm (also ipvsadm-save, ipvsadm-restore)')
+    .argument('[words...]', 'such as -L -n');
   asking(program.command('server').description('show a server of it, or change its weight or state'))
     .argument('<service/server>', 'such as web/server1')
     .addArgument(new Argument('[action]', 'what to do').choices(SERVER_ACTIONS))
@@ -85,6 +93,12 @@ export async function tsvs(argv: readonly string[]): Promise<void> {
     .option('--within <time>', 'for maint: reset the sessions that are left after this time, such as 30s')
     .action(server);
   await parse(program, argv);
+}
+
+/** ipvsadm and its two companions; `words` without the program. */
+export async function ipvsadm(program: string, words: readonly string[]): Promise<void> {
+  const known = IPVSADM_PROGRAMS.find((one) => one === program);
+  process.exitCode = await runIpvsadm(known ?? 'ipvsadm', words);
 }
 
 const CONFIG = 'configuration file, such as config/lb.conf';

@@ -19,8 +19,8 @@ export function withLink(config: Config, word: string): Config {
   }
   const [first, ...rest] = config.links;
   // A MAC address that was made for a TAP gives way to that of the interface.
-  const made = first!.mac === macFromIpv4(config.services[0]!.vip);
-  const mac = kind === 'packet' && made ? null : (first!.mac ?? macFromIpv4(config.services[0]!.vip));
+  const ours = macFromIpv4(config.services[0]?.vip ?? 0);
+  const mac = kind === 'packet' && first!.mac === ours ? null : (first!.mac ?? ours);
   return { ...config, links: [{ ...first!, name: device, kind, device, mac }, ...rest] };
 }
 

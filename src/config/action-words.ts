@@ -12,7 +12,7 @@ export function describeAction(action: Action): string {
     case 'addService': {
       const { service } = action;
       const servers = service.dests.map((dest) => formatEndpoint(dest.ip, dest.port)).join(', ');
-      return `${nameOf(service)} added: ${service.mode}, ${service.scheduler} over ${servers}`;
+      return `${nameOf(service)} added: ${service.mode}, ${service.scheduler} over ${servers || 'no servers yet'}`;
     }
     case 'removeService':
       return `${nameOf(action.at)} removed: its sessions go on`;

@@ -6,6 +6,11 @@
  * Additions keep the version; a change that would break a reader gets a new one.
  */
 
+import type { Errno } from '../ipvsadm/errno.ts';
+import type { LocalAddress, Mutation } from '../ipvsadm/ops.ts';
+import type { Dest, Service } from '../ipvsadm/table.ts';
+import type { LedgerStats } from './ledger.ts';
+
 export const PATHS = {
   stats: '/v1/stats',
   sessions: '/v1/sessions',
@@ -14,11 +19,25 @@ export const PATHS = {
   services: '/v1/services',
   config: '/v1/config',
   reload: '/v1/reload',
+  conns: '/v1/conns',
+  timeouts: '/v1/timeouts',
+  zero: '/v1/zero',
+  ipvs: '/v1/ipvs',
 } as const;
 
-/** Where a server of a service is shown (GET) and changed (PUT with a ServerWish). */
+/** Where a service is shown (GET), made or replaced (PUT), changed (PATCH) and removed (DELETE). */
+export function servicePath(service: string): string {
+  return `${PATHS.services}/${encodeURIComponent(service)}`;
+}
+
+/** Where a local address of a service is added (PUT) and removed (DELETE). */
+export function localPath(service: string, address: string): string {
+  return `${servicePath(service)}/local-addresses/${address}`;
+}
+
+/** Where a server of a service is shown (GET), changed (PUT with a ServerWish) and removed (DELETE). */
 export function serverPath(service: string, server: string): string {
-  return `${PATHS.services}/${encodeURIComponent(service)}/servers/${encodeURIComponent(server)}`;
+  return `${servicePath(service)}/servers/${encodeURIComponent(server)}`;
 }
 
 /** Frames by fate: received + created = sent + delivered + dropped + held. */
@@ -171,16 +190,137 @@ export interface ReloadReply {
   readonly warnings: readonly string[];
 }
 
-/** PUT of a server: at least one of weight and state. */
+/** PUT of a server: at least one of them. */
 export interface ServerWish {
   readonly weight?: number;
+  /** Connections at which it gets no new ones, and below which it does again. */
+  readonly upper?: number;
+  readonly lower?: number;
   /** drain: no new connections; maint: the same, and no health checks; ready: back to normal. */
   readonly state?: 'ready' | 'drain' | 'maint';
   /** For maint: when the sessions that are left are reset, in ms from now; left out: never. */
   readonly deadlineMs?: number;
 }
 
+/** A service by the keys of its section in lb.conf, but for count and serverN; lists may be arrays. With PATCH null takes a key out. */
+export interface ServiceRequest {
+  readonly [key: string]: string | number | boolean | null | readonly string[] | readonly ServerRequest[];
+}
+
+/** POST of a server to `servicePath`/servers, and an element of `servers` of a ServiceRequest. */
+export interface ServerRequest {
+  /** `10.0.0.11:80` */
+  readonly address: string;
+  /** 1 when left out. */
+  readonly weight?: number;
+  /** Left out: asked for by ARP. */
+  readonly mac?: string;
+  /** Left out: the address. */
+  readonly name?: string;
+  readonly mode?: string;
+  readonly upper?: number;
+  readonly lower?: number;
+  /** In the list of servers, where schedulers begin at the first; `last` when left out. */
+  readonly place?: 'first' | 'last';
+}
+
+/** GET and PUT of /v1/timeouts, seconds: how long connections of layer 4 may be silent. */
+export interface TimeoutsReply {
+  readonly tcp: number;
+  readonly tcpfin: number;
+  readonly udp: number;
+}
+
+/** POST /v1/zero: the statistics that ipvsadm shows, of one service or of all. */
+export interface ZeroRequest {
+  readonly service?: string;
+}
+
+/** The answer to changes that have none of their own. */
+export interface ChangeReply {
+  readonly version: number;
+  /** In words; empty when that held already. */
+  readonly changes: readonly string[];
+}
+
+/** A connection of layer 4, or a template of persistence. */
+export interface ConnReply {
+  /** No connection: which server a client is to be sent to again. Its client has port 0. */
+  readonly template: boolean;
+  readonly proto: string;
+  readonly state: string;
+  /** Until it is over unless a packet comes. */
+  readonly expiresMs: number;
+  /** FNAT, NAT, DR, TUN */
+  readonly mode: string;
+  readonly service: string;
+  /** Of the server. */
+  readonly name: string;
+  readonly client: string;
+  readonly vip: string;
+  readonly server: string;
+  /** FullNAT: our end towards the server. */
+  readonly local: string | null;
+  readonly packetsIn: number;
+  readonly packetsOut: number;
+  /** IP headers included. */
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+/** GET /v1/conns */
+export interface ConnsReply {
+  /** Connections there are, whatever was asked for. */
+  readonly total: number;
+  readonly conns: readonly ConnReply[];
+  /** What `after` is to be for the next page; null when this was the last. */
+  readonly next: string | null;
+}
+
+/** DELETE /v1/conns: exactly one connection. */
+export interface ConnRequest {
+  readonly proto: 'tcp' | 'udp';
+  readonly client: string;
+  readonly vip: string;
+}
+
+/** GET /v1/ipvs: the services of layer 4 as ipvsadm has them, addresses and settings in the form of src/ipvsadm. */
+export interface IpvsReply {
+  /** Connections of TCP that there can be. */
+  readonly size: number;
+  readonly timeouts: TimeoutsReply;
+  readonly services: readonly IpvsService[];
+}
+
+/** Numbers in place of the 64-bit integers that JSON has not. */
+export type IpvsService = Omit<Service, 'stats' | 'dests' | 'laddrs'> & {
+  readonly stats: LedgerStats;
+  readonly dests: readonly (Omit<Dest, 'stats'> & { readonly stats: LedgerStats })[];
+  readonly laddrs: readonly (LocalAddress & { readonly conflicts: number; readonly conns: number })[];
+};
+
+/** POST /v1/ipvs */
+export interface IpvsRequest {
+  /** In this order; they hold together, as one version. */
+  readonly mutations: readonly Mutation[];
+  /** The first that is refused ends it, and nothing has changed. Otherwise it is passed over. */
+  readonly atomic?: boolean;
+}
+
+export interface IpvsChangeReply {
+  readonly version: number;
+  /** For each mutation: null when it was done. */
+  readonly results: readonly (IpvsRefusal | null)[];
+}
+
+export interface IpvsRefusal {
+  readonly errno: Errno;
+  readonly error: string;
+}
+
 export interface ErrorReply {
+  /** For programs: BAD_REQUEST, NOT_FOUND, CONFLICT, INVALID, ... or a word of errno. */
+  readonly code: string;
   readonly error: string;
   /** What to do about it. */
   readonly hint?: string;

@@ -17,6 +17,8 @@ export class AskError extends Error {
   }
 }
 
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
 const LIMIT_MS = 5000;
 
 /** The JSON reply to GET `path`. Throws AskError. */
@@ -25,7 +27,7 @@ export function ask<T>(socketPath: string, path: string): Promise<T> {
 }
 
 /** The JSON reply to a request with `body`, if any, as JSON. Throws AskError. */
-export function send<T>(socketPath: string, method: 'GET' | 'POST' | 'PUT', path: string, body?: object): Promise<T> {
+export function send<T>(socketPath: string, method: Method, path: string, body?: object): Promise<T> {
   const text = body === undefined ? '' : JSON.stringify(body);
   const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) };
   return new Promise((resolve, reject) => {

@@ -10,14 +10,27 @@ import type { AdminState } from '../../lb/dest.ts';
 import { MAX_WEIGHT } from '../../lb/dest.ts';
 import { describeAction, describeRefusal } from '../config/action-words.ts';
 import { type Action, applyTo, type ServerRef, type ServiceRef } from '../config/actions.ts';
+import { formatEndpoint } from '../config/address.ts';
 import { diff } from '../config/diff.ts';
-import { formatError } from '../config/error.ts';
-import type { Loaded } from '../config/load.ts';
+import { type CfgError, formatError } from '../config/error.ts';
+import { type Loaded, load } from '../config/load.ts';
 import type { Config, DestConfig, ServiceConfig } from '../config/model.ts';
 import { nearest } from '../config/nearest.ts';
 import { save } from '../config/save.ts';
-import { type Batch, type Command, FIRST_VERSION } from '../workers/commands.ts';
+import { type Batch, type CloseCommand, type Command, FIRST_VERSION, isCommandOfMoment } from '../workers/commands.ts';
 import type { ConfigReply, ReloadReply, ServerWish } from './api.ts';
+
+/** Words for programs by the status of HTTP. */
+export const ERROR_CODES: Readonly<Record<number, string>> = {
+  400: 'BAD_REQUEST',
+  404: 'NOT_FOUND',
+  405: 'WRONG_METHOD',
+  409: 'CONFLICT',
+  413: 'TOO_LONG',
+  422: 'INVALID',
+  500: 'INTERNAL',
+  503: 'NOT_READY',
+};
 
 /** A change that was refused; nothing has changed. */
 export class ChangeError extends Error {
@@ -26,8 +39,17 @@ export class ChangeError extends Error {
   readonly hint: string;
   /** The mistakes of a file, a line each. */
   readonly errors: readonly string[];
-  constructor(status: number, message: string, hint = '', errors: readonly string[] = []) {
+  /** For programs. */
+  readonly code: string;
+  constructor(
+    status: number,
+    message: string,
+    hint = '',
+    errors: readonly string[] = [],
+    code = ERROR_CODES[status] ?? 'FAILED',
+  ) {
     super(message);
+    this.code = code;
     this.name = 'ChangeError';
     this.status = status;
     this.hint = hint;
@@ -88,7 +110,7 @@ export class RunningConfig {
 
   /** The configuration as a file that reproduces it. */
   show(): ConfigReply {
-    return { version: this.version, text: save(this.held) };
+    return { version: this.version, text: save(this.asHeld(this.held)) };
   }
 
   /** Reads a file, or the one tsvs was started with, and applies what is different. Throws ChangeError. */
@@ -103,14 +125,68 @@ export class RunningConfig {
     });
   }
 
+  /**
+   * Has another configuration hold: what `make` makes of the one that does. It is checked as a whole, as a file that says so would
+   * be, so `show` is always one that loads. The result: the changes, in words. Throws ChangeError.
+   */
+  change(make: (held: Config) => Config): Promise<readonly string[]> {
+    return this.inTurn(() => this.replace(this.checked(make(this.held))));
+  }
+
+  /**
+   * Several changes, one after the other, sent as one version. A step that throws a ChangeError is passed over, and its place in
+   * the result has it; the others have null. With `atomic` it ends everything, and nothing has changed.
+   */
+  changeEach(steps: readonly ((held: Config) => Config)[], atomic: boolean): Promise<(ChangeError | null)[]> {
+    return this.inTurn(async () => {
+      let next = this.held;
+      const results = steps.map((step): ChangeError | null => {
+        try {
+          next = this.checked(step(next));
+          return null;
+        } catch (error) {
+          if (atomic || !(error instanceof ChangeError)) throw error;
+          return error;
+        }
+      });
+      await this.replace(next);
+      return results;
+    });
+  }
+
+  /** The configuration as a file that says the same makes it. Throws ChangeError. */
+  private checked(next: Config): Config {
+    const loaded = load(save(this.asHeld(next)), 'change');
+    if ('model' in loaded) return loaded.model;
+    const [first] = loaded.errors;
+    const hint = first!.hint === '' ? 'nothing has changed' : first!.hint;
+    throw new ChangeError(422, wordsOf(first!), hint, loaded.errors.map(formatError));
+  }
+
+  private async replace(next: Config): Promise<readonly string[]> {
+    const { actions, refused } = diff(this.held, next, this.options);
+    if (refused.length > 0) {
+      throw new ChangeError(409, describeRefusal(refused[0]!), 'nothing has changed', refused.map(describeRefusal));
+    }
+    await this.send(actions);
+    const changes = actions.map(describeAction);
+    for (const change of changes) this.options.log.info({ version: this.version }, change);
+    return changes;
+  }
+
+  /** Whether there is a layer 4 was settled at the start. */
+  private asHeld(config: Config): Config {
+    return { ...config, global: { ...config.global, layer4: this.options.layer4 || config.global.layer4 } };
+  }
+
   /** A weight, a state, or both, for one server. Throws ChangeError. */
   setServer(service: string, server: string, wish: ServerWish): Promise<void> {
     return this.inTurn(async () => {
-      const [one, dest] = this.find(service, server);
+      const [one, dest] = findServer(this.held, service, server);
       const commands: Command[] = [];
       const words: string[] = [];
-      if (wish.weight !== undefined && wish.weight !== dest.weight) {
-        const { actions } = diff(this.held, withWeight(this.held, one, dest, wish.weight), this.options);
+      if (wish.weight !== undefined || wish.upper !== undefined || wish.lower !== undefined) {
+        const { actions } = diff(this.held, this.checked(withWish(this.held, one, dest, wish)), this.options);
         commands.push(...actions);
         words.push(...actions.map(describeAction));
       }
@@ -121,6 +197,18 @@ export class RunningConfig {
       await this.send(commands);
       for (const line of words) this.options.log.info({ version: this.version }, line);
       if (wish.state !== undefined) this.setDeadline(one, dest, wish.state, wish.deadlineMs);
+    });
+  }
+
+  /** Ends one connection of layer 4. Throws ChangeError when there is none such. */
+  closeConnection(conn: CloseCommand): Promise<void> {
+    return this.inTurn(async () => {
+      await this.send([conn]);
+      const [client, vip] = [
+        formatEndpoint(conn.client.ip, conn.client.port),
+        formatEndpoint(conn.vip.ip, conn.vip.port),
+      ];
+      this.options.log.info({}, `${conn.proto} connection ${client} to ${vip} ended`);
     });
   }
 
@@ -156,7 +244,7 @@ export class RunningConfig {
   private async send(commands: readonly Command[]): Promise<void> {
     if (commands.length === 0) return;
     const version = this.version + 1;
-    const actions = commands.filter((one): one is Action => one.do !== 'setState' && one.do !== 'resetServer');
+    const actions = commands.filter((one): one is Action => !isCommandOfMoment(one));
     const next = applyTo(this.held, actions);
     try {
       await this.options.worker.apply({ version, commands });
@@ -187,16 +275,6 @@ export class RunningConfig {
     this.deadlines.set(key, schedule(ms, reset));
   }
 
-  /** Throws ChangeError. */
-  private find(service: string, server: string): [ServiceConfig, DestConfig] {
-    const { services } = this.held;
-    const one = services.find(({ name }) => name === service);
-    if (one === undefined) throw unknown('service', service, services);
-    const dest = one.dests.find(({ name }) => name === server);
-    if (dest === undefined) throw unknown(`server of ${service}`, server, one.dests);
-    return [one, dest];
-  }
-
   /** One change after the other. */
   private inTurn<T>(change: () => Promise<T>): Promise<T> {
     const done = this.last.then(change);
@@ -205,6 +283,25 @@ export class RunningConfig {
   }
 }
 
+/** The service of this name. Throws ChangeError. */
+export function find({ services }: Config, service: string): ServiceConfig {
+  const one = services.find(({ name }) => name === service);
+  if (one === undefined) throw unknown('service', service, services);
+  return one;
+}
+
+/** A service, and its server of this name. Throws ChangeError. */
+export function findServer(config: Config, service: string, server: string): [ServiceConfig, DestConfig] {
+  const one = find(config, service);
+  const dest = one.dests.find(({ name }) => name === server);
+  if (dest === undefined) throw unknown(`server of ${service}`, server, one.dests);
+  return [one, dest];
+}
+
+/** Of a mistake in a file that nobody wrote: what is wrong where, without a line. */
+const wordsOf = ({ section, key, message }: CfgError): string =>
+  `${[`[${section}]`, key].join(' ').trim()}: ${message}`;
+
 function unknown(what: string, name: string, known: readonly { name: string }[]): ChangeError {
   const names = known.map((one) => one.name);
   const near = nearest(name, names);
@@ -212,15 +309,24 @@ function unknown(what: string, name: string, known: readonly { name: string }[])
 }
 
 /** Throws ChangeError when the file that says so would be refused. */
-function withWeight(config: Config, service: ServiceConfig, dest: DestConfig, weight: number): Config {
+function withWish(config: Config, service: ServiceConfig, dest: DestConfig, wish: ServerWish): Config {
+  const { weight = dest.weight, upper, lower } = wish;
   if (!Number.isInteger(weight) || weight < 0 || weight > MAX_WEIGHT) {
     throw new ChangeError(400, `${weight} is no weight`, `a weight is 0..${MAX_WEIGHT}`);
   }
-  if (weight === 0 && service.dests.every((other) => other === dest || other.weight === 0)) {
+  if (
+    weight === 0 &&
+    service.mode === 'proxy' &&
+    service.dests.every((other) => other === dest || other.weight === 0)
+  ) {
     const hint = 'drain it, if that is what you want, or give another one a weight first';
     throw new ChangeError(409, `${dest.name} is the last server of ${service.name} with a weight`, hint);
   }
-  const dests = service.dests.map((other) => (other === dest ? { ...dest, weight } : other));
+  const dests = service.dests.map((other) =>
+    other === dest
+      ? { ...dest, weight, ...(upper !== undefined && { upper }), ...(lower !== undefined && { lower }) }
+      : other,
+  );
   return { ...config, services: config.services.map((other) => (other === service ? { ...service, dests } : other)) };
 }
 

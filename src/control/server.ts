@@ -4,12 +4,14 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { PATHS } from './api.ts';
-import { type Answer, change, changeMethod, namesIn, refuse, show } from './changes.ts';
-import type { RunningConfig } from './running-config.ts';
+import { type Answer, change, changeMethods, isShown, namesIn, refuse, show } from './changes.ts';
+import { ESTIMATE_S } from './ledger.ts';
+import { ChangeError, type RunningConfig } from './running-config.ts';
 import type { Snapshot } from './snapshot.ts';
 import { claimSocket } from './socket.ts';
 
-type Handler = (snapshot: Snapshot) => object;
+/** `search`: what stands behind the question mark. */
+type Handler = (snapshot: Snapshot, search: string) => object;
 
 const ROUTES: Readonly<Record<string, Handler>> = {
   [PATHS.stats]: (snapshot) => snapshot.stats(),
@@ -17,12 +19,21 @@ const ROUTES: Readonly<Record<string, Handler>> = {
   [PATHS.drops]: (snapshot) => snapshot.drops(),
   [PATHS.neigh]: (snapshot) => snapshot.neigh(),
   [PATHS.services]: (snapshot) => ({ services: snapshot.serviceList() }),
+  [PATHS.conns]: (snapshot, search) => snapshot.conns(search),
+};
+
+/** What needs the configuration too. */
+const CONFIG_ROUTES: Readonly<Record<string, (running: RunningConfig, snapshot: Snapshot) => object>> = {
+  [PATHS.config]: (running) => running.show(),
+  [PATHS.timeouts]: ({ config }, { ipvs }) => ipvs.reply(config).timeouts,
+  [PATHS.ipvs]: ({ config }, { ipvs }) => ipvs.reply(config),
 };
 
 /** Bytes of a request's body at most. */
-const MAX_BODY = 65536;
+const MAX_BODY = 4 * 1024 * 1024;
 
 const pathOf = (url: string): string => url.split('?', 1)[0]!;
+const searchOf = (url: string): string => url.slice(pathOf(url).length + 1);
 
 /** The answer to a request that reads; `snapshot` is null while tsvs starts. Never throws. */
 export function answer(
@@ -33,21 +44,25 @@ export function answer(
 ): Answer {
   const path = pathOf(url);
   const handler = Object.hasOwn(ROUTES, path) ? ROUTES[path] : undefined;
-  const isConfig = path === PATHS.config;
-  const changing = changeMethod(path);
-  if (handler === undefined && !isConfig && changing === null && namesIn(path) === null) {
+  const ofConfig = Object.hasOwn(CONFIG_ROUTES, path) ? CONFIG_ROUTES[path] : undefined;
+  const changing = changeMethods(path);
+  const names = namesIn(path);
+  const isRead = handler !== undefined || ofConfig !== undefined || (names !== null && isShown(names));
+  if (!isRead && changing.length === 0) {
     return refuse(404, `there is no ${path}`, { paths: Object.values(PATHS) });
   }
-  const allowed = [...(path === PATHS.reload ? [] : ['GET', 'HEAD']), ...(changing === null ? [] : [changing])];
+  const allowed = [...(isRead ? ['GET', 'HEAD'] : []), ...changing];
   if (!allowed.includes(method)) {
     const allow = allowed.join(', ');
     return { ...refuse(405, `${method} ${path}: only ${allow.replace('GET, HEAD', 'GET')} is supported`), allow };
   }
-  if (snapshot === null || (isConfig && running === null)) return refuse(503, 'tsvs is starting');
+  if (snapshot === null || (ofConfig !== undefined && running === null)) return refuse(503, 'tsvs is starting');
   try {
-    if (isConfig) return { status: 200, body: running!.show() };
-    return handler === undefined ? show(path, snapshot) : { status: 200, body: handler(snapshot) };
+    if (ofConfig !== undefined) return { status: 200, body: ofConfig(running!, snapshot) };
+    return handler === undefined ? show(path, snapshot) : { status: 200, body: handler(snapshot, searchOf(url)) };
   } catch (error) {
+    if (error instanceof ChangeError)
+      return refuse(error.status, error.message, { code: error.code, hint: error.hint });
     return refuse(500, String(error));
   }
 }
@@ -61,10 +76,10 @@ export async function respond(
   running: RunningConfig | null,
 ): Promise<Answer> {
   const path = pathOf(url);
-  if (method === 'GET' || changeMethod(path) !== method) return answer(method, url, snapshot, running);
+  if (method === 'GET' || !changeMethods(path).includes(method)) return answer(method, url, snapshot, running);
   if (snapshot === null || running === null) return refuse(503, 'tsvs is starting');
   if (snapshot.stats().state !== 'running') return refuse(503, 'tsvs is stopping: nothing can be changed any more');
-  return change(path, body, running, snapshot);
+  return change(method, path, body, running, snapshot);
 }
 
 export class ControlServer {
@@ -73,6 +88,7 @@ export class ControlServer {
   private snapshot: Snapshot | null = null;
   private running: RunningConfig | null = null;
   private removeFile: () => void = () => {};
+  private estimator: NodeJS.Timeout | undefined;
 
   private constructor(path: string) {
     this.path = path;
@@ -92,10 +108,12 @@ export class ControlServer {
   serve(snapshot: Snapshot, running: RunningConfig | null = null): void {
     this.snapshot = snapshot;
     this.running = running;
+    this.estimator = setInterval(() => snapshot.ipvs.estimate(), ESTIMATE_S * 1000).unref();
   }
 
   /** For a start that fails. A process that ends otherwise needs no call: the file goes with it. */
   close(): void {
+    clearInterval(this.estimator);
     process.off('exit', this.removeFile);
     this.removeFile();
     this.server.close();

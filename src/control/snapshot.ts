@@ -28,6 +28,7 @@ import type { Config, ServiceConfig } from '../config/model.ts';
 import { checkWords } from '../log/words.ts';
 import { CLOCK_MS, COMMAND, DRAIN, OPEN, RUNNING, STATUS, STOPPED, type WorkerShare } from '../workers/plan.ts';
 import type {
+  ConnsReply,
   DropsReply,
   FrameFates,
   NeighReply,
@@ -41,6 +42,8 @@ import type {
   StatsReply,
   Traffic,
 } from './api.ts';
+import { ConnList } from './conn-list.ts';
+import { Ipvs } from './ipvs.ts';
 
 /** The columns that services and servers have in common. */
 type TrafficColumns = Pick<ServiceColumns, 'conns' | 'inBytes' | 'outBytes' | 'connectFailures'>;
@@ -64,6 +67,9 @@ export class Snapshot {
   private readonly services: ServiceColumns;
   private readonly dests: DestTable;
   private readonly neighbours: Int32Array;
+  /** The view of ipvsadm. */
+  readonly ipvs: Ipvs;
+  private readonly connList: ConnList;
 
   constructor(config: Config, share: WorkerShare, info: ProcessInfo) {
     this.config = config;
@@ -76,6 +82,8 @@ export class Snapshot {
     this.services = ServiceColumns.attach(share.services, 0);
     this.dests = DestTable.attach(share.dests, 0);
     this.neighbours = NeighTable.open(share.neighbours, 0);
+    this.ipvs = new Ipvs(share);
+    this.connList = new ConnList(share, this);
   }
 
   /** Names come from this configuration from now on. */
@@ -104,6 +112,11 @@ export class Snapshot {
   sessions(): SessionsReply {
     const sessions = readSessions(this.share.sessions).map((view) => this.sessionReply(view));
     return { sessions: sessions.sort((a, b) => b.ageMs - a.ageMs || a.id - b.id) };
+  }
+
+  /** A page of the connections of layer 4; `search` as in conn-list.ts. Throws ChangeError. */
+  conns(search: string): ConnsReply {
+    return this.connList.page(search);
   }
 
   drops(): DropsReply {
@@ -250,7 +263,8 @@ export class Snapshot {
     );
   }
 
-  private serverName(dest: number): string {
+  /** The name of a server for logs and tables. */
+  serverName(dest: number): string {
     const { dests } = this;
     const service = this.serviceConfig(dests.service[dest]!);
     const servers = [...(service?.dests ?? []), ...(service?.backup ? [service.backup] : [])];

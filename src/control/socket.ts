@@ -25,8 +25,9 @@ const ELSEWHERE = 'choose another with --control or control_socket';
 /** The default of tsvs run by root. */
 export const ROOT_SOCKET = '/run/tsvs.sock';
 
-/** The path when nobody names one; the same for tsvs and for the commands that ask it. */
+/** The path when no option names one: that of TSVS_CONTROL, or one of the user's; the same for tsvs and for the commands that ask it. */
 export function defaultSocket(env: NodeJS.ProcessEnv = process.env, uid = process.getuid?.()): string {
+  if (env['TSVS_CONTROL']) return env['TSVS_CONTROL'];
   if (uid === 0) return ROOT_SOCKET;
   const runtime = env['XDG_RUNTIME_DIR'];
   return runtime ? join(runtime, 'tsvs.sock') : join(tmpdir(), `tsvs-${uid ?? 'user'}.sock`);

@@ -22,7 +22,7 @@ function lvsLine(conn: Connection, format: ListFormat, names: Names): string {
   );
   const two = (number: number): string => String(number).padStart(2, '0');
   const expires = `${two(Math.floor(expireSec / 60))}:${two(expireSec % 60)}`;
-  const head = `${conn.protocol.toUpperCase().padEnd(3)} ${expires.padEnd(6)} ${state.padEnd(11)}`;
+  const head = `${conn.protocol.toUpperCase().padEnd(3)} ${expires.padEnd(6)} ${(conn.protocol === 'udp' ? 'UDP' : state).padEnd(11)}`;
   const line = `${head} ${source?.padEnd(18)} ${service?.padEnd(18)}`;
   if (!format.persistentConn || pe === null) return `${line} ${server}\n`;
   return `${line} ${server?.padEnd(16)} ${pe.name.padEnd(18)} ${pe.data}\n`;

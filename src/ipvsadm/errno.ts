@@ -22,6 +22,8 @@ const ANY: Record<Errno, string> = {
   ENOSYS: 'Not supported yet',
 };
 
+export const isErrno = (word: string): word is Errno => Object.hasOwn(ANY, word);
+
 const BY_OP: Partial<Record<Mutation['op'], Words>> = {
   'add-service': { EEXIST: 'Service already exists', ENOENT: NO_SCHEDULER },
   'edit-service': { ENOENT: NO_SCHEDULER },

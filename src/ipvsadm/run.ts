@@ -1,6 +1,6 @@
 /**
- * One call of ipvsadm from its words to its output and exit status, against whatever holds the table: in tests a model, later the control
- * socket of a running tsvs. Also the two wrappers, ipvsadm-save and ipvsadm-restore.
+ * One call of ipvsadm from its words to its output and exit status, against whatever holds the table: in tests a model, for operators the control
+ * socket of a running tsvs (src/cli/ipvsadm.ts). Also the two wrappers, ipvsadm-save and ipvsadm-restore.
  */
 import { EXIT_REFUSED } from './command-error.ts';
 import { formatConns, formatDpvsConns, ofPair } from './conns.ts';
@@ -16,9 +16,18 @@ import type { Service, Snapshot } from './table.ts';
 
 /** Whoever holds the table. */
 export interface Target {
-  snapshot(): Snapshot | Promise<Snapshot>;
+  snapshot(of: SnapshotOf): Snapshot | Promise<Snapshot>;
   /** Null when it is done. */
-  apply(mutation: Mutation): Errno | null | Promise<Errno | null>;
+  apply(mutation: Mutation): Errno | Refusal | null | Promise<Errno | Refusal | null>;
+}
+
+/** Connections are fetched for those who list them. */
+export type SnapshotOf = 'table' | 'conns';
+
+export interface Refusal {
+  readonly errno: Errno;
+  /** In words of ours. */
+  readonly why: string;
 }
 
 export interface Surroundings {
@@ -42,6 +51,9 @@ interface Outcome extends Result {
 }
 
 const EXIT_NOT_FOUND = 1;
+
+/** Errors that say it all. */
+const TELLING: readonly Errno[] = ['ESRCH', 'EEXIST', 'ENOENT', 'ERANGE', 'EPERM', 'ENODEV'];
 
 /** @param words of the command line, without the program. */
 export async function ipvsadm(words: readonly string[], around: Surroundings): Promise<Result> {
@@ -100,10 +112,16 @@ async function perform(parsed: Parsed, around: Surroundings): Promise<Outcome> {
     const error = tryHelp(around.program);
     return { exitCode: error.exitCode, stdout: '', stderr: `${error.message}\n`, stops: true };
   }
-  if (isQuery(op)) return answer(op, await around.target.snapshot(), around.names);
-  const errno = await around.target.apply(op);
-  if (errno === null) return printed('');
-  return { exitCode: EXIT_REFUSED, stdout: '', stderr: `${wordsFor(op, errno)}\n`, stops: false };
+  if (isQuery(op))
+    return answer(op, await around.target.snapshot(op.op === 'list-conns' ? 'conns' : 'table'), around.names);
+  const refused = await around.target.apply(op);
+  if (refused === null) return printed('');
+  const { errno, why } = typeof refused === 'string' ? { errno: refused, why: '' } : refused;
+  const words = wordsFor(op, errno);
+  // What the tool has words for needs no other ones.
+  const more =
+    TELLING.includes(errno) || why === '' || why === words ? '' : `: ${why.replace(/^not supported yet: /, '')}`;
+  return { exitCode: EXIT_REFUSED, stdout: '', stderr: `${words}${more}\n`, stops: false };
 }
 
 const printed = (stdout: string): Outcome => ({ exitCode: 0, stdout, stderr: '', stops: false });

@@ -78,7 +78,7 @@ export class Replayer {
     this.ctx.tick(START_US);
     const link = oneLink(config);
     this.device = new FeedDevice(this.ctx, link.mtu, options.trustChecksums);
-    const plugs = [{ device: this.device, mac: link.mac ?? macFromIpv4(config.services[0]!.vip) }];
+    const plugs = [{ device: this.device, mac: link.mac ?? macFromIpv4(config.services[0]?.vip ?? 0) }];
     const quiet = { onConflict() {}, connectFailed() {}, noServer() {}, portsScarce() {}, healthChanged() {} };
     this.pipeline = buildPipeline(this.ctx, { ...config, links: [link] }, plugs, share, quiet);
     this.pipeline.host.ethernet.promiscuous = options.anyMac;

@@ -12,7 +12,8 @@
  * Cold, but for `sweep` and what it costs when nothing lingers: a comparison. Called by worker.ts and by simulations.
  */
 
-import { DEST, END_FLUSHED, ROW_SHIFT } from '../../lb/conn-row.ts';
+import type { ConnTable } from '../../lb/conn.ts';
+import { DEST, END_FLUSHED, ROW_SHIFT, rowOf } from '../../lb/conn-row.ts';
 import type { DestSpec } from '../../lb/dest.ts';
 import { checkScheduler } from '../../lb/sched/index.ts';
 import type { Ipv4 } from '../../stack/types.ts';
@@ -20,7 +21,14 @@ import { PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { type Action, applyTo, find, type ServerRef, type ServiceRef, serviceKey } from '../config/actions.ts';
 import type { Config, DestConfig, Mac, ServiceConfig } from '../config/model.ts';
 import { type AddressRole, ownAddresses, proxySources } from '../config/own-addresses.ts';
-import { type Batch, type Command, FIRST_VERSION, type StateCommand } from './commands.ts';
+import {
+  type Batch,
+  type CloseCommand,
+  type Command,
+  FIRST_VERSION,
+  isCommandOfMoment,
+  type StateCommand,
+} from './commands.ts';
 import {
   ADDRESS_FLAGS,
   addService,
@@ -44,8 +52,8 @@ const RESETS_AT_ONCE = 256;
 /** How often it is looked whether an address that was removed is still in use. */
 const SWEEP_MS = 1000;
 
-const isState = (command: Command): command is StateCommand =>
-  command.do === 'setState' || command.do === 'resetServer';
+const isState = (command: Command): command is StateCommand => isCommandOfMoment(command) && !isClose(command);
+const isClose = (command: Command): command is CloseCommand => command.do === 'closeConnection';
 
 export class Applier {
   /** Of the last batch that was applied. */
@@ -65,7 +73,7 @@ export class Applier {
   /** Throws ApplyError, or what applyTo and checkScheduler throw, and has then changed nothing. */
   apply({ version, commands }: Batch): void {
     if (version !== this.version + 1) throw new ApplyError(`batch ${version} does not follow on ${this.version}`);
-    const actions = commands.filter((command): command is Action => !isState(command));
+    const actions = commands.filter((command): command is Action => !isCommandOfMoment(command));
     const before = this.config;
     const after = applyTo(before, actions);
     this.check(before, after, commands);
@@ -75,6 +83,7 @@ export class Applier {
     this.followNeighbours(before, after);
     this.dropAddresses(actions, ownAddresses(after));
     for (const command of commands.filter(isState)) this.setState(command);
+    for (const command of commands.filter(isClose)) this.tableOf(command)!.close(this.rowOf(command), END_FLUSHED);
     this.config = after;
     this.version = version;
   }
@@ -104,7 +113,19 @@ export class Applier {
       if (find(after, command.at).dests.some((dest) => dest.ip === ip && dest.port === port)) continue;
       throw new ApplyError(`there is no server ${name}`);
     }
+    if (commands.some((one) => isClose(one) && this.rowOf(one) === 0))
+      throw new ApplyError('there is no such connection');
     this.checkRoom(before, after);
+  }
+
+  private tableOf({ proto }: CloseCommand): ConnTable | undefined {
+    return this.pipeline.l4?.[proto];
+  }
+
+  /** 0 = none. */
+  private rowOf(command: CloseCommand): number {
+    const { client, vip } = command;
+    return rowOf(this.tableOf(command)?.find(client.ip, vip.ip, (client.port << 16) | vip.port) ?? 0);
   }
 
   /** Whether services and servers fit into their tables, those rows included that connections keep. */

@@ -9,6 +9,7 @@
 import type { AdminState } from '../../lb/dest.ts';
 import { layout } from '../../stack/msg/layout.ts';
 import { Channel, type ChannelConfig } from '../../stack/msg/msg.ts';
+import type { Ipv4 } from '../../stack/types.ts';
 import type { Action, ServerRef, ServiceRef } from '../config/actions.ts';
 
 /** Changes of what an operator wants at run time; no configuration says so. */
@@ -17,7 +18,23 @@ export type StateCommand =
   /** Resets the sessions and connections that the server has now. */
   | { readonly do: 'resetServer'; readonly at: ServiceRef; readonly server: ServerRef };
 
-export type Command = Action | StateCommand;
+/** Ends the connection of layer 4 with this client and virtual address. */
+export interface CloseCommand {
+  readonly do: 'closeConnection';
+  readonly proto: 'tcp' | 'udp';
+  readonly client: ConnEnd;
+  readonly vip: ConnEnd;
+}
+export interface ConnEnd {
+  readonly ip: Ipv4;
+  readonly port: number;
+}
+
+export type Command = Action | StateCommand | CloseCommand;
+
+/** Not part of a configuration. */
+export const isCommandOfMoment = (command: Command): command is StateCommand | CloseCommand =>
+  command.do === 'setState' || command.do === 'resetServer' || command.do === 'closeConnection';
 
 /** Applied as a whole or not at all. */
 export interface Batch {

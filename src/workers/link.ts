@@ -54,7 +54,7 @@ export type LinkHandle = {
 
 /** Opens what the configuration names, in its order. Throws LinkError with what to do. */
 export function openLinks({ links, services }: Config): LinkHandle[] {
-  return links.map((link) => openLink(link, services[0]!.vip));
+  return links.map((link) => openLink(link, services[0]?.vip ?? 0));
 }
 
 function openLink(link: LinkConfig, vip: Ipv4): LinkHandle {

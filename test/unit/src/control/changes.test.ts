@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { load } from '../../../../src/config/load.ts';
 import type { Config } from '../../../../src/config/model.ts';
-import { type ErrorReply, PATHS, serverPath } from '../../../../src/control/api.ts';
+import { type ErrorReply, localPath, PATHS, serverPath } from '../../../../src/control/api.ts';
 import { RunningConfig } from '../../../../src/control/running-config.ts';
 import { answer, respond } from '../../../../src/control/server.ts';
 import type { Batch } from '../../../../src/workers/commands.ts';
@@ -143,7 +143,7 @@ test('names that do not exist are told, with those that do', async () => {
   const wish = { weight: 2 };
   assert.equal(await r.ask('PUT', serverPath('wbe', 'server1'), wish), {
     status: 404,
-    body: { error: "no service is called 'wbe'", hint: "did you mean 'web'?" },
+    body: { code: 'NOT_FOUND', error: "no service is called 'wbe'", hint: "did you mean 'web'?" },
   });
   assert.is((await r.ask('PUT', serverPath('web', 'server9'), wish)).body.hint, "did you mean 'server1'?");
   assert.is((await r.ask('GET', serverPath('web', 'x'))).body.hint, 'server1, server2');
@@ -230,9 +230,10 @@ test('methods: what changes is not read, what is read is not changed', async () 
     return [status, allow];
   };
   assert.equal(await allowed('GET', PATHS.reload), [405, 'POST']);
-  assert.equal(await allowed('DELETE', SERVER1), [405, 'GET, HEAD, PUT']);
-  assert.equal(await allowed('PUT', '/v1/services/web'), [405, 'GET, HEAD']);
-  assert.equal(await allowed('POST', PATHS.config), [405, 'GET, HEAD']);
+  assert.equal(await allowed('PATCH', SERVER1), [405, 'GET, HEAD, PUT, DELETE']);
+  assert.equal(await allowed('POST', '/v1/services/web'), [405, 'GET, HEAD, PUT, PATCH, DELETE']);
+  assert.equal(await allowed('POST', PATHS.config), [405, 'GET, HEAD, PUT']);
+  assert.equal(await allowed('GET', localPath('web', '10.0.0.30')), [405, 'PUT, DELETE']);
 });
 
 test('a service and a server of it can be read alone', async () => {

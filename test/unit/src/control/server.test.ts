@@ -44,10 +44,13 @@ const NO_FILES = `/proc/self/${'x'.repeat(100)}`;
 test('an unknown path is answered with the paths there are', () => {
   const paths = [
     ...['/v1/stats', '/v1/sessions', '/v1/drops', '/v1/neigh'],
-    ...['/v1/services', '/v1/config', '/v1/reload'],
+    ...['/v1/services', '/v1/config', '/v1/reload', '/v1/conns', '/v1/timeouts', '/v1/zero', '/v1/ipvs'],
   ];
   for (const url of ['/', '/v2/stats', '/v1/stats/', '/toString', '/__proto__']) {
-    assert.equal(answer('GET', url, null), { status: 404, body: { error: `there is no ${url}`, paths } });
+    assert.equal(answer('GET', url, null), {
+      status: 404,
+      body: { code: 'NOT_FOUND', error: `there is no ${url}`, paths },
+    });
   }
 });
 
@@ -70,13 +73,13 @@ test('a handler that throws costs its request only', () => {
       throw new Error('broken');
     },
   } as unknown as Snapshot;
-  assert.equal(answer('GET', PATHS.stats, broken), { status: 500, body: { error: 'Error: broken' } });
+  assert.equal(answer('GET', PATHS.stats, broken), { status: 500, body: { code: 'INTERNAL', error: 'Error: broken' } });
 });
 
 test('every path that is read answers JSON over the socket', () =>
   served(async (path) => {
-    const { config: _, reload: __, ...views } = PATHS;
-    for (const url of Object.values(views)) assert.type(await ask(path, url), 'object');
+    const { stats, sessions: open, drops, neigh, services, conns } = PATHS;
+    for (const url of [stats, open, drops, neigh, services, conns]) assert.type(await ask(path, url), 'object');
     const { sessions } = await ask<SessionsReply>(path, PATHS.sessions);
     assert.is(sessions[0]?.service, 'web');
   }));

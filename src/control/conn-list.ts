@@ -1,0 +1,113 @@
+/**
+ * Connections of layer 4 as the control socket lists them: read from the worker's tables in shared memory, a page at a time, so that
+ * a million of them neither stops the worker nor this thread for long. Called by server.ts.
+ */
+import { z } from 'zod';
+import * as c from '../../lb/conn-row.ts';
+import type { ConnView } from '../../lb/conn-view.ts';
+import { L4 } from '../../lb/l4.ts';
+import { protocolOf } from '../../lb/proto/index.ts';
+import { formatEndpoint } from '../config/address.ts';
+import { CLOCK_MS, MAX_CONNS, type WorkerShare } from '../workers/plan.ts';
+import type { ConnReply, ConnsReply } from './api.ts';
+import { ChangeError } from './running-config.ts';
+
+/** Rows looked at for one page at most, whether they match or not: some ten milliseconds. */
+const SCAN_LIMIT = 65536;
+export const MAX_PAGE = 10_000;
+
+/** What may be asked for; texts as ConnReply has them, addresses with or without port. */
+const QUERY = z.strictObject({
+  proto: z.enum(['tcp', 'udp', 'icmp', 'ip']).optional(),
+  state: z.string().optional(),
+  service: z.string().optional(),
+  client: z.string().optional(),
+  vip: z.string().optional(),
+  server: z.string().optional(),
+  limit: z.coerce.number().int().min(0).max(MAX_PAGE).default(MAX_PAGE),
+  after: z
+    .string()
+    .regex(/^\d+\/\d+$/)
+    .default('0/0'),
+});
+export type ConnQuery = z.infer<typeof QUERY>;
+
+export const CONN_QUERY_HINT =
+  'filters are proto, state, service, client, vip and server; limit and after page, as in ?client=10.0.0.7&limit=100';
+
+/** Names of rows. */
+export interface ConnNames {
+  serviceName(id: number): string;
+  serverName(dest: number): string;
+}
+
+export class ConnList {
+  private readonly views: readonly ConnView[];
+  private readonly control: Int32Array;
+  private readonly names: ConnNames;
+
+  constructor(share: WorkerShare, names: ConnNames) {
+    this.views = share.connections === null ? [] : L4.views(share.connections, MAX_CONNS);
+    this.control = new Int32Array(share.control);
+    this.names = names;
+  }
+
+  /** `search`: what stands behind the question mark of the path. Throws ChangeError. */
+  page(search: string): ConnsReply {
+    const read = QUERY.safeParse(Object.fromEntries(new URLSearchParams(search)));
+    if (!read.success) throw new ChangeError(400, 'the query is not understood', CONN_QUERY_HINT);
+    const query = read.data;
+    const total = this.views.reduce((sum, view) => sum + view.size, 0);
+    const conns: ConnReply[] = [];
+    let [table, row] = query.after.split('/').map(Number) as [number, number];
+    for (let scanned = 0; table < this.views.length; ) {
+      const view = this.views[table]!;
+      if (conns.length >= query.limit || scanned++ >= SCAN_LIMIT) return { total, conns, next: `${table}/${row}` };
+      row = view.next(row);
+      if (row === 0) table += 1;
+      else if (view.read(row)) {
+        const conn = this.describe(view);
+        if (matches(conn, query)) conns.push(conn);
+      }
+    }
+    return { total, conns, next: null };
+  }
+
+  private describe(view: ConnView): ConnReply {
+    const { row, protocol, mode } = view;
+    const cvports = row[c.CVPORTS]!;
+    const rlports = row[c.RLPORTS]!;
+    const template = protocol === null;
+    return {
+      template,
+      proto: (protocol ?? protocolOf(cvports >>> 16))?.name.toLowerCase() ?? 'ip',
+      state: template ? 'ASSURED' : view.state,
+      expiresMs: view.dueIn(Atomics.load(this.control, CLOCK_MS)),
+      mode,
+      service: this.names.serviceName(view.service),
+      name: this.names.serverName(view.dest),
+      client: formatEndpoint(row[c.CADDR]!, template ? 0 : cvports >>> 16),
+      vip: formatEndpoint(row[c.VADDR]!, cvports & 0xffff),
+      server: formatEndpoint(row[c.RADDR]!, rlports >>> 16),
+      local: mode === 'FNAT' ? formatEndpoint(row[c.LADDR]!, rlports & 0xffff) : null,
+      packetsIn: view.packetsIn,
+      packetsOut: view.packetsOut,
+      bytesIn: view.bytesIn,
+      bytesOut: view.bytesOut,
+    };
+  }
+}
+
+function matches(conn: ConnReply, query: ConnQuery): boolean {
+  const { proto, state, service, client, vip, server } = query;
+  const isAt = (endpoint: string, wanted: string | undefined): boolean =>
+    wanted === undefined || endpoint === wanted || endpoint.startsWith(`${wanted}:`);
+  return (
+    (proto === undefined || conn.proto === proto) &&
+    (state === undefined || conn.state === state.toUpperCase()) &&
+    (service === undefined || conn.service === service) &&
+    isAt(conn.client, client) &&
+    isAt(conn.vip, vip) &&
+    (isAt(conn.server, server) || conn.name === server)
+  );
+}

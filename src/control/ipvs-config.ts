@@ -1,0 +1,288 @@
+/**
+ * The layer-4 services of a configuration as ipvsadm's table, and back. The table has less than the configuration (no health checks,
+ * MAC addresses, names): on the way back everything it does not know stays as it is. Services of mode `proxy` are not in it,
+ * but their addresses are taken. Pure; called by src/control/ipvs.ts.
+ */
+import { ESTABLISHED, FIN_WAIT, TCP } from '../../lb/proto/tcp.ts';
+import { ONEWAY, UDP } from '../../lb/proto/udp.ts';
+import { checkScheduler } from '../../lb/sched/index.ts';
+import { formatEndpoint } from '../config/address.ts';
+import { load } from '../config/load.ts';
+import type {
+  Config,
+  DestConfig,
+  GlobalConfig,
+  Mode,
+  PersistenceConfig,
+  SchedulerName,
+  ServiceConfig,
+} from '../config/model.ts';
+import { ipv4 } from '../ipvsadm/address.ts';
+import type { DestSettings, Forward, ServiceSettings, Timeouts, Tunnel } from '../ipvsadm/ops.ts';
+import { type Dest, type Service, type Table, ZERO_STATS } from '../ipvsadm/table.ts';
+
+/** What the table asks for and there is not. */
+export class Unsupported extends Error {}
+
+const FORWARD: Readonly<Record<Exclude<Mode, 'proxy'>, Forward>> = {
+  fnat: 'fullnat',
+  nat: 'masq',
+  dr: 'route',
+  tun: 'tunnel',
+};
+const MODE_OF: Readonly<Record<Forward, Mode | null>> = {
+  fullnat: 'fnat',
+  masq: 'nat',
+  route: 'dr',
+  tunnel: 'tun',
+  snat: null,
+};
+
+/** Options of schedulers by the bits of -b. */
+const FLAGS: Readonly<Record<string, readonly string[]>> = { sh: ['fallback', 'port'], mh: ['fallback', 'port'] };
+
+// From the configuration to the table
+
+export function tableOf(config: Config): Table {
+  const services = config.services.filter(({ mode }) => mode !== 'proxy');
+  return { services: services.map((service) => serviceOf(service, config)), timeouts: timeoutsOf(config.global) };
+}
+
+function serviceOf(service: ServiceConfig, { links }: Config): Service {
+  const { proto, vip, port, dests, localAddresses } = service;
+  return {
+    id: { kind: 'address', protocol: proto, address: ipv4(vip), port },
+    settings: settingsOf(service),
+    stats: ZERO_STATS,
+    dests: dests.map((dest) => destOf(dest, service)),
+    laddrs: localAddresses.map((addr) => ({ address: ipv4(addr), device: links[0]!.name, conflicts: 0n, conns: 0 })),
+    deny: [],
+    allow: [],
+  };
+}
+
+function settingsOf({
+  scheduler,
+  schedOptions,
+  expireQuiescent,
+  persistence,
+  onePacket,
+}: ServiceConfig): ServiceSettings {
+  const options = FLAGS[scheduler] ?? [];
+  const schedFlags = options.reduce((bits, option, i) => bits | (schedOptions[option] === 'on' ? 1 << i : 0), 0);
+  return {
+    ...PLAIN,
+    scheduler,
+    schedFlags,
+    persistSec: Math.ceil((persistence?.timeoutMs ?? 0) / 1000),
+    mask: persistence?.netmask ?? -1,
+    ops: onePacket,
+    expireQuiescent: expireQuiescent === 'on',
+    hashTarget: scheduler === 'conhash' && schedOptions['key'] === 'source' ? 'sip' : null,
+  };
+}
+
+const DEFAULT_TUNNEL: Tunnel = { type: 'ipip', port: 0, checksum: 'nocsum' };
+
+/** What the table can say and we cannot. */
+const PLAIN = {
+  pe: '',
+  synproxy: false,
+  connTimeoutSec: 0,
+  proxyProtocol: 'disable',
+  quic: false,
+  destCheck: null,
+} as const satisfies Partial<ServiceSettings>;
+
+function destOf(dest: DestConfig, service: ServiceConfig): Dest {
+  const counters = { stats: ZERO_STATS, activeConns: 0, inactConns: 0, persistConns: 0 };
+  const endpoint = { address: ipv4(dest.ip), port: dest.port };
+  return { ...endpoint, settings: destSettingsOf(dest, service), ...counters, inhibited: false, overloaded: false };
+}
+
+function destSettingsOf({ mode, weight, upper, lower }: DestConfig, service: ServiceConfig): DestSettings {
+  const { maxConnections } = service;
+  return {
+    forward: FORWARD[(mode ?? service.mode) as keyof typeof FORWARD],
+    weight,
+    upper: upper ?? maxConnections,
+    lower: lower ?? (upper === undefined ? maxConnections : 0),
+    tunnel: DEFAULT_TUNNEL,
+  };
+}
+
+function timeoutsOf({ timeoutProfile, connTimeouts }: GlobalConfig): Timeouts {
+  const { tcpMs, tcpFinMs, udpMs } = connTimeouts;
+  const seconds = (ms: number | null, profile: number): number => (ms === null ? profile : Math.ceil(ms / 1000));
+  return {
+    tcp: seconds(tcpMs, TCP.timeouts[timeoutProfile][ESTABLISHED]!),
+    tcpfin: seconds(tcpFinMs, TCP.timeouts[timeoutProfile][FIN_WAIT]!),
+    udp: seconds(udpMs, UDP.timeouts[timeoutProfile][ONEWAY]!),
+  };
+}
+
+// And back
+
+/** The configuration whose table this is. Throws Unsupported. */
+export function withTable(config: Config, table: Table): Config {
+  const before = tableOf(config);
+  const proxies = config.services.filter(({ mode }) => mode === 'proxy');
+  const known = new Map(config.services.map((service) => [keyOf(service), service]));
+  const names = new Set(config.services.map(({ name }) => name));
+  const wanted = table.services.map((service): ServiceConfig => {
+    const { proto, vip, port } = addressOf(service);
+    const old = known.get(keyOf({ proto, vip, port }));
+    return serviceConfig(service, old ?? newService(proto, vip, port, names));
+  });
+  // Those that stay keep their place among those of mode proxy.
+  const byKey = new Map([...proxies, ...wanted].map((service) => [keyOf(service), service]));
+  const kept = config.services.flatMap((service) => byKey.get(keyOf(service)) ?? []);
+  const added = wanted.filter((service) => !known.has(keyOf(service)));
+  const global = withTimeouts(config.global, before.timeouts, table.timeouts);
+  return { ...config, global, services: [...kept, ...added] };
+}
+
+export type Endpointed = Pick<ServiceConfig, 'proto' | 'vip' | 'port'>;
+const keyOf = ({ proto, vip, port }: Endpointed): string => `${proto} ${vip} ${port}`;
+
+/** Throws Unsupported. */
+export function addressOf({ id }: Pick<Service, 'id'>): Endpointed {
+  if (id.kind === 'fwmark') throw new Unsupported('services by firewall mark');
+  if (id.kind === 'match') throw new Unsupported('match services');
+  const { protocol, address, port } = id;
+  if (address.family === 6) throw new Unsupported('IPv6');
+  if (protocol !== 'tcp' && protocol !== 'udp') throw new Unsupported(`services of ${protocol}`);
+  if (port === 0) throw new Unsupported('services of all ports');
+  return { proto: protocol, vip: address.words[0]!, port };
+}
+
+/** A service of layer 4 with the defaults of lb.conf. */
+const BLANK = blankService();
+
+function blankService(): ServiceConfig {
+  const loaded = load(
+    `[network]\nnetmask = 255.255.255.0\n[service blank]\nip = 10.0.0.10\nports = 1\nmode = nat\ncount = 0\n`,
+    'blank',
+  );
+  if ('errors' in loaded) throw new Error(JSON.stringify(loaded.errors));
+  return { ...loaded.model.services[0]!, scheduler: 'wlc', schedOptions: {} };
+}
+
+/** A service as `-A` makes it. Its mode is that of its first server. */
+function newService(proto: 'tcp' | 'udp', vip: number, port: number, names: Set<string>): ServiceConfig {
+  const name = freeName(`${proto}-${formatEndpoint(vip, port)}`, names);
+  names.add(name);
+  return { ...BLANK, name, proto, vip, port };
+}
+
+function freeName(wanted: string, taken: ReadonlySet<string>): string {
+  for (let n = 1; ; n++) {
+    const name = n === 1 ? wanted : `${wanted}-${n}`;
+    if (!taken.has(name)) return name;
+  }
+}
+
+function serviceConfig(service: Service, old: ServiceConfig): ServiceConfig {
+  const { settings, dests, laddrs, deny, allow } = service;
+  const missing = lacking(settings);
+  if (missing !== null) throw new Unsupported(missing);
+  if (deny.length + allow.length > 0) throw new Unsupported('deny and allow lists');
+  const modes = dests.map((dest) => modeOf(dest.settings));
+  const localAddresses = laddrs.map(({ address }) => {
+    if (address.family === 6) throw new Unsupported('IPv6');
+    return address.words[0]!;
+  });
+  const mode = commonMode(old.mode, modes, localAddresses.length > 0);
+  const names = new Set(old.dests.map(({ name }) => name));
+  return {
+    ...old,
+    mode,
+    scheduler: settings.scheduler as SchedulerName,
+    schedOptions: optionsOf(settings, old),
+    expireQuiescent:
+      settings.expireQuiescent === (old.expireQuiescent === 'on')
+        ? old.expireQuiescent
+        : settings.expireQuiescent
+          ? 'on'
+          : 'off',
+    persistence: persistenceOf(settings, old),
+    onePacket: settings.ops,
+    localAddresses,
+    dests: dests.map((dest, i) => destConfig(dest, modes[i]!, mode, old, names)),
+  };
+}
+
+/** The mode of the service: that of all its servers; FullNAT while it has local addresses, which no other mode may have. */
+function commonMode(old: Mode, modes: readonly Mode[], hasLocals: boolean): Mode {
+  if (hasLocals) return 'fnat';
+  const [first] = modes;
+  if (first === undefined || modes.includes(old)) return modes.every((mode) => mode === first) ? (first ?? old) : old;
+  return first;
+}
+
+function modeOf({ forward, tunnel }: DestSettings): Mode {
+  const mode = MODE_OF[forward];
+  if (mode === null) throw new Unsupported(`forwarding by ${forward}`);
+  if (mode === 'tun' && tunnel.type !== 'ipip') throw new Unsupported(`tunnels of ${tunnel.type}`);
+  return mode;
+}
+
+function destConfig(dest: Dest, mode: Mode, common: Mode, service: ServiceConfig, names: Set<string>): DestConfig {
+  if (dest.address.family === 6) throw new Unsupported('IPv6');
+  const [ip, port] = [dest.address.words[0]!, dest.port];
+  let old = service.dests.find((one) => one.ip === ip && one.port === port);
+  if (old === undefined) {
+    old = { name: freeName(formatEndpoint(ip, port), names), af: 4, ip, port, weight: 0, mac: null };
+    names.add(old.name);
+  }
+  const { weight, upper, lower } = dest.settings;
+  const { mode: _, upper: oldUpper, lower: oldLower, ...rest } = old;
+  const was = destSettingsOf(old, service);
+  const limits =
+    was.upper === upper && was.lower === lower
+      ? { ...(oldUpper !== undefined && { upper: oldUpper }), ...(oldLower !== undefined && { lower: oldLower }) }
+      : { upper, ...(lower > 0 && { lower }) };
+  return { ...rest, weight, ...(mode !== common && { mode }), ...limits };
+}
+
+function lacking(settings: ServiceSettings): string | null {
+  if (settings.pe !== '') return 'persistence engines';
+  if (settings.synproxy) return 'SYN proxy at layer 4';
+  if (settings.connTimeoutSec > 0) return 'timeouts of single services';
+  if (settings.proxyProtocol !== 'disable') return 'the PROXY protocol at layer 4';
+  if (settings.quic || settings.hashTarget === 'qid') return 'QUIC';
+  if (settings.destCheck !== null) return 'checks of servers by the director (lb.conf has health checks)';
+  const known = FLAGS[settings.scheduler] ?? [];
+  return settings.schedFlags >> known.length > 0 ? 'this flag of the scheduler' : null;
+}
+
+function persistenceOf(
+  { persistSec, mask }: ServiceSettings,
+  { persistence }: ServiceConfig,
+): PersistenceConfig | null {
+  if (persistSec === 0) return null;
+  const timeoutMs =
+    Math.ceil((persistence?.timeoutMs ?? 0) / 1000) === persistSec ? persistence!.timeoutMs : persistSec * 1000;
+  return { timeoutMs, netmask: mask, expireQuiescent: persistence?.expireQuiescent ?? false };
+}
+
+function optionsOf({ scheduler, schedFlags, hashTarget }: ServiceSettings, old: ServiceConfig): Record<string, string> {
+  const defaults = Object.entries(checkScheduler(scheduler, {}).options).map(([option, [first]]) => [option, first!]);
+  const kept = scheduler === old.scheduler ? old.schedOptions : {};
+  const flags = (FLAGS[scheduler] ?? []).map((option, i) => [option, (schedFlags >> i) & 1 ? 'on' : 'off'] as const);
+  const key = scheduler === 'conhash' ? [['key', hashTarget === 'sip' ? 'source' : '5tuple'] as const] : [];
+  return { ...Object.fromEntries(defaults), ...kept, ...Object.fromEntries([...flags, ...key]) };
+}
+
+function withTimeouts(global: GlobalConfig, before: Timeouts, after: Timeouts): GlobalConfig {
+  const { tcpMs, tcpFinMs, udpMs } = global.connTimeouts;
+  const changed = (old: number | null, was: number, is: number): number | null => (was === is ? old : is * 1000);
+  return {
+    ...global,
+    connTimeouts: {
+      tcpMs: changed(tcpMs, before.tcp, after.tcp),
+      tcpFinMs: changed(tcpFinMs, before.tcpfin, after.tcpfin),
+      udpMs: changed(udpMs, before.udp, after.udp),
+    },
+  };
+}

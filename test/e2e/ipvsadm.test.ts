@@ -1,0 +1,267 @@
+/**
+ * ipvsadm against a running tsvs: the recorded command lines of test/golden/ipvsadm give the same tables, messages and exit codes as in
+ * the table in memory, which is compared with the recordings there; the program `ipvsadm` itself; connections and their counts.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { RemoteTable } from '../../src/cli/ipvsadm.ts';
+import { SCHEDULERS } from '../../src/config/model.ts';
+import { apply } from '../../src/ipvsadm/model.ts';
+import { namesFromFiles } from '../../src/ipvsadm/names.ts';
+import type { Target } from '../../src/ipvsadm/run.ts';
+import { EMPTY_TABLE, type Snapshot, snapshotOf } from '../../src/ipvsadm/table.ts';
+import { parseRecording } from '../golden/ipvsadm/recording.ts';
+import { runLine } from '../golden/ipvsadm/shell.ts';
+import { listFiles } from '../lib/files.ts';
+import { Net, type Result, type Running, SWITCH } from '../lib/netns.ts';
+import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
+
+const add = testUnless(noNamespaces() ?? noCommands('ip', 'curl'), test);
+
+const GOLDEN = 'test/golden/ipvsadm';
+const NAMES = namesFromFiles(readFileSync(`${GOLDEN}/hosts`, 'utf8'), readFileSync(`${GOLDEN}/services`, 'utf8'));
+
+/** What a running tsvs does not have, and refuses: left out on both sides. */
+const UNSUPPORTED: readonly RegExp[] = [
+  /\[|[fF]d00|-6\b|v6/, // IPv6
+  / -f ?\S|--fwmark/,
+  /--pe\b/,
+  / -o\b|--ops/, // of TCP too, where it says nothing
+  /--sctp-service/,
+  /--(start|stop)-daemon/,
+  /gue|gre/,
+  /-b ?(sh|mh)?-?flag|flag-/,
+  / -s none| -s ''/,
+  /^ipvsadm -R|restore|\| ipvsadm/, // whole tables with all of the above
+  /-w (6[6-9]|[7-9]\d|\d{3,})\d{3}/, // weights above 65535
+  / 127\.0\.0\.|10\.0\.1\.1:|0\.0\.0\.0|255\.255/, // addresses of the director itself, and of nobody
+];
+/** Networks that this tsvs is not in. */
+const ELSEWHERE = / -[Aa] -[tu] (?!10\.0\.1\.|www|a-v)/;
+
+const SERVER_CASES = /^(01|02|06|08|10|14|16|20|22|26|28|34|46|6\d|7\d|8\d|9[068]|100|102)-/;
+
+class Lab {
+  readonly net: Net;
+  readonly folder = mkdtempSync(join(tmpdir(), 'tsvs-ipvsadm-'));
+  private readonly tsvs: Running;
+
+  private constructor(net: Net, tsvs: Running, folder: string) {
+    this.net = net;
+    this.tsvs = tsvs;
+    this.folder = folder;
+  }
+
+  /** A tsvs without any service, in the network of the recordings, with LVS's timeouts and counts. */
+  static async start(): Promise<Lab> {
+    const folder = mkdtempSync(join(tmpdir(), 'tsvs-ipvsadm-'));
+    const net = new Net({
+      hosts: {
+        client: { address: '10.0.1.10/24' },
+        ...Object.fromEntries([1, 2, 3].map((i) => [`rs${i}`, { address: `10.0.1.2${i}/24` }])),
+      },
+      taps: ['tap0'],
+    });
+    const conf = join(folder, 'lb.conf');
+    writeFileSync(
+      conf,
+      `[global]
+layer4 = on
+timeout_profile = lvs
+[link lan]
+device = tap0
+mac = 02:00:00:64:00:0a
+[network]
+netmask = 255.255.255.0
+local_address = 10.0.1.1
+gateway = 10.0.1.10
+`,
+    );
+    return new Lab(net, await net.startTsvs(conf), folder);
+  }
+
+  /** The program, as an operator calls it. */
+  async ipvsadm(...words: string[]): Promise<Result> {
+    return this.program('dist/ipvsadm.js', ...words);
+  }
+
+  program(file: string, ...words: string[]): Promise<Result> {
+    const env = `TSVS_CONTROL=${this.net.socketPath()}`;
+    return this.net.exec(SWITCH, ['env', env, process.execPath, file, ...words]);
+  }
+
+  async close(): Promise<void> {
+    assert.is(await this.tsvs.stop(), 0, this.tsvs.output);
+    await this.net.close();
+  }
+
+  remove(): void {
+    this.net.remove();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+function scene(name: string, body: (lab: Lab) => Promise<void>): void {
+  add(name, async () => {
+    const lab = await Lab.start();
+    try {
+      await body(lab);
+      await lab.close();
+    } finally {
+      lab.remove();
+    }
+  });
+}
+
+const RULES = { schedulers: new Set<string>(SCHEDULERS) };
+
+/** Both tables empty, with the timeouts of the start. */
+const RESET = ['ipvsadm -C', 'ipvsadm --set 900 120 300'];
+
+scene('recorded command lines do to a running tsvs what they do to the table in memory', async (lab) => {
+  const live = new RemoteTable(lab.net.socketPath());
+  let snapshot: Snapshot = snapshotOf(EMPTY_TABLE);
+  const memory: Target = {
+    snapshot: () => snapshot,
+    apply: (mutation) => {
+      const applied = apply(snapshot, mutation, RULES);
+      if (applied.ok) snapshot = { ...snapshot, ...applied.table };
+      return applied.ok ? null : applied.errno;
+    },
+  };
+  let compared = 0;
+  for (const file of listFiles(GOLDEN, '.txt').filter((path) => SERVER_CASES.test(basename(path)))) {
+    const steps = parseRecording(readFileSync(file, 'utf8')).steps.map(({ command, input }) => ({ command, input }));
+    const files = [new Map<string, string>(), new Map<string, string>()] as const;
+    for (const { command, input } of [...RESET.map((one) => ({ command: one, input: '' })), ...steps]) {
+      if (/^(nobody|elsewhere) /.test(command) || ELSEWHERE.test(command)) continue;
+      if (UNSUPPORTED.some((pattern) => pattern.test(command))) continue;
+      const [ours, model] = await Promise.all(
+        [live, memory].map((target, i) =>
+          runLine(command, input, { target, names: NAMES, program: 'ipvsadm' }, files[i]!),
+        ),
+      );
+      const plain = ({ stdout, ...rest }: typeof ours & {}): object => ({
+        ...rest,
+        stdout: stdout.replace(/\(size=\d+\)/, '(size=4096)'),
+      });
+      assert.equal(plain(ours!), plain(model!), `${basename(file)}: ${command}`);
+      compared++;
+    }
+  }
+  assert.ok(compared > 350, `${compared}`);
+});
+
+scene('the program: what is added is served, listed, counted, saved and restored', async (lab) => {
+  const { net } = lab;
+  await Promise.all([1, 2, 3].map((i) => net.startRealServer(`rs${i}`, `rs-${i}`)));
+  const done = async (...words: string[]): Promise<string> => {
+    const { code, stdout, stderr } = await lab.ipvsadm(...words);
+    assert.is(code, 0, stderr);
+    return stdout;
+  };
+  const vip = '10.0.1.100:80';
+  const script = [
+    `-A -t ${vip} -s rr`,
+    ...[1, 2, 3].map((i) => `-a -t ${vip} -r 10.0.1.2${i}:80 -b`),
+    `--add-laddr -t ${vip} -z 10.0.1.50 -F lan`,
+  ].join('\n');
+  writeFileSync(join(lab.folder, 'rules'), `${script}\n`);
+  const restored = await net.exec(SWITCH, [
+    'sh',
+    '-c',
+    `TSVS_CONTROL=${net.socketPath()} ${process.execPath} dist/bin.js ipvsadm -R <${lab.folder}/rules`,
+  ]);
+  assert.equal([restored.code, restored.stderr], [0, '']);
+
+  // The server added last is the first.
+  const answers: string[] = [];
+  for (let i = 0; i < 4; i++) {
+    const { stdout, stderr } = await net.exec('client', ['curl', '-sS', '--max-time', '5', `http://${vip}/`]);
+    assert.is(stderr, '');
+    answers.push(stdout.trim());
+  }
+  assert.equal(answers, ['rs-3', 'rs-2', 'rs-1', 'rs-3']);
+  assert.is(
+    (await done('-Ln')).replace(/\(size=\d+\)/, ''),
+    [
+      'IP Virtual Server version 1.2.1 ',
+      'Prot LocalAddress:Port Scheduler Flags',
+      '  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn',
+      'TCP  10.0.1.100:80 rr',
+      '  -> 10.0.1.21:80                 FullNat 1      0          1         ',
+      '  -> 10.0.1.22:80                 FullNat 1      0          1         ',
+      '  -> 10.0.1.23:80                 FullNat 1      0          2         \n',
+    ].join('\n'),
+  );
+  const conns = (await done('-Lnc')).trim().split('\n');
+  assert.is(conns.length, 2 + 4);
+  for (const line of conns.slice(2)) {
+    assert.match(line, /^TCP 01:5\d {2}TIME_WAIT {3}10\.0\.1\.10:\d+ +10\.0\.1\.100:80 +10\.0\.1\.2[123]:80$/);
+  }
+  assert.match(await done('-Ln', '--stats'), /TCP {2}10\.0\.1\.100:80 +4 +\d\d +\d\d +\d{4} +\d{4}\n/);
+  await done('-Z');
+  assert.match(await done('-Ln', '--stats'), /TCP {2}10\.0\.1\.100:80 +0 +0 +0 +0 +0\n/);
+  assert.is(
+    await done('-S', '-n'),
+    `-A -t ${vip} -s rr\n` +
+      [1, 2, 3].map((i) => `-a -t ${vip} -r 10.0.1.2${i}:80 -b -w 1\n`).join('') +
+      `-P -t ${vip} -z 10.0.1.50 -F tap0\n`,
+  );
+
+  const twice = await lab.ipvsadm('-A', '-t', vip);
+  assert.equal([twice.code, twice.stderr], [255, 'Service already exists\n']);
+  const outside = await lab.ipvsadm('-A', '-t', '10.99.0.1:80');
+  assert.is(outside.code, 255);
+  assert.match(outside.stderr, /10\.99\.0\.1 is outside the network 10\.0\.1\.0\/24/);
+});
+
+scene('a connection goes on, whatever is changed around it', async (lab) => {
+  const { net } = lab;
+  await net.startRealServer('rs1', 'rs-1');
+  const lines = [
+    '-A -t 10.0.1.100:80 -s rr',
+    '-a -t 10.0.1.100:80 -r 10.0.1.21:80 -b',
+    '-P -t 10.0.1.100:80 -z 10.0.1.50 -F lan',
+  ];
+  for (const line of lines) assert.is((await lab.ipvsadm(...line.split(' '))).code, 0, line);
+  const open =
+    'exec 3<>/dev/tcp/10.0.1.100/80; printf "GET /first HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" >&3; head -1 <&3;';
+  const script = `${open} echo open; read -r _ <${lab.folder}/go; printf "GET /second HTTP/1.0\\r\\n\\r\\n" >&3; cat <&3`;
+  await net.exec('client', ['mkfifo', `${lab.folder}/go`]);
+  const client = net.start('client', ['bash', '-c', script]);
+  await client.waitFor(/open/);
+  for (const line of [
+    '-E -t 10.0.1.100:80 -s wlc',
+    '-e -t 10.0.1.100:80 -r 10.0.1.21:80 -b -w 0',
+    '-C',
+    '--set 1000 0 0',
+  ]) {
+    assert.is((await lab.ipvsadm(...line.split(' '))).code, 0, line);
+  }
+  assert.match((await lab.ipvsadm('-Lnc')).stdout, /ESTABLISHED 10\.0\.1\.10:\d+ +10\.0\.1\.100:80 +10\.0\.1\.21:80/);
+  await net.exec('client', ['bash', '-c', `echo go >${lab.folder}/go`]);
+  assert.is(await client.ended, 0);
+  assert.is(client.output.match(/HTTP\/1\.1 200/g)?.length, 2, client.output);
+});
+
+add('the program without anybody to ask, and with -h', async () => {
+  const net = new Net({ hosts: {} });
+  try {
+    const { code, stderr } = await net.exec(SWITCH, [
+      ...['env', 'TSVS_CONTROL=/tmp/there/is/none.sock', process.execPath, 'dist/ipvsadm.js', '-Ln'],
+    ]);
+    assert.is(code, 2);
+    assert.match(stderr, /^Can't initialize ipvs: no tsvs is running at \/tmp\/there\/is\/none\.sock/);
+    const help = await net.exec(SWITCH, [process.execPath, 'dist/bin.js', 'ipvsadm', '--help']);
+    assert.is(help.code, 0);
+    assert.match(help.stdout, /ipvsadm/);
+  } finally {
+    net.remove();
+  }
+});
+
+test.run();

@@ -1,0 +1,208 @@
+/** ipvsadm's table and the configuration are two views of the same: what one changes the other has, and nothing else is lost. */
+import * as fc from 'fast-check';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { load } from '../../../../src/config/load.ts';
+import type { Config } from '../../../../src/config/model.ts';
+import { save } from '../../../../src/config/save.ts';
+import { tableOf, Unsupported, withTable } from '../../../../src/control/ipvs-config.ts';
+import { apply } from '../../../../src/ipvsadm/model.ts';
+import { NO_NAMES } from '../../../../src/ipvsadm/names.ts';
+import type { Mutation } from '../../../../src/ipvsadm/ops.ts';
+import { parseCommand } from '../../../../src/ipvsadm/parse.ts';
+import { formatRules } from '../../../../src/ipvsadm/save.ts';
+
+const CONF = `
+[global]
+layer4 = on
+timeout_profile = lvs
+[link lan]
+mac = 02:00:00:00:00:01
+[network]
+netmask = 255.255.255.0
+local_address = 10.0.0.2
+[service proxied]
+ip = 10.0.0.10
+ports = 80
+count = 1
+server1 = 10.0.0.11:80:1:00:00:00:00:00:00
+[service web]
+ip = 10.0.0.10
+ports = 81
+mode = fnat
+local_address = 10.0.0.30
+scheduler = sh
+sh_port = on
+mss_clamp = 1400
+check = tcp
+check_port = 8081
+max_connections = 50
+backup = 10.0.0.13:80:1:00:00:00:00:00:00
+count = 2
+server1 = 10.0.0.11:80:1:02:00:00:00:00:11
+server1_name = first
+server2 = 10.0.0.12:80:3:00:00:00:00:00:00
+server2_mode = nat
+server2_upper = 10
+server2_lower = 5
+`;
+
+function configOf(text: string): Config {
+  const loaded = load(text, 'lb.conf');
+  if ('model' in loaded) return loaded.model;
+  throw new Error(JSON.stringify(loaded.errors));
+}
+
+/** After command lines of ipvsadm. */
+function after(config: Config, ...lines: string[]): Config {
+  return lines.reduce((held, line) => {
+    const parsed = parseCommand('ipvsadm', line.split(' '), NO_NAMES);
+    if (parsed.kind !== 'op') throw new Error(`${line}: ${parsed.stderr}`);
+    const applied = apply(tableOf(held), parsed.op as Mutation);
+    if (!applied.ok) throw new Error(`${line}: ${applied.errno}`);
+    return configOf(save(withTable(held, applied.table)));
+  }, config);
+}
+
+const saved = (config: Config): string => formatRules(tableOf(config), true, NO_NAMES);
+const START = configOf(CONF);
+
+test('the table shows the services of layer 4, and a table that is put back changes nothing', () => {
+  assert.is(
+    saved(START),
+    [
+      '-A -t 10.0.0.10:81 -s sh -b sh-port',
+      '-a -t 10.0.0.10:81 -r 10.0.0.11:80 -b -w 1 -x 50 -y 50',
+      '-a -t 10.0.0.10:81 -r 10.0.0.12:80 -m -w 3 -x 10 -y 5',
+      '-P -t 10.0.0.10:81 -z 10.0.0.30 -F lan\n',
+    ].join('\n'),
+  );
+  assert.equal(withTable(START, tableOf(START)), START);
+});
+
+test('what the table does not know stays: names, MAC addresses, checks, the service of mode proxy', () => {
+  const now = after(START, '-e -t 10.0.0.10:81 -r 10.0.0.11:80 -b -w 9', '-E -t 10.0.0.10:81 -s wlc');
+  const [proxied, web] = now.services;
+  assert.equal(proxied, START.services[0]);
+  const { check, mssClamp, backup, name } = START.services[1]!;
+  assert.equal([web!.check, web!.mssClamp, web!.backup, web!.name], [check, mssClamp, backup, name]);
+  assert.equal([web!.scheduler, web!.schedOptions], ['wlc', {}]);
+  const [first] = web!.dests;
+  assert.equal([first!.name, first!.mac, first!.weight, first!.upper], ['first', '02:00:00:00:00:11', 9, 0]);
+});
+
+test('a service made by commands: a new server comes first, the mode is that of the servers', () => {
+  const now = after(
+    START,
+    '-A -u 10.0.0.10:53 -s wrr',
+    '-a -u 10.0.0.10:53 -r 10.0.0.11:53 -m -w 2',
+    '-a -u 10.0.0.10:53 -r 10.0.0.12 -m -x 7',
+  );
+  const dns = now.services[2]!;
+  assert.equal([dns.name, dns.mode, dns.proto], ['udp-10.0.0.10:53', 'nat', 'udp']);
+  assert.equal(
+    dns.dests.map(({ name, weight, upper, mode }) => [name, weight, upper, mode]),
+    [
+      ['10.0.0.12:53', 1, 7, undefined],
+      ['10.0.0.11:53', 2, undefined, undefined],
+    ],
+  );
+  const mixed = after(now, '-e -u 10.0.0.10:53 -r 10.0.0.11 -g').services[2]!;
+  assert.equal([mixed.mode, mixed.dests.map(({ mode }) => mode)], ['nat', [undefined, 'dr']]);
+});
+
+test('FullNAT as DPVS does it: server and local address in any order', () => {
+  const address = '-t 10.0.0.20:80';
+  for (const lines of [
+    [`-a ${address} -r 10.0.0.11:80 -b`, `-P ${address} -z 10.0.0.40 -F lan`],
+    [`-P ${address} -z 10.0.0.40 -F lan`, `-a ${address} -r 10.0.0.11:80 -b`],
+  ]) {
+    const now = after(START, `-A ${address} -s rr`, ...lines);
+    const { mode, localAddresses, dests } = now.services[2]!;
+    assert.equal([mode, localAddresses.length, dests[0]!.mode], ['fnat', 1, undefined]);
+    const without = after(now, `-Q ${address} -z 10.0.0.40 -F lan`).services[2]!;
+    assert.equal([without.mode, without.localAddresses], ['fnat', []]);
+  }
+});
+
+test('timeouts: those that are not changed stay the profile', () => {
+  const { tcpMs, tcpFinMs, udpMs } = after(START, '--set 100 0 30').global.connTimeouts;
+  assert.equal([tcpMs, tcpFinMs, udpMs], [100_000, null, 30_000]);
+  assert.equal(tableOf(START).timeouts, { tcp: 900, tcpfin: 120, udp: 300 });
+});
+
+test('flush takes all of layer 4 and leaves mode proxy', () => {
+  assert.equal(
+    after(START, '-C').services.map(({ name }) => name),
+    ['proxied'],
+  );
+});
+
+test('what there is not is refused by its name', () => {
+  for (const [line, what] of [
+    ['-A -t 10.0.0.10:90 --synproxy enable', 'SYN proxy'],
+    ['-A -t 10.0.0.10:90 --proxy-protocol v2', 'PROXY'],
+    ['-A -t [fd00::1]:90', 'IPv6'],
+    ['-A --sctp-service 10.0.0.10:90', 'sctp'],
+    ['-a -t 10.0.0.10:81 -r 10.0.0.14:80 -i --tun-type gue --tun-port 6080', 'gue'],
+    ['-U -t 10.0.0.10:81 -k 10.0.0.77', 'deny'],
+  ] as const) {
+    try {
+      after(START, line);
+      assert.unreachable(line);
+    } catch (error) {
+      assert.instance(error, Unsupported, String(error));
+      assert.match((error as Error).message, what);
+    }
+  }
+});
+
+const endpoint = fc
+  .tuple(fc.integer({ min: 11, max: 16 }), fc.constantFrom(80, 81))
+  .map(([i, p]) => `10.0.0.${i}:${p}`);
+const service = fc.tuple(fc.constantFrom('-t', '-u'), fc.constantFrom(7, 8)).map(([p, i]) => `${p} 10.0.0.${i}:80`);
+const line = fc.oneof(
+  fc
+    .tuple(fc.constantFrom('-A', '-E'), service, fc.constantFrom('rr', 'wlc', 'mh', 'sh'))
+    .map(([c, s, name]) => `${c} ${s} -s ${name}`),
+  service.map((s) => `-D ${s}`),
+  fc
+    .tuple(
+      fc.constantFrom('-a', '-e'),
+      service,
+      endpoint,
+      fc.constantFrom('-m', '-g', '-i', '-b'),
+      fc.nat(5),
+      fc.nat(9),
+    )
+    .map(([c, s, r, mode, w, x]) => `${c} ${s} -r ${r} ${mode} -w ${w} -x ${x}`),
+  fc.tuple(service, endpoint).map(([s, r]) => `-d ${s} -r ${r}`),
+  fc
+    .tuple(fc.constantFrom('-P', '-Q'), service, fc.constantFrom(40, 41))
+    .map(([c, s, i]) => `${c} ${s} -z 10.0.0.${i} -F lan`),
+  fc.constantFrom('--set 100 0 0', '--set 0 50 7', '-C'),
+);
+
+test('property: any commands give the table that the rules give, and the configuration of it loads to itself', () => {
+  fc.assert(
+    fc.property(fc.array(line, { maxLength: 25 }), (lines) => {
+      let config = START;
+      for (const text of lines) {
+        const parsed = parseCommand('ipvsadm', text.split(' '), NO_NAMES);
+        if (parsed.kind !== 'op') throw new Error(parsed.stderr);
+        const applied = apply(tableOf(config), parsed.op as Mutation);
+        if (!applied.ok) continue;
+        const next = withTable(config, applied.table);
+        const loaded = load(save(next), 'lb.conf');
+        // Such as direct routing to another port.
+        if (!('model' in loaded)) continue;
+        assert.equal(structuredClone(loaded.model), structuredClone(next), text);
+        assert.is(saved(next), formatRules(applied.table, true, NO_NAMES), text);
+        config = next;
+      }
+    }),
+    { numRuns: 150 },
+  );
+});
+
+test.run();
