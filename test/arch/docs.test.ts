@@ -72,7 +72,7 @@ test('every npm script and every command of tsvs that a page shows is there', ()
   none(each((source) => npmScriptsOf(source).filter((name) => !(name in scripts))));
 
   const help = execFileSync(process.execPath, ['--import', 'tsx', 'src/bin.ts', '--help'], { encoding: 'utf8' });
-  const known = [...help.matchAll(/^ {2}(\w+)(?: \[options\])/gm)].map((match) => match[1]);
+  const known = [...help.matchAll(/^ {2}(\w+) \[(?:options|words)/gm)].map((match) => match[1]);
   assert.ok(known.includes('run'));
   none(each((source) => commandsOf(source).filter((name) => !known.includes(name))));
   none(
