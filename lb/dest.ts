@@ -42,7 +42,10 @@ export const FAILING = 2;
 
 export const MAX_WEIGHT = 65535;
 
-const SHAPE: ColumnShape = { magic: 0x44535401, f64: 6, i32: 15 };
+const SHAPE: ColumnShape = { magic: 0x44535401, f64: 6, i32: 17 };
+
+/** Steps in which a server that comes up is given its weight (slow-start.ts). */
+export const RAMP_STEPS = 20;
 
 /** What the operator says of a real server. */
 export interface DestSpec {
@@ -57,6 +60,8 @@ export interface DestSpec {
   readonly upper?: number;
   /** Connections below which it no longer does; 0 = three quarters of `upper`. */
   readonly lower?: number;
+  /** How long it takes to get its whole weight once it comes up, in ms; 0 = it has it at once. */
+  readonly slowMs?: number;
 }
 
 export class DestTable {
@@ -85,6 +90,10 @@ export class DestTable {
   readonly checkResult: Int32Array;
   readonly checkMs: Int32Array;
 
+  /** Steps of RAMP_STEPS that its weight has been raised to since it came up; 0 = all of it. How long that takes, in ms. */
+  readonly ramp: Int32Array;
+  readonly slowMs: Int32Array;
+
   /** Connections ever opened; packets and bytes from (in) and to (out) the clients; connects that failed. */
   readonly conns: Float64Array;
   readonly inPkts: Float64Array;
@@ -96,6 +105,8 @@ export class DestTable {
   /** Cold side, by id; empty in a thread that attached. */
   readonly name: string[] = [];
   readonly mac: (Uint8Array | null)[] = [];
+  /** Told of each server that has come up and is to be given its weight step by step. */
+  onRise: (id: number) => void = () => {};
 
   private constructor(columns: Columns) {
     this.capacity = columns.capacity;
@@ -120,6 +131,8 @@ export class DestTable {
     this.healthMs = columns.i32(12);
     this.checkResult = columns.i32(13);
     this.checkMs = columns.i32(14);
+    this.ramp = columns.i32(15);
+    this.slowMs = columns.i32(16);
   }
 
   static bytes(capacity: number): number {
@@ -155,16 +168,32 @@ export class DestTable {
       this.addr[id] = spec.addr;
       this.port[id] = spec.port;
     }
+    const before = this.takes(id);
     this.flags[id]! |= AVAILABLE;
-    this.edit(id, spec);
+    this.write(id, spec);
+    this.follow(id, before);
     return id;
   }
 
   /** New weight, thresholds, name and MAC; address and port are the row's identity and stay. */
   edit(id: number, spec: DestSpec): void {
+    const before = this.takes(id);
+    this.write(id, spec);
+    this.follow(id, before);
+  }
+
+  /** Another weight, as `edit`. */
+  setWeight(id: number, weight: number): void {
+    const before = this.takes(id);
+    this.weight[id] = weight;
+    this.follow(id, before);
+  }
+
+  private write(id: number, spec: DestSpec): void {
     this.weight[id] = spec.weight;
     this.upper[id] = spec.upper ?? 0;
     this.lower[id] = spec.lower ?? 0;
+    this.slowMs[id] = spec.slowMs ?? 0;
     this.name[id] = spec.name ?? '';
     this.mac[id] = spec.mac ?? null;
     this.flags[id]! &= ~OVERLOAD;
@@ -175,30 +204,53 @@ export class DestTable {
   remove(id: number): void {
     this.flags[id]! &= ~(AVAILABLE | KEPT_OUT);
     this.health[id] = UNCHECKED;
+    this.ramp[id] = 0;
   }
 
   /** What the operator wants of a listed server; its connections are left alone, its weight and health too. */
   setState(id: number, state: AdminState): void {
+    const before = this.takes(id);
     this.flags[id] = (this.flags[id]! & ~(DRAINED | MAINT)) | ADMIN_FLAGS[state];
+    this.follow(id, before);
   }
 
   /** What health checks say, at a tick. */
   setHealth(id: number, healthy: boolean, nowMs: number): void {
+    const before = this.takes(id);
     this.health[id] = healthy ? HEALTHY : FAILING;
     this.healthMs[id] = nowMs;
     if (healthy) this.flags[id]! &= ~UNHEALTHY;
     else this.flags[id]! |= UNHEALTHY;
+    this.follow(id, before);
   }
 
   /** Nobody checks the server any more: it counts as healthy. */
   clearHealth(id: number): void {
+    const before = this.takes(id);
     this.health[id] = UNCHECKED;
     this.flags[id]! &= ~UNHEALTHY;
+    this.follow(id, before);
   }
 
   inhibit(id: number, on: boolean): void {
+    const before = this.takes(id);
     if (on) this.flags[id]! |= INHIBITED;
     else this.flags[id]! &= ~INHIBITED;
+    this.follow(id, before);
+  }
+
+  /** Whether the server is one for new connections, however many it has. */
+  private takes(id: number): boolean {
+    return (this.flags[id]! & (AVAILABLE | KEPT_OUT)) === AVAILABLE && this.weight[id]! > 0;
+  }
+
+  /** A server that comes up gets its weight step by step, where that is asked for; one that goes down is done with it. */
+  private follow(id: number, before: boolean): void {
+    const now = this.takes(id);
+    if (!now) this.ramp[id] = 0;
+    if (before || !now || this.slowMs[id] === 0) return;
+    this.ramp[id] = 1;
+    this.onRise(id);
   }
 
   /** Rows that servers new to the table could get once `leaving` have been removed and `staying` listed. */
@@ -299,6 +351,15 @@ export class DestTable {
 /** Whether a server in this state would take connections if only it had fewer. @hot */
 export function isFullOnly(flags: number): boolean {
   return (flags & STATE) === (AVAILABLE | OVERLOAD);
+}
+
+/**
+ * What a scheduler that goes by weights goes by: the weight, or the part of it that a server has which came up a while ago.
+ * In parts of RAMP_STEPS, so that a weight of 1 can be raised, too. @hot
+ */
+export function shareOf(dests: Pick<DestTable, 'weight' | 'ramp'>, id: number): number {
+  const ramp = dests.ramp[id]!;
+  return dests.weight[id]! * (ramp === 0 ? RAMP_STEPS : ramp);
 }
 
 /** Whether a server may get new connections now. @hot */

@@ -23,6 +23,7 @@ import {
   type Scheduler,
   type SchedView,
 } from './sched/index.ts';
+import { ease } from './slow-start.ts';
 
 const SHAPE: ColumnShape = { magic: 0x53564301, f64: 7, i32: 4 };
 
@@ -174,7 +175,7 @@ export class ServiceTable {
     const list = this.lists[id];
     if (list !== undefined) {
       const dest = list.scheduler.pick(flow);
-      if (dest !== 0) return dest;
+      if (dest !== 0) return this.dests.ramp[dest] === 0 ? dest : ease(this.dests, list.scheduler, flow, dest);
       if (list.backup !== 0 && eligible(this.dests, list.backup, flow)) return list.backup;
     }
     this.columns.noDest[id]! += 1;
@@ -313,8 +314,21 @@ export class ServiceTable {
     if (!isWeight(weight)) throw new ServiceError('INVALID', `weight ${weight} is not in 0..${MAX_WEIGHT}`);
     const list = this.list(this.dests.service[dest]!);
     if (!list.ids.includes(dest)) throw new ServiceError('NOT_FOUND', `there is no server ${dest}`);
-    this.dests.weight[dest] = weight;
+    this.dests.setWeight(dest, weight);
     list.scheduler.update();
+  }
+
+  /** The share of the weight that servers of the service have reached is another (slow-start.ts). */
+  reweigh(id: number): void {
+    const scheduler = this.lists[id]?.scheduler;
+    // Who goes by shares may have computed with them; for the others a table would be built anew for nothing.
+    if (scheduler !== undefined && scheduler.admits === undefined) scheduler.update();
+  }
+
+  /** The servers of a service that is new: nobody has to wait for them to warm up. */
+  endSlowStart(id: number): void {
+    for (const dest of this.list(id).ids) this.dests.ramp[dest] = 0;
+    this.list(id).scheduler.update();
   }
 
   /** Takes a listed server out of service or back, by the operator's word; connections live on. */

@@ -31,6 +31,7 @@ const RANKS = 1 << 21;
 
 class ConsistentHash implements Scheduler {
   readonly name = 'conhash';
+  readonly admits: 'clients' | 'connections';
   private readonly view: SchedView;
   private readonly bySource: boolean;
   /** Keys of the virtual nodes, ascending as int32, and the server of each. */
@@ -40,6 +41,7 @@ class ConsistentHash implements Scheduler {
   constructor(view: SchedView, bySource: boolean) {
     this.view = view;
     this.bySource = bySource;
+    this.admits = bySource ? 'clients' : 'connections';
     this.update();
   }
 

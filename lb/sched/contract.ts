@@ -16,7 +16,7 @@ import { type DestTable, usable } from '../dest.ts';
 
 /** The columns a scheduler may read. They are live: state and load change between two picks without `update`. */
 export type DestColumns = Readonly<
-  Pick<DestTable, 'addr' | 'port' | 'weight' | 'flags' | 'activeConns' | 'inactConns' | 'upper' | 'lower'>
+  Pick<DestTable, 'addr' | 'port' | 'weight' | 'ramp' | 'flags' | 'activeConns' | 'inactConns' | 'upper' | 'lower'>
 >;
 
 /** A service as its scheduler sees it: `ids[0 .. count)` are its servers in the operator's order. */
@@ -62,6 +62,11 @@ export class FlowKey {
     return true;
   }
 
+  /** Forgets the server noted last. @hot */
+  unavoid(): void {
+    this.triedCount--;
+  }
+
   /** @hot */
   avoids(id: number): boolean {
     for (let i = 0; i < this.triedCount; i++) if (this.tried[i] === id) return true;
@@ -78,6 +83,11 @@ export interface Scheduler {
   readonly name: string;
   /** To be called after servers were added to or removed from the list, reordered, or given new weights. Cold. */
   update(): void;
+  /**
+   * What a server's slow start means where `pick` does not go by shares (`shareOf`): whose are turned away from it at
+   * first, clients or connections. Absent: `pick` sees to it.
+   */
+  readonly admits?: 'clients' | 'connections';
   /** The server for a new connection, or 0. @hot */
   pick(flow: FlowKey): number;
   /** In words, for people: what `pick` decides by for this flow. Changes nothing. Cold; absent where the name says it all. */

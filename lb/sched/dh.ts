@@ -9,6 +9,7 @@ import { dealEvenly, SLOTS, slotOf } from './slots.ts';
 
 class DestinationHash implements Scheduler {
   readonly name = 'dh';
+  readonly admits = 'clients';
   private readonly view: SchedView;
   private slots = new Int32Array(SLOTS);
 

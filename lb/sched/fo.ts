@@ -18,4 +18,10 @@ function heaviest(view: SchedView, flow: FlowKey): number {
   return highest;
 }
 
-export const fo = stateless('fo', 'fail over: all to the server of highest weight while it is there', heaviest);
+export const fo = stateless(
+  'fo',
+  'fail over: all to the server of highest weight while it is there',
+  heaviest,
+  undefined,
+  'connections',
+);

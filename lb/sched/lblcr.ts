@@ -6,6 +6,7 @@
  * Sets are chains of cells in fixed columns; when the cells are used up a choice is made but not remembered.
  */
 
+import { shareOf } from '../dest.ts';
 import { eligible, type FlowKey, type Scheduler, type SchedulerFactory, type SchedView } from './contract.ts';
 import { DestCache, EXPIRE_S, seconds } from './dest-cache.ts';
 import { connLoad, leastWeighted, relievable } from './load.ts';
@@ -73,7 +74,7 @@ class LocalityReplicated implements Scheduler {
     for (let cell = this.cache.value[entry]!; cell !== 0; cell = this.next[cell]!) {
       const id = this.server[cell]!;
       if (!eligible(dests, id, flow)) continue;
-      if (least === 0 || connLoad(dests, least) * dests.weight[id]! > connLoad(dests, id) * dests.weight[least]!) {
+      if (least === 0 || connLoad(dests, least) * shareOf(dests, id) > connLoad(dests, id) * shareOf(dests, least)) {
         least = id;
       }
     }

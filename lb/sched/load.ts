@@ -1,9 +1,10 @@
 /**
  * How loaded a server is, and who is least so. LVS's measure: an established connection weighs as much as 256 others.
  * @hot. Shared by the schedulers that go by load. Whether a server is eligible is asked last, only of those that would
- * win: that takes a quarter of the time. Products stay below 2^53: weights have 16 bits, loads 39.
+ * win: that takes a quarter of the time. Products stay below 2^53: shares have 21 bits, loads 31 (a million connections and more).
  */
 
+import { shareOf } from '../dest.ts';
 import { type DestColumns, eligible, type FlowKey, type SchedView } from './contract.ts';
 
 /** LVS: `ip_vs_dest_conn_overhead`. */
@@ -20,7 +21,7 @@ export function leastWeighted(view: SchedView, flow: FlowKey): number {
   for (let i = 0; i < count; i++) {
     const id = ids[i]!;
     const l = connLoad(dests, id);
-    const w = dests.weight[id]!;
+    const w = shareOf(dests, id);
     if ((least === 0 || load * w > l * weight) && eligible(dests, id, flow)) {
       least = id;
       load = l;
@@ -42,7 +43,7 @@ export function shortestDelay(view: SchedView, flow: FlowKey): number {
   for (let i = 0; i < count; i++) {
     const id = ids[i]!;
     const c = dests.activeConns[id]! + 1;
-    const w = dests.weight[id]!;
+    const w = shareOf(dests, id);
     if ((least === 0 || conns * w > c * weight) && eligible(dests, id, flow)) {
       least = id;
       conns = c;

@@ -24,6 +24,7 @@ const TRIES_PER_SERVER = 16;
 
 class Maglev implements Scheduler {
   readonly name = 'mh';
+  readonly admits: 'clients' | 'connections';
   private readonly view: SchedView;
   private readonly byPort: boolean;
   private readonly fallback: boolean;
@@ -34,6 +35,7 @@ class Maglev implements Scheduler {
   constructor(view: SchedView, options: SchedOptions) {
     this.view = view;
     this.byPort = options['port'] === 'on';
+    this.admits = this.byPort ? 'connections' : 'clients';
     this.fallback = options['fallback'] === 'on';
     this.size = Number(options['table'] ?? TABLE_SIZES[0]);
     this.table = new Int32Array(this.size);

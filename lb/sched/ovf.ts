@@ -27,4 +27,5 @@ export const ovf = stateless(
   'overflow: fill the server of highest weight up to its weight, then the next',
   overflow,
   'a server with more established connections than its weight is full',
+  'connections',
 );

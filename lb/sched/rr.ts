@@ -17,6 +17,7 @@ import {
 
 class RoundRobin implements Scheduler {
   readonly name = 'rr';
+  readonly admits = 'connections';
   private readonly view: SchedView;
   private readonly env: SchedEnv;
   private order: Int32Array;

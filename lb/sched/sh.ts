@@ -18,6 +18,7 @@ import { dealByWeight, SLOTS, slotOf } from './slots.ts';
 
 class SourceHash implements Scheduler {
   readonly name = 'sh';
+  readonly admits: 'clients' | 'connections';
   private readonly view: SchedView;
   private readonly byPort: boolean;
   private readonly fallback: boolean;
@@ -26,6 +27,7 @@ class SourceHash implements Scheduler {
   constructor(view: SchedView, options: SchedOptions) {
     this.view = view;
     this.byPort = options['port'] === 'on';
+    this.admits = this.byPort ? 'connections' : 'clients';
     this.fallback = options['fallback'] === 'on';
     this.update();
   }

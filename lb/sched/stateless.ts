@@ -1,6 +1,6 @@
 /** For schedulers that remember nothing from one pick to the next: their factory out of the pick alone. */
 
-import type { FlowKey, SchedulerFactory, SchedView } from './contract.ts';
+import type { FlowKey, Scheduler, SchedulerFactory, SchedView } from './contract.ts';
 
 /** A factory without options; `pick` is called as the contract's and is @hot as well. */
 export function stateless(
@@ -8,12 +8,18 @@ export function stateless(
   summary: string,
   pick: (view: SchedView, flow: FlowKey) => number,
   mayRefuse?: string,
+  admits?: Scheduler['admits'],
 ): SchedulerFactory {
   return {
     name,
     summary,
     options: {},
     ...(mayRefuse === undefined ? {} : { mayRefuse: () => mayRefuse }),
-    create: (view) => ({ name, update() {}, pick: (flow) => pick(view, flow) }),
+    create: (view) => ({
+      name,
+      ...(admits === undefined ? {} : { admits }),
+      update() {},
+      pick: (flow) => pick(view, flow),
+    }),
   };
 }

@@ -7,6 +7,7 @@
  */
 
 import type { Random } from '../../stack/types.ts';
+import { shareOf } from '../dest.ts';
 import { eligible, type FlowKey, type Scheduler, type SchedulerFactory, type SchedView } from './contract.ts';
 import { connLoad } from './load.ts';
 
@@ -26,7 +27,7 @@ class TwoChoices implements Scheduler {
   pick(flow: FlowKey): number {
     const { dests, ids, count } = this.view;
     let total = 0;
-    for (let i = 0; i < count; i++) if (eligible(dests, ids[i]!, flow)) total += dests.weight[ids[i]!]!;
+    for (let i = 0; i < count; i++) if (eligible(dests, ids[i]!, flow)) total += shareOf(dests, ids[i]!);
     if (total === 0) return 0;
     let left1 = this.below(total);
     let left2 = this.below(total);
@@ -35,12 +36,12 @@ class TwoChoices implements Scheduler {
     for (let i = 0; i < count && (first === 0 || second === 0); i++) {
       const id = ids[i]!;
       if (!eligible(dests, id, flow)) continue;
-      left1 -= dests.weight[id]!;
-      left2 -= dests.weight[id]!;
+      left1 -= shareOf(dests, id);
+      left2 -= shareOf(dests, id);
       if (first === 0 && left1 < 0) first = id;
       if (second === 0 && left2 < 0) second = id;
     }
-    const better = connLoad(dests, second) * dests.weight[first]! < connLoad(dests, first) * dests.weight[second]!;
+    const better = connLoad(dests, second) * shareOf(dests, first) < connLoad(dests, first) * shareOf(dests, second);
     return better ? second : first;
   }
 

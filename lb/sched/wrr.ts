@@ -8,6 +8,7 @@
  * pick looks at each server three times at most, however far apart the weights are.
  */
 
+import { shareOf } from '../dest.ts';
 import {
   eligible,
   type FlowKey,
@@ -40,7 +41,7 @@ class WeightedRoundRobin implements Scheduler {
   update(): void {
     const { dests } = this.view;
     const ids = this.view.ids.slice(0, this.view.count);
-    const weights = ids.map((id) => dests.weight[id]!);
+    const weights = ids.map((id) => shareOf(dests, id));
     if (same(ids, this.ids) && same(weights, this.weights)) return;
     this.ids = ids;
     this.weights = weights;
@@ -71,7 +72,7 @@ class WeightedRoundRobin implements Scheduler {
     const n = ids.length;
     for (let at = this.next; at < n; at++) {
       const id = ids[at]!;
-      if (dests.weight[id]! >= this.threshold && eligible(dests, id, flow)) {
+      if (shareOf(dests, id) >= this.threshold && eligible(dests, id, flow)) {
         this.next = at + 1;
         return id;
       }
@@ -85,7 +86,7 @@ class WeightedRoundRobin implements Scheduler {
     let highest = 0;
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i]!;
-      if (dests.weight[id]! > highest && eligible(dests, id, flow)) highest = dests.weight[id]!;
+      if (shareOf(dests, id) > highest && eligible(dests, id, flow)) highest = shareOf(dests, id);
     }
     return highest;
   }

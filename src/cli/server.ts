@@ -4,6 +4,7 @@ import { type ErrorReply, type ServerStats, type ServerWish, serverPath } from '
 import { ask, send } from '../control/client.ts';
 import { EXIT, Failure } from './failure.ts';
 import { type ControlOptions, request } from './request.ts';
+import { weightText } from './stats.ts';
 import { plural } from './units.ts';
 
 export interface ServerOptions extends ControlOptions {
@@ -33,8 +34,9 @@ export async function server(
   console.log(options.json ? JSON.stringify(reply, null, 2) : formatServer(name, reply));
 }
 
-export function formatServer(name: string, { address, state, weight, active, opening }: ServerStats): string {
-  return `${name} ${address}: ${state}, weight ${weight}, ${plural(active + opening, 'connection')}`;
+export function formatServer(name: string, server: ServerStats): string {
+  const { address, state, active, opening } = server;
+  return `${name} ${address}: ${state}, weight ${weightText(server)}, ${plural(active + opening, 'connection')}`;
 }
 
 function pathOf(name: string): string {

@@ -39,18 +39,14 @@ function formatServices(services: readonly ServiceStats[]): string {
   ];
   const rows = services.flatMap((service) => [
     [service.name, service.address, service.scheduler, '', '', ...numbers(service), ''],
-    ...service.servers.map((s) => [
-      `  ${s.name}`,
-      s.address,
-      '',
-      s.state,
-      String(s.weight),
-      ...numbers(s),
-      lastCheck(s),
-    ]),
+    ...service.servers.map((s) => [`  ${s.name}`, s.address, '', s.state, weightText(s), ...numbers(s), lastCheck(s)]),
   ]);
   return formatTable(SERVICE_COLUMNS, rows);
 }
+
+/** `2`, in slow start `0.35/2`: what it has got of it. */
+export const weightText = ({ weight, weightNow }: Pick<ServerStats, 'weight' | 'weightNow'>): string =>
+  weightNow === weight ? String(weight) : `${weightNow}/${weight}`;
 
 /** `passed 200, up for 2m`; empty without checks. */
 function lastCheck({ health }: ServerStats): string {

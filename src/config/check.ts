@@ -411,6 +411,7 @@ function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
     persistence,
     onePacket,
     check: service.check,
+    slowStartMs: service.slowStartMs ?? draft.global.slowStartMs,
     maxConnections: service.maxConnections,
     queueTimeoutMs: service.queueTimeoutMs,
     proxyProtocol: service.proxyProtocol,

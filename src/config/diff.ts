@@ -31,7 +31,10 @@ export interface DiffOptions {
 
 /** Keys that can be changed while tsvs runs. */
 const LIVE = {
-  global: [...['mode', 'log_level', 'drain_timeout', 'xmit_ttl'], ...['tcp_timeout', 'tcp_fin_timeout', 'udp_timeout']],
+  global: [
+    ...['mode', 'log_level', 'drain_timeout', 'xmit_ttl', 'slow_start'],
+    ...['tcp_timeout', 'tcp_fin_timeout', 'udp_timeout'],
+  ],
   tcp: [
     ...['ecn', 'mss_clamp', 'user_timeout', 'max_half_open', 'syn_cookies', 'time_wait'],
     ...['keepalive_idle', 'keepalive_interval', 'keepalive_count'],
@@ -42,7 +45,7 @@ const LIVE = {
     ...['connect_timeout', 'client_timeout', 'server_timeout', 'fin_timeout', 'retries'],
     ...['local_address', 'mss_clamp', 'expire_quiescent', 'backup'],
     ...['persistence', 'persistence_netmask', 'expire_quiescent_template', 'one_packet'],
-    ...['proxy_protocol', 'accept_proxy', 'queue_timeout'],
+    ...['proxy_protocol', 'accept_proxy', 'queue_timeout', 'slow_start'],
     ...['keepalive_idle', 'keepalive_interval', 'keepalive_count', 'max_half_open'],
     ...['check', 'check_port', 'check_interval', 'check_timeout', 'rise', 'fall', 'check_start', 'check_passive'],
     ...['check_method', 'check_path', 'check_host', 'check_status', 'check_body'],

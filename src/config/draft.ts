@@ -54,6 +54,8 @@ export interface DraftService {
   readonly persistence: PersistenceConfig | null;
   readonly onePacket: boolean;
   readonly check: CheckConfig | null;
+  /** Null takes that of [global]. */
+  readonly slowStartMs: number | null;
   readonly maxConnections: number;
   readonly queueTimeoutMs: number;
   readonly proxyProtocol: 'off' | 'v1' | 'v2';

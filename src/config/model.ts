@@ -83,6 +83,8 @@ export interface GlobalConfig {
   readonly accessLog: string | null;
   /** Layer 4 counts as a hop: TTL is decremented. */
   readonly xmitTtl: boolean;
+  /** Of services that say nothing else. */
+  readonly slowStartMs: number;
   /** There is a layer 4, whatever the services are: they may come while tsvs runs. */
   readonly layer4: boolean;
   /** Whose timeouts connections of layer 4 have, and which of them count as active. */
@@ -269,6 +271,8 @@ export interface ServiceConfig {
   readonly onePacket: boolean;
   /** Null: the servers are not checked. */
   readonly check: CheckConfig | null;
+  /** How long a server that comes up takes to get its whole weight; 0 = it has it at once. */
+  readonly slowStartMs: number;
   /** Connections that each server may have; 0 = any number. */
   readonly maxConnections: number;
   /** How long a session may wait for a server with room; 0 = not at all. */

@@ -123,6 +123,17 @@ const globalRows = {
     example: '1',
     doc: 'How many threads carry packets. One, so far.',
   },
+  slow_start: {
+    type: 'time',
+    read: values.duration(0, HOUR_MS),
+    unit: 'ms, s, m, h, d',
+    default: '0',
+    without: '',
+    range: '0..1h; 0 gives the whole weight at once',
+    reloadable: true,
+    example: '30s',
+    doc: 'How long a server that comes up takes to get its whole weight, from a twentieth on in equal steps: after a failed check passes again, after `drain` or `maint`, when its weight was 0, and when it is added to a service. Schedulers that go by weight or load see the part that it has got. With `rr`, `fo`, `ovf` and those that hash, that part of the connections (or clients, where those decide) that would be its own goes to it, the rest as if it were down. A service that is new, and servers that are up when tsvs starts, begin with their whole weight.',
+  },
   xmit_ttl: {
     type: 'word',
     read: values.oneOf(['off', 'on']),
@@ -599,6 +610,12 @@ const serviceRows = {
     doc: 'How many further servers are tried when connecting to the chosen one fails.',
   },
   ...checkRows,
+  slow_start: {
+    ...globalRows.slow_start,
+    default: null,
+    without: 'that of [global]',
+    doc: 'As in [global], for this service.',
+  },
   max_connections: {
     type: 'number',
     read: values.integer(0, 1_000_000, 'a number of connections'),

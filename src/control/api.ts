@@ -79,6 +79,8 @@ export type ServerState = 'up' | 'down' | 'drain' | 'maint' | 'weight 0' | 'over
 
 export interface ServerStats extends Traffic {
   readonly weight: number;
+  /** The part of it that the server has got so far: less than `weight` in slow start only. */
+  readonly weightNow: number;
   readonly state: ServerState;
   /** Null when it is not checked. */
   readonly health: ServerHealth | null;

@@ -10,6 +10,8 @@ import {
   INHIBITED,
   MAINT,
   OVERLOAD,
+  RAMP_STEPS,
+  shareOf,
   UNCHECKED,
   UNHEALTHY,
 } from '../../lb/dest.ts';
@@ -213,6 +215,7 @@ export class Snapshot {
       name: this.serverName(dest),
       address: this.serverAddress(dest),
       weight: dests.weight[dest]!,
+      weightNow: shareOf(dests, dest) / RAMP_STEPS,
       state: serverState(dests.flags[dest]!, dests.weight[dest]!),
       ...traffic(dests, dest),
       active: dests.activeConns[dest]!,

@@ -270,9 +270,11 @@ export class Applier {
     const isListed = (spec: DestSpec, i: number): boolean =>
       dests.addr[ids[i] ?? 0] === spec.addr && dests.port[ids[i] ?? 0] === spec.port;
     if (ids.length !== specs.length || !specs.every(isListed)) services.setDests(id, specs);
-    else
+    else {
+      const all = before.slowStartMs !== after.slowStartMs;
       for (const dest of after.dests)
-        if (!before.dests.includes(dest)) services.editDest(id, destSpec(dest, after.maxConnections));
+        if (all || !before.dests.includes(dest)) services.editDest(id, destSpec(dest, after));
+    }
     followService(this.pipeline, id, after);
   }
 

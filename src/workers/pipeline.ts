@@ -14,6 +14,7 @@ import type { Timeouts } from '../../lb/proto/index.ts';
 import { ESTABLISHED, FIN_WAIT } from '../../lb/proto/tcp.ts';
 import { NORMAL, ONEWAY } from '../../lb/proto/udp.ts';
 import { ServiceColumns, ServiceTable } from '../../lb/service.ts';
+import { SlowStart } from '../../lb/slow-start.ts';
 import type { Context } from '../../stack/context.ts';
 import { DEFAULT_HOST, Host, type HostConfig, type HostEvents } from '../../stack/host.ts';
 import { PRIMARY, VIP } from '../../stack/inetaddr/addr.ts';
@@ -91,7 +92,7 @@ export function buildPipeline(
   hostConfig: HostConfig = DEFAULT_HOST,
   limits: L4Limits = MAX_CONNS,
 ): Pipeline {
-  const timers = TcpProxy.timersFor(memory.sessions.capacity) + HealthChecks.timersFor(MAX_DESTS);
+  const timers = TcpProxy.timersFor(memory.sessions.capacity) + HealthChecks.timersFor(MAX_DESTS) + SlowStart.TIMERS;
   const l4Timers = memory.connections === null ? 0 : L4.timersFor(limits);
   const tcp = { ...hostConfig.tcp, ...tcpTuning(config.tcp), congestion: congestionControl(config.tcp.congestion)! };
   const host = new Host(ctx, events, { ...hostConfig, tcp }, memory.neighbours, timers + l4Timers);
@@ -115,6 +116,7 @@ export function buildPipeline(
     proxy.sourceFor(dests.addr[dest]!, services.columns.vip[dests.service[dest]!]!);
   const health = new HealthChecks(ctx, host.tcp, host.timers, dests, sourceOf, events);
   proxy.observe(health);
+  new SlowStart(ctx, host.timers, services);
 
   const l4 =
     memory.connections === null
@@ -171,11 +173,15 @@ export function defaultRoute(port: Port, gateway: Ipv4): Route4 {
 
 export const protoOf = (proto: Proto): number => (proto === 'tcp' ? PROTO_TCP : PROTO_UDP);
 
-/** What the table of servers is told of a server, which may have this many connections if it says nothing else; 0 = any number. */
-export const destSpec = ({ ip, port, weight, name, upper, lower }: DestConfig, maxConnections: number): DestSpec => ({
+/** What the table of servers is told of a server of such a service. */
+export const destSpec = (
+  { ip, port, weight, name, upper, lower }: DestConfig,
+  { maxConnections, slowStartMs }: Pick<ServiceConfig, 'maxConnections' | 'slowStartMs'>,
+): DestSpec => ({
   ...{ addr: ip, port, weight, name },
   upper: upper ?? maxConnections,
   lower: lower ?? (upper === undefined ? maxConnections : 0),
+  slowMs: slowStartMs,
 });
 
 /** Timeouts of connections; those that nobody chose are the profile's. */
@@ -192,8 +198,10 @@ export function followTimeouts(l4: L4, { timeoutProfile, connTimeouts }: GlobalC
 }
 
 /** The same for all servers of a service. */
-export const destSpecs = ({ dests, maxConnections }: ServiceConfig): DestSpec[] =>
-  dests.map((dest) => destSpec(dest, maxConnections));
+export const destSpecs = (service: ServiceConfig): DestSpec[] => service.dests.map((dest) => destSpec(dest, service));
+
+/** A backup takes what comes, as long as it comes. */
+const BACKUP = { maxConnections: 0, slowStartMs: 0 };
 
 /** Throws, and has then changed nothing, when it is there already or there is no room. */
 export function addService(pipeline: Pipeline, service: ServiceConfig): void {
@@ -201,13 +209,14 @@ export function addService(pipeline: Pipeline, service: ServiceConfig): void {
   const { proto, vip, port, scheduler, schedOptions } = service;
   const id = services.add({ proto: protoOf(proto), vip, port, scheduler, options: schedOptions });
   services.setDests(id, destSpecs(service));
+  services.endSlowStart(id);
   if (!isLayer4(service)) proxy.listen(id, vip, port, proxyLimits(service));
   followService(pipeline, id, service);
 }
 
 /** Has everybody follow a service whose settings or servers have changed, the tables of services and servers apart. */
 export function followService({ proxy, health, l4, services }: Pipeline, id: number, service: ServiceConfig): void {
-  services.setBackup(id, service.backup && destSpec(service.backup, 0));
+  services.setBackup(id, service.backup && destSpec(service.backup, BACKUP));
   watchServers(health, services, id, service);
   if (isLayer4(service)) l4!.setService(id, l4Service(service), (dest) => destMode(service, services.dests, dest));
   else proxy.setLimits(id, proxyLimits(service));

@@ -148,6 +148,33 @@ test('counters stay: of a server that is edited, one that comes back, a service 
   assert.is(services.columns.conns[services.lookup(PROTO_TCP, VIP, 80)], 4);
 });
 
+test('slow start: a server that is added, or comes back from drain, gets its share step by step', () => {
+  const slowStart: BalancerOptions['service'] = { scheduler: 'wrr', slowStartMs: 10_000, dests: [dest(0), dest(1)] };
+  const rig = new Rig({ servers: 3, service: slowStart }, 5, 'never');
+  const part = (i: number): number => {
+    const before = rig.counts;
+    const clients = Array.from({ length: 60 }, () => rig.request(5, 'never'));
+    rig.run(50);
+    for (const client of clients) client.abort();
+    rig.run(50);
+    return rig.counts[i]! - before[i]!;
+  };
+  assert.equal([part(0), part(1)], [30, 30], 'who is there from the start has its share');
+  rig.edit({ dests: [dest(0), dest(1), dest(2)] });
+  assert.ok(part(2) <= 2);
+  rig.run(5000);
+  assert.ok(part(2) >= 10 && part(2) <= 14, 'a fifth');
+  rig.run(5000);
+  assert.is(part(2), 20);
+  rig.state(0, 'drain');
+  assert.is(part(0), 0);
+  rig.state(0, 'ready');
+  assert.ok(part(0) <= 2);
+  rig.edit({ slowStartMs: 0 });
+  rig.run(200);
+  assert.is(part(0), 20);
+});
+
 test('a removed server keeps its session until it ends; then nobody holds its row', () => {
   const rig = new Rig({ servers: 2, service: { dests: [dest(0)] } }, 0, 'peer');
   const old = rig.request(1000, 'never');

@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WRONG_STATUS, withStatus } from '../../../../lb/health/result.ts';
+import { weightText } from '../../../../src/cli/stats.ts';
 import { COMMAND, DRAIN, STATUS, STOPPED } from '../../../../src/workers/plan.ts';
 import { PROTO_TCP } from '../../../../stack/wire/ipv4.ts';
 import { fabricate, ip } from './memory.ts';
@@ -27,12 +28,13 @@ test('stats: a service with its servers, by the names of the configuration', () 
           name: 'server1',
           address: '10.0.0.11:8000',
           weight: 1,
+          weightNow: 1,
           state: 'up',
           active: 1,
           health: null,
         },
         {
-          ...{ ...traffic, name: 'server2', address: '10.0.0.12:8000', weight: 3, state: 'up' },
+          ...{ ...traffic, name: 'server2', address: '10.0.0.12:8000', weight: 3, weightNow: 3, state: 'up' },
           ...{ opening: 1, connectFailures: 1, health: null },
         },
       ],
@@ -67,6 +69,14 @@ test('stats: a server says why it gets no connections', () => {
   assert.equal(states(), ['removed', 'overloaded'], 'a connection still holds it');
   dests.connClose(1, true);
   assert.equal(states(), ['overloaded']);
+});
+
+test('stats: what a server in slow start has of its weight', () => {
+  const { snapshot, dests } = fabricate();
+  const text = (): string => weightText(snapshot.stats().services[0]!.servers[1]!);
+  assert.is(text(), '3');
+  dests.ramp[2] = 5;
+  assert.is(text(), '0.75/3');
 });
 
 test('stats: what health checks say, and what the operator wants', () => {
