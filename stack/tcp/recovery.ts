@@ -81,7 +81,10 @@ export function acknowledge(tcp: Tcp, tcb: Tcb, ack: number, duplicate: boolean)
     else if (tcb.caState === CA_RECOVERY && !sack) {
       tcb.dupAcks = Math.max(tcb.dupAcks - Math.ceil(acked / tcb.mss), 0);
     }
-  } else if (duplicate && (!sack || news)) tcb.dupAcks++;
+  } else if (duplicate && (sack ? news : tcb.caState !== CA_LOSS)) {
+    // Without SACK, in LOSS, they tell of segments that are deemed lost, and so out of the count, already.
+    tcb.dupAcks++;
+  }
   if (duplicated) takeDuplicate(tcp, tcb);
   if (acked > 0 && tcb.caState !== CA_OPEN && isEifel(tcp, tcb)) {
     tcb.reoSeen |= tcb.caState === CA_RECOVERY ? 1 : 0;
@@ -190,7 +193,9 @@ function enterRecovery(tcp: Tcp, tcb: Tcb): void {
   tcb.caState = CA_RECOVERY;
   tcb.recover = tcb.sndNxt;
   tcb.tlp = TLP_NONE;
-  reduce(tcp, tcb, (tcb.sndNxt - tcb.sndUna) | 0);
+  // What limited transmit sent beyond the window does not count (RFC 5681 §3.2 step 2).
+  const flight = (tcb.sndNxt - tcb.sndUna) | 0;
+  reduce(tcp, tcb, flight < tcb.cwnd ? flight : tcb.cwnd);
   prrBegin(tcb);
   if (tcb.sackOk === 0) markHeadLost(tcp, tcb);
   tcb.forceRetrans = 1;

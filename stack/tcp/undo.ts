@@ -12,7 +12,7 @@
  * Deviation: the time-out is not rebuilt from the delayed sample (§3.3); the sample counts like any other.
  * @hot
  */
-import { INITIAL_SEGMENTS } from './congestion/index.ts';
+import { initialWindow } from './congestion/index.ts';
 import { S_LOST, S_RETRANS } from './segments.ts';
 import { CA_OPEN, type Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
@@ -57,7 +57,7 @@ export function undo(tcp: Tcp, tcb: Tcb, burst: number): void {
   tcb.undoable = 0;
   if (tcb.lostOut !== 0) unmark(tcp, tcb);
   const flight = (tcb.sndNxt - tcb.sndUna) | 0;
-  const initial = INITIAL_SEGMENTS * tcb.mss;
+  const initial = initialWindow(tcb.mss);
   const most = flight + (burst < initial ? burst : initial);
   const cwnd = tcb.priorCwnd < most ? tcb.priorCwnd : most;
   if (tcb.caState !== CA_OPEN || cwnd > tcb.cwnd) tcb.cwnd = cwnd > tcb.mss ? cwnd : tcb.mss;

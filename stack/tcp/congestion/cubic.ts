@@ -16,7 +16,7 @@
 import type { Ticks } from '../../types.ts';
 import type { Tcb } from '../tcb.ts';
 import { hystartAck, hystartInit } from './hystart.ts';
-import { type CongestionControl, INITIAL_SEGMENTS, mayGrow } from './index.ts';
+import { type CongestionControl, initialWindow, mayGrow } from './index.ts';
 
 /** RFC 9438 §4.1, §5. */
 const C = 0.4;
@@ -30,7 +30,7 @@ export const cubic: CongestionControl = {
   name: 'cubic',
 
   init(tcb: Tcb): void {
-    tcb.cwnd = INITIAL_SEGMENTS * tcb.mss;
+    tcb.cwnd = initialWindow(tcb.mss);
     tcb.cwndAcked = 0;
     tcb.cubicEpoch = 0;
     hystartInit(tcb);

@@ -20,8 +20,15 @@ export interface CongestionControl {
   undo(tcb: Tcb): void;
 }
 
-/** RFC 6928 §2: ten segments. */
-export const INITIAL_SEGMENTS = 10;
+/** RFC 6928 §2: ten segments, and of large ones fewer. */
+const INITIAL_SEGMENTS = 10;
+const INITIAL_BYTES = 14_600;
+
+/** The initial window, in bytes: also the most that may ever leave at once after a pause or an undo. */
+export function initialWindow(mss: number): number {
+  const most = INITIAL_BYTES > 2 * mss ? INITIAL_BYTES : 2 * mss;
+  return INITIAL_SEGMENTS * mss < most ? INITIAL_SEGMENTS * mss : most;
+}
 
 /**
  * May the window grow? Not when it was not used up (RFC 5681 §3.1, RFC 9438 §4.2), nor beyond what can ever be queued.

@@ -3,13 +3,13 @@
  * @hot
  */
 import type { Tcb } from '../tcb.ts';
-import { type CongestionControl, INITIAL_SEGMENTS, mayGrow } from './index.ts';
+import { type CongestionControl, initialWindow, mayGrow } from './index.ts';
 
 export const reno: CongestionControl = {
   name: 'reno',
 
   init(tcb: Tcb): void {
-    tcb.cwnd = INITIAL_SEGMENTS * tcb.mss;
+    tcb.cwnd = initialWindow(tcb.mss);
     tcb.cwndAcked = 0;
   },
 
