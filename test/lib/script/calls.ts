@@ -134,11 +134,12 @@ export const CALLS: Record<string, Call> = {
     },
   },
   keepalive: {
-    usage: 'keepalive(60000): milliseconds of silence',
-    least: 1,
-    most: 1,
-    run: (play, c, [ms]) => {
-      sock.keepAlive(play.rig.host.tcp, live(play, c), Number(ms));
+    usage: 'keepalive(60000, 15000, 4): ms of silence before the first probe, ms between probes, unanswered ones',
+    least: 3,
+    most: 3,
+    run: (play, c, args) => {
+      const [idleMs, intervalMs, count] = args.map(Number) as [number, number, number];
+      sock.keepAlive(play.rig.host.tcp, live(play, c), { idleMs, intervalMs, count });
       return undefined;
     },
   },

@@ -18,7 +18,6 @@ export interface Settings {
 }
 
 const OFF_ON = ['off', 'on'];
-const flag = (text: string): boolean => text === 'on';
 
 interface Setting {
   /** The words it may be; undefined = a whole number. */
@@ -35,8 +34,8 @@ const SETTINGS: Record<string, Setting> = {
     words: CONGESTION_CONTROLS.map((c) => c.name),
     tcp: (name) => ({ congestion: congestionControl(name)! }),
   },
-  ecn: { words: OFF_ON, tcp: (v) => ({ ecn: flag(v) }) },
-  syn_cookies: { words: OFF_ON, tcp: (v) => ({ synCookies: flag(v) }) },
+  ecn: { words: ['off', 'passive', 'on'], tcp: (v) => ({ ecn: v as TcpConfig['ecn'] }) },
+  syn_cookies: { words: ['off', 'auto', 'always'], tcp: (v) => ({ synCookies: v as TcpConfig['synCookies'] }) },
   nagle: { words: OFF_ON },
   user_timeout_ms: { tcp: number('userTimeoutMs') },
   time_wait_ms: { tcp: number('timeWaitMs') },
