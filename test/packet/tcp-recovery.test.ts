@@ -211,6 +211,9 @@ test('limited transmit: the first two duplicates let new data out (RFC 3042)', (
   c.expect({ seq: at(11), len: MSS });
   c.expectNone();
   assert.is(owner.tcb!.cwnd, cwnd);
+  c.send({ flags: 'A', ack: at(0), sack: [[at(1), at(4)]] });
+  assert.is(owner.tcb!.caState, CA_RECOVERY);
+  assert.is(owner.tcb!.ssthresh, cwnd / 2, 'half of what was in flight before');
 });
 
 test('NewReno: a partial acknowledgment sends the next hole at once; duplicates let new data out', () => {
