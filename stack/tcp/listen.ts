@@ -9,6 +9,7 @@ import { TCP_BACKLOG, TCP_FLAGS, TCP_NO_SOCKET, TCP_TABLE_FULL } from '../drop.t
 import type { Ipv4, Ticks, Verdict } from '../types.ts';
 import { DELIVERED, DROP } from '../verdict.ts';
 import { ACK, FIN, RST, SYN } from '../wire/tcp.ts';
+import { MAX_WSCALE } from '../wire/tcp-options.ts';
 import type { ArrivedSegment } from './arrived.ts';
 import { sendSynAck } from './bare.ts';
 import { COOKIE_LIFE_MS, cookieInput, sendCookie } from './cookie.ts';
@@ -105,7 +106,7 @@ export class Listeners {
   /** The window scale to offer, and the first window: half of the buffer can never exceed 65535 << 14. */
   prepareReceive(tcb: Tcb): void {
     let shift = 0;
-    while (tcb.rcvBuf >> shift > 65535) shift++;
+    while (tcb.rcvBuf >> shift > 65535 && shift < MAX_WSCALE) shift++;
     tcb.rcvWscale = shift;
   }
 }

@@ -146,6 +146,7 @@ test('what the checks look for is found', () => {
     ],
   );
   assert.ok(hasTitle("test('it (is)', () =>", 'it (is)'));
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: a source that has one
   assert.ok(hasTitle('test(`${x}: it`, () =>', '…: it'));
   assert.not(hasTitle("test('it is so', () =>", 'it is'));
   assert.equal(restsOn('as 9293 MUST-1, as 9293 SHLD-2'), ['MUST-1', 'SHLD-2']);

@@ -384,6 +384,7 @@ test('a window scale is offered only as large as the buffer needs', () => {
     [65535, 0],
     [65536, 1],
     [1 << 20, 5],
+    [0x7fffffff, 14],
   ] as const) {
     const rig = new TcpRig({ tcp: { rcvBuf } });
     const [c] = rig.connect();
