@@ -24,8 +24,8 @@
  * Fragments: those for an address of ours pass, are put together by the stack, and come back whole at LOCAL_IN; those that
  * a NAT server sends to its client are put together here.
  *
- * Most packets never come here: fast.ts sees each burst first, loads what it will need from the tables, and passes on the
- * plain segments of established connections itself. What it does is what is done here, only faster.
+ * Most packets never come here: lb/fast sees each burst first and passes on the plain packets of established connections
+ * itself. What it does is what is done here, only faster.
  *
  * Ownership: PASS leaves the frame with the stack; otherwise as any stage. Everybody is given at composition (l4.ts).
  * @hot
@@ -148,13 +148,6 @@ export class Core implements Hook {
     this.related = new RelatedIcmp(stack, parts.xmit, this.tcp, this.udp, this.icmp);
   }
 
-  /** What fast.ts guessed for the burst, confirmed; or a search. 0 = none. */
-  private find(table: ConnTable, f: FrameId, src: Ipv4, dst: Ipv4, ports: number): number {
-    const { hash, mark } = this.ctx.pool;
-    const h = hash[f];
-    return h === 0 ? table.find(src, dst, ports) : table.confirm(mark[f], h, src, dst, ports);
-  }
-
   /** PRE_ROUTING. */
   packet(f: FrameId): Verdict {
     const { pool } = this.ctx;
@@ -213,7 +206,7 @@ export class Core implements Hook {
     const src = ip.src(buf, l3);
     const dst = ip.dst(buf, l3);
     const ports = get32(buf, l4);
-    const hit = this.find(table, f, src, dst, ports);
+    const hit = table.find(src, dst, ports);
     if (hit === 0) return this.openTcp(f, src, dst, ports, wire.flags(buf, l4));
     if (wire.check(buf, l4, end) !== 0) return DROP | TCP_MALFORMED;
 
@@ -274,7 +267,7 @@ export class Core implements Hook {
 
   private openTcp(f: FrameId, src: Ipv4, dst: Ipv4, ports: number, flags: number): Verdict {
     const service = this.classifier.find(f, ip.PROTO_TCP, src, dst, ports);
-    if (!this.serves(service) || !tcp.isBareSyn(flags)) return this.notOurs(f);
+    if (!this.serves(service) || !tcp.isBareSyn(flags)) return PASS;
     const { tcp: table } = this;
     const refused = this.open(f, table, service, ip.PROTO_TCP, src, dst, ports);
     if (refused !== PASS) return refused;
@@ -316,7 +309,7 @@ export class Core implements Hook {
     const src = ip.src(buf, l3);
     const dst = ip.dst(buf, l3);
     const ports = get32(buf, l4);
-    const hit = this.find(table, f, src, dst, ports);
+    const hit = table.find(src, dst, ports);
     let row = c.rowOf(hit);
     let dir = c.dirOf(hit);
     // What has to leave a server goes on with another one: a datagram needs no connection that began there.
@@ -324,7 +317,7 @@ export class Core implements Hook {
       const service = this.classifier.find(f, ip.PROTO_UDP, src, dst, ports);
       if (!this.serves(service)) {
         const server = this.answerers.size === 0 ? undefined : this.answerers.get(serverKey(src, ports >>> 16));
-        return server === undefined ? this.notOurs(f) : this.answer(f, server, dst, ports);
+        return server === undefined ? PASS : this.answer(f, server, dst, ports);
       }
       const refused = this.open(f, table, service, ip.PROTO_UDP, src, dst, ports);
       if (refused !== PASS) return refused;
@@ -409,12 +402,6 @@ export class Core implements Hook {
     table.cold.count(row, dir, 1, bytes);
     if (dir === c.IN) this.services.countIn(dest, 1, bytes);
     else this.services.countOut(dest, 1, bytes);
-  }
-
-  /** The stack hashes with a key of its own. */
-  private notOurs(f: FrameId): Verdict {
-    this.ctx.pool.hash[f] = 0;
-    return PASS;
   }
 
   private serves(service: number): boolean {

@@ -6,6 +6,7 @@ import { LOCAL_IN, PRE_ROUTING, PRIORITY_BALANCER } from '../stack/hook.ts';
 import type { Host } from '../stack/host.ts';
 import { DEFAULT_BUCKETS, SaPools } from '../stack/inetaddr/sapool.ts';
 import { planRegion } from '../stack/mem/region.ts';
+import { Adjacencies } from '../stack/neigh/adjacency.ts';
 import type { Ipv4 } from '../stack/types.ts';
 import { type ConnOwner, ConnTable } from './conn.ts';
 import { END_FLUSHED, FNAT, NAT, SNAT } from './conn-row.ts';
@@ -13,7 +14,7 @@ import { Templates } from './conn-template.ts';
 import { ConnView } from './conn-view.ts';
 import { Core, EXPIRE_QUIESCENT, EXPIRE_REMOVED, serverKey } from './core.ts';
 import type { DestTable } from './dest.ts';
-import { FastPath } from './fast.ts';
+import { FastPath } from './fast/index.ts';
 import { LocalAddrs } from './laddr.ts';
 import { EXPIRE_TEMPLATES, ONE_PACKET } from './opener.ts';
 import { ICMP } from './proto/icmp.ts';
@@ -151,8 +152,11 @@ export class L4 {
       core: this.core,
       tcp: this.tcp,
       udp: this.udp,
-      timeouts: this.tcpTimeouts,
+      tcpTimeouts: this.tcpTimeouts,
+      udpTimeouts: this.udpTimeouts,
+      netif: host.netif,
       routes: host.routes,
+      adjacencies: new Adjacencies(ctx, host.routes, host.neigh.table, host.netif),
       neighbours: host.neigh.output,
       services,
       tunnel: this.xmit.tunnel,
@@ -160,9 +164,7 @@ export class L4 {
     });
     host.hooks.register(PRE_ROUTING, PRIORITY_BALANCER, this.core);
     host.hooks.register(LOCAL_IN, PRIORITY_BALANCER, this.core.whole);
-    // The director hashes each packet once for its own tables; what it leaves to the stack is hashed there.
-    host.ip4.attachFlows(null);
-    host.netif.attachBetween(this.fast);
+    host.netif.attachShortCut(this.fast);
   }
 
   /** Where the tables begin in the memory: each is one of ConnTable, readable by anyone who attaches. */

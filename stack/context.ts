@@ -94,6 +94,21 @@ export class Context {
     this.finish(f, FATE_SENT);
   }
 
+  /** `sent` for `frames[from..to)`, for links that are done with them at once. */
+  sentAll(frames: Int32Array, from: number, to: number): void {
+    const { pool, fate } = this;
+    const { frag } = pool;
+    let n = 0;
+    for (let i = from; i < to; i++) {
+      const f = frames[i]!;
+      const payload = frag[f]!;
+      if (!pool.release(f)) continue;
+      n += 1;
+      if (payload !== 0) this.settle(payload, DELIVERED);
+    }
+    fate[FATE_SENT]! += n;
+  }
+
   /**
    * A frame that a device took in and had to drop before `rx` could hand it over: counted as received and dropped.
    * `f` is 0 when it never had a slot.

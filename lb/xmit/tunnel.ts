@@ -62,6 +62,11 @@ export class Tunnel implements SegmentOutput, AddressListener {
     return this.sources[dest];
   }
 
+  /** The identification of an outer packet that may be fragmented. */
+  idFor(src: Ipv4, dst: Ipv4): number {
+    return this.ids.next(src, dst, ip.PROTO_IPIP);
+  }
+
   toServer(f: FrameId, raddr: Ipv4, dest: number): Verdict {
     const { way } = this;
     const { pool } = this.ctx;
@@ -93,14 +98,14 @@ export class Tunnel implements SegmentOutput, AddressListener {
   }
 
   /** Puts the outer header in front; `off` and l3 stand at it afterwards. */
-  encapsulate(f: FrameId, src: Ipv4, dst: Ipv4): void {
+  private encapsulate(f: FrameId, src: Ipv4, dst: Ipv4): void {
     const { pool } = this.ctx;
     const { buf } = pool;
     const inner = pool.l3[f];
     const outer = inner - ip.IPV4_LEN;
     const total = ip.totalLength(buf, inner) + ip.IPV4_LEN;
     const df = ip.fragmentField(buf, inner) & ip.DF;
-    const id = df !== 0 ? 0 : this.ids.next(src, dst, ip.PROTO_IPIP);
+    const id = df !== 0 ? 0 : this.idFor(src, dst);
     ip.emit(buf, outer, ip.tos(buf, inner), total, id, df, ip.ttl(buf, inner), ip.PROTO_IPIP, src, dst);
     pool.l3[f] = outer;
     pool.l4[f] = inner;

@@ -70,6 +70,8 @@ export class NeighTable {
   readonly words: Int32Array;
   /** Rows in use. */
   count = 0;
+  /** Counts the changes to states and addresses: whoever keeps an answer asks again when this has moved. */
+  changes = 0;
 
   private readonly index: Int32Array;
   private readonly mask: number;
@@ -246,6 +248,7 @@ export class NeighTable {
   }
 
   private begin(i: number): void {
+    this.changes += 1;
     Atomics.add(this.words, (i << 4) + VERSION, 1);
   }
 

@@ -3,7 +3,7 @@
  *
  * Receive, two passes over a burst of up to 64 frames: `parse` looks at the headers of all of them and touches the
  * table row each will need (our prefetch), then `input` carries each to its end. Whatever the stages say is settled
- * here, in one place.
+ * here, in one place. Before both, a short cut may take what it knows how to carry all the way by itself.
  *
  * Transmit: `transmit` brings a frame into the shape the device can take (gso.ts) and queues it; `flush` hands the
  * queue to the device once per burst.
@@ -27,10 +27,10 @@ export interface FrameInput {
   input(frame: FrameId): Verdict;
 }
 
-/** Somebody who wants to see a burst as a whole, between the passes. */
+/** A short cut: sees each burst as the link brought it, nothing of it checked. */
 export interface BurstInput {
-  /** `frames[i]` goes on when `verdicts[i]` is PASS; any other verdict put there is the frame's. */
-  burst(frames: Int32Array, verdicts: Int32Array, n: number): void;
+  /** Sets `verdicts[0..n)`: PASS for what is to go the usual way, untouched; any other verdict is the frame's. */
+  burst(port: Port, frames: Int32Array, verdicts: Int32Array, n: number): void;
 }
 
 /** Frames that may wait for one port between two flushes. */
@@ -69,7 +69,7 @@ export class Netif {
   private readonly burst = new Int32Array(BURST);
   private readonly verdicts = new Int32Array(BURST);
   private upper: FrameInput | null = null;
-  private between: BurstInput | null = null;
+  private shortCut: BurstInput | null = null;
 
   constructor(ctx: Context) {
     this.ctx = ctx;
@@ -81,9 +81,9 @@ export class Netif {
     this.upper = upper;
   }
 
-  /** Names who sees each burst between the passes. */
-  attachBetween(between: BurstInput): void {
-    this.between = between;
+  /** Names who sees each burst first. */
+  attachShortCut(shortCut: BurstInput): void {
+    this.shortCut = shortCut;
   }
 
   /** A MAC address is given as its first 2 bytes and its last 4. */
@@ -121,15 +121,18 @@ export class Netif {
     const n = port.device.rx(burst, BURST);
     if (n === 0) return 0;
     ctx.fate[FATE_RECEIVED]! += n;
+    if (this.shortCut !== null) this.shortCut.burst(port, burst, verdicts, n);
+    else verdicts.fill(PASS, 0, n);
     for (let i = 0; i < n; i++) {
+      if (verdicts[i] !== PASS) continue;
       const f = burst[i]!;
       pool.port[f] = port.id;
       verdicts[i] = upper.parse(f);
     }
-    if (this.between !== null) this.between.burst(burst, verdicts, n);
     for (let i = 0; i < n; i++) {
-      const f = burst[i]!;
       const early = verdicts[i]!;
+      if (early === STOLEN) continue;
+      const f = burst[i]!;
       ctx.settle(f, early === PASS ? upper.input(f) : early);
     }
     return n;
@@ -150,6 +153,15 @@ export class Netif {
     if (pool.frag[f] !== 0 && !caps.scatter && !linearize(this.ctx, f)) return DROP | OVERSIZE;
     pool.port[f] = id;
     if (port.tail === TX_QUEUE) this.compact(port);
+    port.queue[port.tail++] = f;
+    return STOLEN;
+  }
+
+  /** `transmit` for a frame every device takes as it is: linear, at most the port's MTU, its checksums complete. */
+  transmitPlain(f: FrameId, id: PortId): Verdict {
+    const port = this.ports[id]!;
+    if (port.tail === TX_QUEUE) return this.transmit(f, id);
+    this.ctx.pool.port[f] = id;
     port.queue[port.tail++] = f;
     return STOLEN;
   }

@@ -66,6 +66,9 @@ export class Routes4 {
   outSrc: Ipv4 = 0;
   outScope = 0;
 
+  /** Counts the changes to what `lookup` may say: whoever keeps an answer asks again when this has moved. */
+  changes = 0;
+
   private readonly ports: PortStatus;
   private routes: readonly Route4[] = [];
   private readonly lpm: Lpm;
@@ -142,6 +145,7 @@ export class Routes4 {
     if (this.lpm.build(entries) !== 'built') throw new Error(`no room for ${winners.length} prefixes`);
     this.rows = rows;
     this.routes = routes;
+    this.changes += 1;
   }
 
   /** The best route of each prefix among those that lead somewhere now. */

@@ -1,0 +1,95 @@
+/**
+ * Ready ways to next hops, as routers call them adjacencies: for an address the port, the MTU and the finished Ethernet header, so
+ * that a forwarded packet costs one comparison instead of a route, a neighbour and a header put together anew.
+ *
+ * A cache, direct mapped: what it says is what route and neighbour table say, and holds until either changes (`changes` of both).
+ * Only neighbours that may be used without further ado are in it: a STALE one is left to output.ts, which makes it DELAY.
+ * `USED` of the neighbour is kept as output.ts keeps it.
+ *
+ * The header is four words in machine order, for an IP header on a 4-byte boundary; the first two bytes of the first lie before
+ * the frame and mean nothing.
+ *
+ * Called by lb/fast.ts.
+ * @hot
+ */
+import type { Context } from '../context.ts';
+import type { Routes4 } from '../route/route4.ts';
+import type { Ipv4 } from '../types.ts';
+import { swap32 } from '../wire/bytes.ts';
+import { ETHERTYPE_IPV4 } from '../wire/ethernet.ts';
+import type { Link } from './link.ts';
+import { STALE } from './state.ts';
+import { MAC_HI, MAC_LO, type NeighTable, STATE, USED } from './table.ts';
+
+/** Words of an entry. */
+export const KEY = 0;
+const EPOCH = 1;
+export const PORT = 2;
+/** Bytes of the largest packet. */
+export const MTU = 3;
+/** The route's own source address, 0 = it has none. */
+export const SRC = 4;
+/** Where the neighbour's row begins. */
+const NEIGH = 5;
+/** The header: HEADER .. HEADER + 3. */
+export const HEADER = 8;
+
+const SLOTS = 512;
+const SHIFT = Math.clz32(SLOTS) + 1;
+const ROW_SHIFT = 4;
+
+export class Adjacencies {
+  readonly words = new Int32Array((SLOTS + 1) << ROW_SHIFT);
+
+  private readonly ctx: Context;
+  private readonly routes: Routes4;
+  private readonly table: NeighTable;
+  private readonly neigh: Int32Array;
+  private readonly link: Link;
+
+  constructor(ctx: Context, routes: Routes4, table: NeighTable, link: Link) {
+    this.ctx = ctx;
+    this.routes = routes;
+    this.table = table;
+    this.neigh = table.words;
+    this.link = link;
+    this.words.fill(-1);
+  }
+
+  /** Where the entry for packets to `to` begins; 0 = the long way. Valid until the next call for another address. */
+  find(to: Ipv4): number {
+    const { words } = this;
+    // Entry 0 stands for none.
+    const at = ((Math.imul(to, 0x9e3779b1) >>> SHIFT) + 1) << ROW_SHIFT;
+    if (words[at + KEY] !== to || words[at + EPOCH] !== this.epoch()) return this.fill(at, to);
+    this.neigh[words[at + NEIGH]! + USED] = this.ctx.nowMs;
+    return at;
+  }
+
+  /** Both only grow: the sum stays the same as long as they do. */
+  private epoch(): number {
+    return (this.routes.changes + this.table.changes) & 0x7fffffff;
+  }
+
+  private fill(at: number, to: Ipv4): number {
+    const { words, routes, table, neigh, link } = this;
+    if (!routes.lookup(to)) return 0;
+    const port = routes.outPort;
+    const i = table.find(routes.outNextHop, port);
+    const row = i << ROW_SHIFT;
+    if (i === 0 || neigh[row + STATE]! <= STALE) return 0;
+    const srcLo = link.macLo(port);
+    words[at + KEY] = to;
+    words[at + EPOCH] = this.epoch();
+    words[at + PORT] = port;
+    words[at + MTU] = routes.outMtu;
+    words[at + SRC] = routes.outSrc;
+    words[at + NEIGH] = row;
+    words[at + HEADER] = swap32(neigh[row + MAC_HI]!);
+    words[at + HEADER + 1] = swap32(neigh[row + MAC_LO]!);
+    words[at + HEADER + 2] = swap32((link.macHi(port) << 16) | (srcLo >>> 16));
+    words[at + HEADER + 3] = swap32((srcLo << 16) | ETHERTYPE_IPV4);
+    neigh[row + USED] = this.ctx.nowMs;
+    return at;
+  }
+}
