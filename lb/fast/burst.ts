@@ -52,10 +52,18 @@ export class TableBurst {
   readonly ports = new Int32Array(BURST);
   readonly hashes = new Int32Array(BURST);
   readonly guesses = new Int32Array(BURST);
+  // Set as it goes on its way through index.ts.
+  /** Its connection and direction; 0 = it is left to the long way. */
+  readonly hits = new Int32Array(BURST);
+  /** Its new destination, and the address whose adjacency leads there: a server's own, or a client's gateway. */
+  readonly to = new Int32Array(BURST);
+  readonly key = new Int32Array(BURST);
+  /** The adjacency, 0 = none. */
+  readonly hop = new Int32Array(BURST);
   /** Consumes what touching gave, so that the loads are not optimised away. */
   touched = 0;
 
-  private readonly table: ConnTable;
+  readonly table: ConnTable;
 
   constructor(table: ConnTable) {
     this.table = table;

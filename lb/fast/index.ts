@@ -21,6 +21,7 @@ import type { Neighbours } from '../../stack/neigh/output.ts';
 import { BURST } from '../../stack/netif/device.ts';
 import type { BurstInput, Netif, Port } from '../../stack/netif/port.ts';
 import type { Routes4 } from '../../stack/route/route4.ts';
+import type { Ipv4 } from '../../stack/types.ts';
 import { PASS, STOLEN } from '../../stack/verdict.ts';
 import { swap32 } from '../../stack/wire/bytes.ts';
 import { ETH_LEN } from '../../stack/wire/ethernet.ts';
@@ -40,6 +41,12 @@ import { encapsulate, fixTcp, fixUdp, setAddresses, setPorts, shift } from './re
 
 const OPENING_CLOSING = wire.SYN | wire.FIN | wire.RST | wire.ACK;
 const HEADERS = ip.IPV4_LEN + wire.TCP_LEN;
+const DIRECT = c.DR << c.MODE_SHIFT;
+const TUNNELLED = c.TUN << c.MODE_SHIFT;
+
+/** A burst is 64 packets of at most 65535 bytes: 23 bits of bytes, 7 of packets. */
+const SUM_SHIFT = 23;
+const SUM_BYTES = (1 << SUM_SHIFT) - 1;
 
 export interface FastParts {
   readonly ctx: Context;
@@ -58,22 +65,6 @@ export interface FastParts {
   readonly mayCutShort: () => boolean;
 }
 
-/** Packets that pass, on their way through the last loops. */
-class Passing {
-  n = 0;
-  readonly frame = new Int32Array(BURST);
-  readonly word = new Int32Array(BURST);
-  readonly len = new Int32Array(BURST);
-  /** Where the connection's row begins; the direction; forwarding mode. */
-  readonly at = new Int32Array(BURST);
-  readonly dir = new Int32Array(BURST);
-  readonly mode = new Int32Array(BURST);
-  /** Its destination, and the adjacency that leads there with what it was found by; 0 = none. */
-  readonly to = new Int32Array(BURST);
-  readonly hop = new Int32Array(BURST);
-  readonly key = new Int32Array(BURST);
-}
-
 export class FastPath implements BurstInput {
   /** Packets that took the short cut. */
   packets = 0;
@@ -90,15 +81,15 @@ export class FastPath implements BurstInput {
   private readonly neighbours: Neighbours;
   private readonly mayCutShort: () => boolean;
   private readonly services: ServiceTable;
-  private readonly tunnel: Tunnel;
+  private readonly tunnels: Tunnel;
   private readonly tcpBurst: TableBurst;
   private readonly udpBurst: TableBurst;
-  private readonly passing = new Passing();
-  /** Packets and bytes of this burst, by server << 1 | direction; the slots that are not 0. */
-  private readonly notedPkts: Int32Array;
-  private readonly notedBytes: Int32Array;
+  /** Packets << 23 | bytes of this burst, by server << 1 | direction; the slots that are not 0. */
+  private readonly sums: Int32Array;
   private readonly noted = new Int32Array(BURST);
   private nNoted = 0;
+  /** Packets of the burst that go through tunnels. */
+  private tunnelled = 0;
 
   constructor(parts: FastParts) {
     this.ctx = parts.ctx;
@@ -113,12 +104,10 @@ export class FastPath implements BurstInput {
     this.neighbours = parts.neighbours;
     this.mayCutShort = parts.mayCutShort;
     this.services = parts.services;
-    this.tunnel = parts.tunnel;
+    this.tunnels = parts.tunnel;
     this.tcpBurst = new TableBurst(parts.tcp);
     this.udpBurst = new TableBurst(parts.udp);
-    const slots = (parts.services.dests.capacity + 1) * 2;
-    this.notedPkts = new Int32Array(slots);
-    this.notedBytes = new Int32Array(slots);
+    this.sums = new Int32Array((parts.services.dests.capacity + 1) * 2);
   }
 
   burst(port: Port, frames: Int32Array, verdicts: Int32Array, n: number): void {
@@ -129,133 +118,146 @@ export class FastPath implements BurstInput {
     if (tcpBurst.n > 0) {
       tcpBurst.hash();
       tcpBurst.guess();
-      this.admitTcp(verdicts);
-      this.rewriteTcp();
-      this.forward();
+      this.matchTcp(tcpBurst);
+      this.admit(tcpBurst, this.tcpTimeouts, verdicts);
+      this.rewriteTcp(tcpBurst);
+      if (this.tunnelled > 0) this.tunnel(tcpBurst);
+      this.forward(tcpBurst);
     }
     if (udpBurst.n > 0) {
       udpBurst.hash();
       udpBurst.guess();
-      this.admitUdp(verdicts);
-      this.rewriteUdp();
-      this.forward();
+      this.matchUdp(udpBurst);
+      this.admit(udpBurst, this.udpTimeouts, verdicts);
+      this.rewriteUdp(udpBurst);
+      if (this.tunnelled > 0) this.tunnel(udpBurst);
+      this.forward(udpBurst);
     }
     if (this.nNoted > 0) this.settleCounts();
   }
 
-  /** Finds the connections; those packets that pass are counted, and their connections refreshed. */
-  private admitTcp(verdicts: Int32Array): void {
-    const { index, frame, word, len: lens, guesses, hashes, src, dst, ports, n } = this.tcpBurst;
-    const { tcp: table, passing } = this;
+  /** Finds the connections of plain segments. */
+  private matchTcp(burst: TableBurst): void {
+    const { word, len: lens, guesses, hashes, src, dst, ports, hits, n } = burst;
+    const { tcp: table } = this;
     const { i32 } = this.ctx.pool;
-    passing.n = 0;
+    const { rows } = table;
     for (let k = 0; k < n; k++) {
-      const w = word[k];
-      const control = i32[w + OFFSET_FLAGS];
+      hits[k] = 0;
+      const control = i32[word[k] + OFFSET_FLAGS];
       const header = (control & 0xf0) >> 2;
       const len = lens[k];
       if (((control >>> 8) & OPENING_CLOSING) !== wire.ACK || len < HEADERS) continue;
       if (header < wire.TCP_LEN || ip.IPV4_LEN + header > len) continue;
       const hit = table.confirm(guesses[k], hashes[k], src[k], dst[k], ports[k]);
-      if (hit === 0) continue;
       const at = c.rowOf(hit) << c.ROW_SHIFT;
-      const meta = table.rows[at + c.META];
-      if ((meta & c.STATE_MASK) !== ESTABLISHED) continue;
+      if ((rows[at + c.META] & c.STATE_MASK) !== ESTABLISHED) continue;
       // SACK edges are the slow path's.
-      if (header !== wire.TCP_LEN && c.dirOf(hit) === c.OUT && table.rows[at + c.SEQ_DELTA] !== 0) continue;
-      if (!this.admit(table, this.tcpTimeouts, hit, meta, ESTABLISHED, len)) continue;
-      const j = passing.n++;
-      passing.frame[j] = frame[k];
-      passing.word[j] = w;
-      verdicts[index[k]] = STOLEN;
+      if (header !== wire.TCP_LEN && c.dirOf(hit) === c.OUT && rows[at + c.SEQ_DELTA] !== 0) continue;
+      hits[k] = hit;
+      this.aim(burst, k, rows, at, c.dirOf(hit));
     }
   }
 
-  private admitUdp(verdicts: Int32Array): void {
-    const { index, frame, word, len, guesses, hashes, src, dst, ports, n } = this.udpBurst;
-    const { udp: table, passing } = this;
-    passing.n = 0;
+  private matchUdp(burst: TableBurst): void {
+    const { guesses, hashes, src, dst, ports, hits, n } = burst;
+    const { udp: table } = this;
+    const { rows } = table;
     for (let k = 0; k < n; k++) {
+      hits[k] = 0;
       const hit = table.confirm(guesses[k], hashes[k], src[k], dst[k], ports[k]);
-      if (hit === 0) continue;
-      const meta = table.rows[(c.rowOf(hit) << c.ROW_SHIFT) + c.META];
-      const state = meta & c.STATE_MASK;
-      if (udp.nextState(c.dirOf(hit) === c.OUT, state) !== state) continue;
-      if (!this.admit(table, this.udpTimeouts, hit, meta, state, len[k])) continue;
-      const j = passing.n++;
-      passing.frame[j] = frame[k];
-      passing.word[j] = word[k];
-      verdicts[index[k]] = STOLEN;
+      const at = c.rowOf(hit) << c.ROW_SHIFT;
+      const state = rows[at + c.META] & c.STATE_MASK;
+      if (hit === 0 || udp.nextState(c.dirOf(hit) === c.OUT, state) !== state) continue;
+      hits[k] = hit;
+      this.aim(burst, k, rows, at, c.dirOf(hit));
     }
   }
 
-  /** Whether a packet of the connection passes; then everything of `passing` but frame and word is set. */
-  private admit(table: ConnTable, timeouts: Timeouts, hit: number, meta: number, state: number, len: number): boolean {
-    const { rows } = table;
-    const { passing } = this;
-    const row = c.rowOf(hit);
-    const at = row << c.ROW_SHIFT;
-    const dir = c.dirOf(hit);
-    const mode = (meta & c.MODE_MASK) >> c.MODE_SHIFT;
-    const service = rows[at + c.SERVICE_HOP] >>> 16;
-    if (mode > c.TUN || this.core.policy[service] !== 0) return false;
-    const j = passing.n;
+  /** Where the packet goes: a server has its own adjacency; clients are many, behind few gateways. */
+  private aim(burst: TableBurst, k: number, rows: Int32Array, at: number, dir: number): void {
     if (dir === c.IN) {
-      const more = mode === c.TUN ? ip.IPV4_LEN : 0;
-      if (!this.wayToServer(j, rows[at + c.RADDR], len + more)) return false;
-    } else if (!this.wayToClient(j, rows[at + c.CADDR], len)) return false;
-    passing.len[j] = len;
-    passing.at[j] = at;
-    passing.dir[j] = dir;
-    passing.mode[j] = mode;
-    table.refresh(row, timeouts.of(service, state));
-    table.cold.count(row, dir, 1, len);
-    this.note((rows[at + c.DEST] << 1) | dir, len);
-    return true;
+      const to = rows[at + c.RADDR];
+      burst.to[k] = to;
+      burst.key[k] = to;
+    } else {
+      const to = rows[at + c.CADDR];
+      burst.to[k] = to;
+      burst.key[k] = this.routes.lookup(to) ? this.routes.outNextHop : to;
+    }
   }
 
-  /** Servers are few: each has its adjacency. */
-  private wayToServer(j: number, to: number, len: number): boolean {
-    const { passing, adjacencies, routes } = this;
-    const hop = adjacencies.find(to);
-    passing.to[j] = to;
-    passing.hop[j] = hop;
-    passing.key[j] = to;
-    if (hop !== 0) return len <= adjacencies.words[hop + MTU];
-    return routes.lookup(to) && len <= routes.outMtu;
+  /** Who may pass: counted, and the connection refreshed. */
+  private admit(burst: TableBurst, timeouts: Timeouts, verdicts: Int32Array): void {
+    const { core, adjacencies } = this;
+    const { table, index, len: lens, hits, key, hop, n } = burst;
+    const { rows, cold } = table;
+    const { nowMs } = this.ctx;
+    adjacencies.findAll(key, hop, n);
+    let passed = 0;
+    let tunnelled = 0;
+    for (let k = 0; k < n; k++) {
+      const hit = hits[k];
+      if (hit === 0) continue;
+      const row = c.rowOf(hit);
+      const dir = c.dirOf(hit);
+      const at = row << c.ROW_SHIFT;
+      const meta = rows[at + c.META];
+      const mode = meta & c.MODE_MASK;
+      const service = rows[at + c.SERVICE_HOP] >>> 16;
+      const len = lens[k];
+      const outLen = mode === TUNNELLED ? len + ip.IPV4_LEN : len;
+      if (mode > TUNNELLED || core.policy[service] !== 0 || outLen > this.mtuOf(burst, k, dir)) {
+        hits[k] = 0;
+        continue;
+      }
+      verdicts[index[k]] = STOLEN;
+      if (mode === TUNNELLED) tunnelled += 1;
+      const due = (nowMs + timeouts.of(service, meta & c.STATE_MASK)) | 0;
+      if (((due - rows[at + c.DUE]) | 0) >= 0) rows[at + c.DUE] = due;
+      else table.refresh(row, (due - nowMs) | 0);
+      cold.count(row, dir, 1, len);
+      this.note((rows[at + c.DEST] << 1) | dir, len);
+      passed += 1;
+    }
+    this.packets += passed;
+    this.tunnelled = tunnelled;
   }
 
-  /** Clients are many, behind few gateways: the adjacency is the gateway's. */
-  private wayToClient(j: number, to: number, len: number): boolean {
-    const { passing, adjacencies, routes } = this;
-    if (!routes.lookup(to) || len > routes.outMtu) return false;
-    const port = routes.outPort;
-    const key = routes.outNextHop;
-    const hop = adjacencies.find(key);
-    passing.to[j] = to;
-    passing.key[j] = key;
-    passing.hop[j] = hop !== 0 && adjacencies.words[hop + PORT] === port ? hop : 0;
-    return true;
+  /** Bytes of the largest packet that the way takes; 0 = there is no way. */
+  private mtuOf(burst: TableBurst, k: number, dir: number): number {
+    const hop = burst.hop[k];
+    return dir === c.IN && hop !== 0 ? this.adjacencies.words[hop + MTU] : this.mtuByRoute(burst, k);
   }
 
-  private rewriteTcp(): void {
-    const { passing, tcp: table } = this;
+  /** The same for a client, whose route may differ from its gateway's, or where there is no adjacency. */
+  private mtuByRoute(burst: TableBurst, k: number): number {
+    const { routes, adjacencies } = this;
+    if (!routes.lookup(burst.to[k])) return 0;
+    const hop = burst.hop[k];
+    if (hop !== 0 && adjacencies.words[hop + PORT] !== routes.outPort) burst.hop[k] = 0;
+    return routes.outMtu;
+  }
+
+  private rewriteTcp(burst: TableBurst): void {
+    const { word, to, hits, n } = burst;
     const { i32 } = this.ctx.pool;
-    const { rows } = table;
-    const { word, at: ats, dir, mode: modes, to, n } = passing;
-    for (let j = 0; j < n; j++) {
-      const at = ats[j];
-      const w = word[j];
-      const delta = rows[at + c.SEQ_DELTA];
-      if (dir[j] === c.OUT) {
-        this.heard(j, at, w);
-        let change = setAddresses(i32, w, swap32(rows[at + c.VADDR]), swap32(to[j]));
+    const { rows } = this.tcp;
+    for (let k = 0; k < n; k++) {
+      if (hits[k] === 0) continue;
+      const at = c.rowOf(hits[k]) << c.ROW_SHIFT;
+      const mode = rows[at + c.META] & c.MODE_MASK;
+      const w = word[k];
+      if (c.dirOf(hits[k]) === c.OUT) {
+        const delta = rows[at + c.SEQ_DELTA];
+        this.heard(burst, k, at, w);
+        let change = setAddresses(i32, w, swap32(rows[at + c.VADDR]), swap32(to[k]));
         change += setPorts(i32, w, swap32(reversed(rows[at + c.CVPORTS])));
         if (delta !== 0) change += shift(i32, w + ACK, -delta | 0);
         fixTcp(i32, w, change);
-      } else if (modes[j] === c.TUN) this.tunnelled(j, rows[at + c.DEST]);
-      else if (modes[j] !== c.DR) {
-        let change = setAddresses(i32, w, swap32(rows[at + c.LADDR]), swap32(to[j]));
+      } else if (mode !== DIRECT && mode !== TUNNELLED) {
+        const delta = rows[at + c.SEQ_DELTA];
+        let change = setAddresses(i32, w, swap32(rows[at + c.LADDR]), swap32(to[k]));
         change += setPorts(i32, w, swap32(reversed(rows[at + c.RLPORTS])));
         if (delta !== 0) change += shift(i32, w + SEQ, delta);
         fixTcp(i32, w, change);
@@ -263,112 +265,119 @@ export class FastPath implements BurstInput {
     }
   }
 
-  private rewriteUdp(): void {
-    const { passing, udp: table } = this;
+  private rewriteUdp(burst: TableBurst): void {
+    const { word, to, hits, n } = burst;
     const { i32 } = this.ctx.pool;
-    const { rows } = table;
-    const { word, at: ats, dir, mode: modes, to, n } = passing;
-    for (let j = 0; j < n; j++) {
-      const at = ats[j];
-      const w = word[j];
-      if (dir[j] === c.OUT) {
-        const change = setAddresses(i32, w, swap32(rows[at + c.VADDR]), swap32(to[j]));
+    const { rows } = this.udp;
+    for (let k = 0; k < n; k++) {
+      if (hits[k] === 0) continue;
+      const at = c.rowOf(hits[k]) << c.ROW_SHIFT;
+      const mode = rows[at + c.META] & c.MODE_MASK;
+      const w = word[k];
+      if (c.dirOf(hits[k]) === c.OUT) {
+        const change = setAddresses(i32, w, swap32(rows[at + c.VADDR]), swap32(to[k]));
         fixUdp(i32, w, change + setPorts(i32, w, swap32(reversed(rows[at + c.CVPORTS]))));
-      } else if (modes[j] === c.TUN) this.tunnelled(j, rows[at + c.DEST]);
-      else if (modes[j] !== c.DR) {
-        const change = setAddresses(i32, w, swap32(rows[at + c.LADDR]), swap32(to[j]));
+      } else if (mode !== DIRECT && mode !== TUNNELLED) {
+        const change = setAddresses(i32, w, swap32(rows[at + c.LADDR]), swap32(to[k]));
         fixUdp(i32, w, change + setPorts(i32, w, swap32(reversed(rows[at + c.RLPORTS]))));
       }
     }
   }
 
   /** Remembers what the server has said last (core.ts). */
-  private heard(j: number, at: number, w: number): void {
+  private heard(burst: TableBurst, k: number, at: number, w: number): void {
     const { i32 } = this.ctx.pool;
     const { rows } = this.tcp;
-    const data = this.passing.len[j] - ip.IPV4_LEN - ((i32[w + OFFSET_FLAGS] & 0xf0) >> 2);
+    const data = burst.len[k] - ip.IPV4_LEN - ((i32[w + OFFSET_FLAGS] & 0xf0) >> 2);
     this.core.heard(rows, at, rows[at + c.META], swap32(i32[w + SEQ]), data, swap32(i32[w + ACK]));
   }
 
-  private tunnelled(j: number, dest: number): void {
-    const { passing, tunnel, adjacencies, routes } = this;
+  private tunnel(burst: TableBurst): void {
+    const { tunnels } = this;
+    const { words } = this.adjacencies;
     const { i32 } = this.ctx.pool;
-    const to = passing.to[j];
-    const hop = this.hopOf(j);
-    const { words } = adjacencies;
-    if (hop === 0) routes.lookup(to);
-    const port = hop === 0 ? routes.outPort : words[hop + PORT];
-    const src = tunnel.sourceFor(dest, to, port, hop === 0 ? routes.outSrc : words[hop + SRC]);
-    const w = passing.word[j];
-    const id = (i32[w + ID_FRAGMENT] & DF) !== 0 ? 0 : tunnel.idFor(src, to);
-    encapsulate(i32, w, passing.len[j], id, swap32(src), swap32(to));
-    passing.word[j] = w - (ip.IPV4_LEN >> 2);
-    passing.len[j] += ip.IPV4_LEN;
+    const { rows } = burst.table;
+    const { word, len, to: tos, hits, hop: hops, n } = burst;
+    for (let k = 0; k < n; k++) {
+      const at = c.rowOf(hits[k]) << c.ROW_SHIFT;
+      if (hits[k] === 0 || (rows[at + c.META] & c.MODE_MASK) !== TUNNELLED) continue;
+      const to = tos[k];
+      const hop = hops[k];
+      const w = word[k];
+      const dest = rows[at + c.DEST];
+      const known = words[hop + KEY] === to;
+      const src = known ? tunnels.sourceFor(dest, to, words[hop + PORT], words[hop + SRC]) : this.source(dest, to);
+      const id = (i32[w + ID_FRAGMENT] & DF) !== 0 ? 0 : tunnels.idFor(src, to);
+      encapsulate(i32, w, len[k], id, swap32(src), swap32(to));
+      word[k] = w - (ip.IPV4_LEN >> 2);
+      len[k] += ip.IPV4_LEN;
+    }
   }
 
-  /** The adjacency found before, unless another packet of the burst has taken its place. */
-  private hopOf(j: number): number {
-    const { passing, adjacencies } = this;
-    const hop = passing.hop[j];
-    return adjacencies.words[hop + KEY] === passing.key[j] ? hop : 0;
+  private source(dest: number, to: Ipv4): Ipv4 {
+    const { routes } = this;
+    routes.lookup(to);
+    return this.tunnels.sourceFor(dest, to, routes.outPort, routes.outSrc);
   }
 
   /** Puts the Ethernet headers in front and queues the frames. */
-  private forward(): void {
-    const { passing, adjacencies, netif } = this;
-    const { words } = adjacencies;
+  private forward(burst: TableBurst): void {
+    const { netif } = this;
+    const { words } = this.adjacencies;
     const { i32, off, len: lens } = this.ctx.pool;
-    const { frame, word, len, n } = passing;
-    for (let j = 0; j < n; j++) {
-      const hop = this.hopOf(j);
-      if (hop === 0) {
-        this.longWay(j);
+    const { frame, word, len, hits, key, hop: hops, n } = burst;
+    for (let k = 0; k < n; k++) {
+      if (hits[k] === 0) continue;
+      const hop = hops[k];
+      // None, or another packet of the burst has taken its place.
+      if (words[hop + KEY] !== key[k]) {
+        this.longWay(burst, k);
         continue;
       }
-      const f = frame[j];
-      const w = word[j];
+      const f = frame[k];
+      const w = word[k];
       i32[w - 4] = words[hop + HEADER];
       i32[w - 3] = words[hop + HEADER + 1];
       i32[w - 2] = words[hop + HEADER + 2];
       i32[w - 1] = words[hop + HEADER + 3];
       off[f] = (w << 2) - ETH_LEN;
-      lens[f] = len[j] + ETH_LEN;
+      lens[f] = len[k] + ETH_LEN;
       const verdict = netif.transmitPlain(f, words[hop + PORT]);
       if (verdict !== STOLEN) this.ctx.settle(f, verdict);
     }
-    this.packets += n;
   }
 
   /** The rewritten packet, by route and neighbour. */
-  private longWay(j: number): void {
-    const { passing, routes } = this;
+  private longWay(burst: TableBurst, k: number): void {
+    const { routes } = this;
     const { pool } = this.ctx;
-    const f = passing.frame[j];
-    const l3 = passing.word[j] << 2;
+    const f = burst.frame[k];
+    const l3 = burst.word[k] << 2;
     pool.off[f] = l3;
     pool.l3[f] = l3;
-    pool.len[f] = passing.len[j];
-    routes.lookup(passing.to[j]);
+    pool.len[f] = burst.len[k];
+    routes.lookup(burst.to[k]);
     this.ctx.settle(f, this.neighbours.output(f, routes.outPort, routes.outNextHop));
   }
 
   /** A packet of `len` bytes for the counts of `slot`: server << 1 | direction. */
   private note(slot: number, len: number): void {
-    const { noted, notedPkts, notedBytes } = this;
-    if (notedPkts[slot] === 0) noted[this.nNoted++] = slot;
-    notedPkts[slot] += 1;
-    notedBytes[slot] += len;
+    const { sums } = this;
+    const sum = sums[slot];
+    if (sum === 0) this.noted[this.nNoted++] = slot;
+    sums[slot] = sum + (1 << SUM_SHIFT) + len;
   }
 
   /** Brings what was noted in this burst to the counts of servers and services, which are doubles in many columns. */
   private settleCounts(): void {
-    const { noted, notedPkts, notedBytes, services } = this;
+    const { noted, sums, services } = this;
     for (let i = 0; i < this.nNoted; i++) {
       const slot = noted[i];
-      if ((slot & 1) === c.IN) services.countIn(slot >> 1, notedPkts[slot], notedBytes[slot]);
-      else services.countOut(slot >> 1, notedPkts[slot], notedBytes[slot]);
-      notedPkts[slot] = 0;
-      notedBytes[slot] = 0;
+      const pkts = sums[slot] >>> SUM_SHIFT;
+      const bytes = sums[slot] & SUM_BYTES;
+      if ((slot & 1) === c.IN) services.countIn(slot >> 1, pkts, bytes);
+      else services.countOut(slot >> 1, pkts, bytes);
+      sums[slot] = 0;
     }
     this.nNoted = 0;
   }

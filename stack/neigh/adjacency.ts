@@ -56,14 +56,19 @@ export class Adjacencies {
     this.words.fill(-1);
   }
 
-  /** Where the entry for packets to `to` begins; 0 = the long way. Valid until the next call for another address. */
-  find(to: Ipv4): number {
-    const { words } = this;
-    // Entry 0 stands for none.
-    const at = ((Math.imul(to, 0x9e3779b1) >>> SHIFT) + 1) << ROW_SHIFT;
-    if (words[at + KEY] !== to || words[at + EPOCH] !== this.epoch()) return this.fill(at, to);
-    this.neigh[words[at + NEIGH]! + USED] = this.ctx.nowMs;
-    return at;
+  /** Where the entries for packets to `to[0..n)` begin, into `hops`; 0 = the long way. A later one may have taken an earlier one's place. */
+  findAll(to: Int32Array, hops: Int32Array, n: number): void {
+    const { words, neigh } = this;
+    const { nowMs } = this.ctx;
+    const epoch = this.epoch();
+    for (let i = 0; i < n; i++) {
+      const key = to[i]!;
+      // Entry 0 stands for none.
+      let at = ((Math.imul(key, 0x9e3779b1) >>> SHIFT) + 1) << ROW_SHIFT;
+      if (words[at + KEY] !== key || words[at + EPOCH] !== epoch) at = this.fill(at, key);
+      else neigh[words[at + NEIGH]! + USED] = nowMs;
+      hops[i] = at;
+    }
   }
 
   /** Both only grow: the sum stays the same as long as they do. */

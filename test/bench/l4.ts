@@ -12,13 +12,13 @@ import { ServiceColumns, ServiceTable } from '../../lb/service.ts';
 import { Context } from '../../stack/context.ts';
 import { DEFAULT_HOST, Host } from '../../stack/host.ts';
 import { PRIMARY, VIP as VIP_FLAG } from '../../stack/inetaddr/addr.ts';
-import { FramePool, HEADROOM } from '../../stack/mem/frame-pool.ts';
+import { FramePool } from '../../stack/mem/frame-pool.ts';
 import { pageAligned } from '../../stack/mem/region.ts';
 import { NeighTable } from '../../stack/neigh/table.ts';
 import type { Device } from '../../stack/netif/device.ts';
 import { newStats } from '../../stack/netif/device.ts';
 import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
-import { get16, get32, set16, set32 } from '../../stack/wire/bytes.ts';
+import { get16, get32, set32, swap32 } from '../../stack/wire/bytes.ts';
 import { finish } from '../../stack/wire/checksum.ts';
 import * as eth from '../../stack/wire/ethernet.ts';
 import * as ipv4 from '../../stack/wire/ipv4.ts';
@@ -46,7 +46,7 @@ const FRAME = 60;
 const L3 = eth.ETH_LEN;
 const L4_AT = L3 + ipv4.IPV4_LEN;
 
-type Source = (buf: Uint8Array, off: number, i: number) => void;
+type Source = (pool: FramePool, off: number, i: number) => void;
 type Sink = (buf: Uint8Array, off: number, i: number) => void;
 
 /** Gives frames that `source` has finished and shows what is sent to `sink`. */
@@ -76,17 +76,16 @@ class Generator implements Device {
 
   rx(out: Int32Array, max: number): number {
     const { pool } = this.ctx;
-    const { buf, i32 } = pool;
-    const n = Math.min(max, this.left);
+    const { i32 } = pool;
+    const n = pool.allocAll(out, Math.min(max, this.left));
     // The frame begins two bytes behind a word.
     const from = this.template >> 2;
     for (let i = 0; i < n; i++) {
-      const f = pool.alloc();
-      const off = pool.base(f) + HEADROOM;
+      const f = out[i]!;
+      const off = pool.off[f]!;
       copy16(i32, from, off >> 2);
-      this.source(buf, off, this.given++);
+      this.source(pool, off, this.given++);
       pool.len[f] = FRAME;
-      out[i] = f;
     }
     this.left -= n;
     return n;
@@ -132,12 +131,14 @@ function copy16(i32: Int32Array, from: number, to: number): void {
 }
 
 /** The header checksum by the fields that vary; the rest of the template is in `FIXED`. */
-const FIXED = 0x4500 + 40 + 7 + ipv4.DF + ((64 << 8) | ipv4.PROTO_TCP);
-function address(buf: Uint8Array, off: number, src: number, dst: number): void {
-  set32(buf, off + L3 + 12, src);
-  set32(buf, off + L3 + 16, dst);
-  const sum = FIXED + (src >>> 16) + (src & 0xffff) + (dst >>> 16) + (dst & 0xffff);
-  set16(buf, off + L3 + 10, finish(sum));
+const TTL_PROTO = (64 << 8) | ipv4.PROTO_TCP;
+const FIXED = 0x4500 + 40 + 7 + ipv4.DF + TTL_PROTO;
+function address(i32: Int32Array, off: number, src: number, dst: number): void {
+  const w = (off + L3) >> 2;
+  i32[w + 3] = swap32(src);
+  i32[w + 4] = swap32(dst);
+  const sum = finish(FIXED + (src >>> 16) + (src & 0xffff) + (dst >>> 16) + (dst & 0xffff));
+  i32[w + 2] = swap32((TTL_PROTO << 16) | sum);
 }
 
 class World {
@@ -212,8 +213,8 @@ export function passing(mode: number, flows: number): (n: number) => void {
   const world = new World(mode, flows);
   const { device, l4 } = world;
   const begin = (flags: number): Source => {
-    return (buf, off, i) => {
-      address(buf, off, clientOf(i), VIP);
+    return ({ buf, i32 }, off, i) => {
+      address(i32, off, clientOf(i), VIP);
       buf[off + L4_AT + 13] = flags;
     };
   };
@@ -226,9 +227,9 @@ export function passing(mode: number, flows: number): (n: number) => void {
   // A full-period generator: every flow once per round, neighbours far apart.
   let x = 1;
   const mask = flows - 1;
-  device.source = (buf, off) => {
+  device.source = ({ i32 }, off) => {
     x = (Math.imul(x, 1664525) + 1013904223) & mask;
-    address(buf, off, clientOf(Math.imul(x, 0x9e3779b1) & mask), VIP);
+    address(i32, off, clientOf(Math.imul(x, 0x9e3779b1) & mask), VIP);
   };
   device.sink = null;
   return (n) => {
@@ -256,12 +257,12 @@ export function opening(): (n: number) => void {
   let flags = 0;
   let seq = 0;
   let ack = 0;
-  const fromClient: Source = (buf, off, i) => {
-    address(buf, off, clientOf((next + i) & 0xffffff), VIP);
+  const fromClient: Source = ({ buf, i32 }, off, i) => {
+    address(i32, off, clientOf((next + i) & 0xffffff), VIP);
     segment(buf, off, seq, ack);
   };
-  const fromServer: Source = (buf, off, i) => {
-    address(buf, off, server[i]!, local[i]!);
+  const fromServer: Source = ({ buf, i32 }, off, i) => {
+    address(i32, off, server[i]!, local[i]!);
     set32(buf, off + L4_AT, (80 << 16) | port[i]!);
     segment(buf, off, seq, (number[i]! + ack) | 0);
   };
