@@ -9,7 +9,7 @@
  * The header is four words in machine order, for an IP header on a 4-byte boundary; the first two bytes of the first lie before
  * the frame and mean nothing.
  *
- * Called by lb/fast.ts.
+ * Called by lb/fast.
  * @hot
  */
 import type { Context } from '../context.ts';
