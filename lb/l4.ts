@@ -220,6 +220,15 @@ export class L4 {
     this.locals.set(id, translates ? service.localAddresses : [], service.inTurn);
   }
 
+  /** Takes the service off layer 4; its connections go on. Nothing happens when it is not of layer 4. */
+  removeService(id: number): void {
+    const { core } = this;
+    if (core.mode[id] === 0) return;
+    core.mode[id] = 0;
+    this.locals.set(id, [], false);
+    for (const [key, dest] of core.answerers) if (this.dests.service[dest] === id) core.answerers.delete(key);
+  }
+
   /** Takes no new connections: the stack refuses them. */
   drain(): void {
     this.core.draining = true;

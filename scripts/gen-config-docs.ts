@@ -15,7 +15,7 @@ const fence = (text: string, language = ''): string => `\`\`\`${language}\n${tex
 const cell = (text: string): string => text.replaceAll('|', '\\|') || ' ';
 
 const BROKEN = `[global]
-mode = snat
+mode = nta
 [vip]
 ip = 192.168.200.10
 prots = 80,8080

@@ -1,6 +1,7 @@
 /** `tsvs check`: whether a configuration is good, and what it amounts to. Starts nothing. */
 import { formatEndpoint } from '../config/address.ts';
 import type { Config, DestConfig, ServiceConfig } from '../config/model.ts';
+import { formatService } from '../config/service-address.ts';
 import { loadConfig } from './configuration.ts';
 import { formatTable, left, right } from './table.ts';
 import { plural } from './units.ts';
@@ -31,7 +32,8 @@ export function formatSummary(file: string, config: Config): string {
 
 /** A row per server; what is the service's own is said once. */
 function rowsOf(service: ServiceConfig): string[][] {
-  const own = [service.name, formatEndpoint(service.vip, service.port), schedulerOf(service)];
+  const own = [service.name, formatService(service), schedulerOf(service)];
+  if (service.dests.length === 0) return [[...own, '', '', '']];
   return service.dests.map((dest, i) => [...(i === 0 ? own : ['', '', '']), ...serverCells(dest)]);
 }
 

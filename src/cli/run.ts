@@ -17,9 +17,9 @@ import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
 import { SessionLogReader } from '../../lb/l7/session-log.ts';
 import { SpscRing } from '../../stack/mem/spsc-ring.ts';
-import { formatEndpoint } from '../config/address.ts';
 import { type Loaded, loadFile } from '../config/load.ts';
 import type { Config } from '../config/model.ts';
+import { formatService } from '../config/service-address.ts';
 import { RunningConfig } from '../control/running-config.ts';
 import { ControlServer } from '../control/server.ts';
 import { Snapshot } from '../control/snapshot.ts';
@@ -183,7 +183,7 @@ class Running {
     process.on('SIGUSR1', () => this.accessLog?.reopen());
     this.accessLog?.start();
     for (const s of config.services) {
-      const address = formatEndpoint(s.vip, s.port);
+      const address = formatService(s);
       const fields = { service: s.name, vip: address, scheduler: s.scheduler, servers: s.dests.length };
       log.info(fields, `${s.name} serves ${address}: ${s.scheduler} over ${plural(s.dests.length, 'server')}`);
     }

@@ -3,6 +3,7 @@ import type { Action, KeyChange, ServiceRef } from './actions.ts';
 import { formatEndpoint, formatIpv4 } from './address.ts';
 import type { Refusal } from './diff.ts';
 import type { AddressRole } from './own-addresses.ts';
+import { formatService } from './service-address.ts';
 
 const ROLES: Readonly<Record<AddressRole, string>> = { local: 'local address', service: 'local address', vip: 'VIP' };
 
@@ -42,6 +43,8 @@ export function describeAction(action: Action): string {
       return `network: ${listOf(action.changes)}`;
     case 'editTcp':
       return `tcp: ${listOf(action.changes)}`;
+    case 'editMarks':
+      return `marks: ${listOf(action.changes)}`;
     case 'editGlobal':
       return `global: ${listOf(action.changes)}`;
   }
@@ -54,7 +57,7 @@ export function describeRefusal({ section, key, from, to, why }: Refusal): strin
 }
 
 const nameOf = ({ name, vip, port, proto }: ServiceRef): string =>
-  `service ${name} ${formatEndpoint(vip, port)}${proto === 'tcp' ? '' : ` ${proto}`}`;
+  `service ${name} ${formatService({ proto, vip, port })}${proto === 'udp' || proto === 'icmp' ? ` ${proto}` : ''}`;
 
 const listOf = (changes: readonly KeyChange[]): string =>
   changes.map(({ key, from, to }) => `${key} ${from ?? '(none)'} -> ${to ?? '(none)'}`).join(', ');

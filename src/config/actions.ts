@@ -10,6 +10,7 @@ import type {
   DestConfig,
   GlobalConfig,
   Ipv4,
+  MarkConfig,
   NetworkConfig,
   Proto,
   ServiceConfig,
@@ -65,6 +66,7 @@ export type Action =
   | { readonly do: 'addAddress' | 'removeAddress'; readonly addr: Ipv4; readonly role: AddressRole }
   | { readonly do: 'editNetwork'; readonly network: NetworkConfig; readonly changes: readonly KeyChange[] }
   | { readonly do: 'editTcp'; readonly tcp: TcpSettings; readonly changes: readonly KeyChange[] }
+  | { readonly do: 'editMarks'; readonly marks: readonly MarkConfig[]; readonly changes: readonly KeyChange[] }
   | { readonly do: 'editGlobal'; readonly global: GlobalConfig; readonly changes: readonly KeyChange[] };
 
 type Endpointed = Pick<ServiceConfig, 'proto' | 'vip' | 'port'>;
@@ -110,6 +112,8 @@ function applyOne(config: Config, action: Action): Config {
       return { ...config, network: action.network };
     case 'editTcp':
       return { ...config, tcp: action.tcp };
+    case 'editMarks':
+      return { ...config, marks: action.marks };
     case 'editGlobal':
       return { ...config, global: action.global };
     // Addresses follow from services and network: own-addresses.ts.

@@ -3,6 +3,7 @@
  * on one port, or servers without any weight. Every finding names the line that causes it.
  */
 import { formatIpv4, formatNetwork, macFromIpv4, networkOf, reservedRole } from './address.ts';
+import { checkRules, markedAddresses, placesOf } from './check-rules.ts';
 import type { Draft, DraftLink, DraftService } from './draft.ts';
 import type { ErrorList, Located, Where } from './error.ts';
 import type { Config, InterfaceAddress, Ipv4, LinkConfig, LinkKind, Mode, ServiceConfig } from './model.ts';
@@ -17,6 +18,7 @@ export function buildModel(draft: Draft): Config | null {
   checkLinkNetworks(draft);
   if (prefixLen) checkNetwork(draft, prefixLen.value);
   checkVips(services, errors);
+  checkRules(draft);
   for (const service of services) {
     checkDests(draft, service);
     checkServerKeys(draft, service);
@@ -35,12 +37,13 @@ export function buildModel(draft: Draft): Config | null {
       prefixLen: prefixLen.value,
       localAddresses: network.localAddresses.map((local) => local.value),
     },
+    marks: draft.marks.map(({ name, mark, match }) => ({ name, mark: mark!.value, match: match!.value })),
     services: built,
   };
 }
 
 function vipsOf(draft: Draft): Located<Ipv4>[] {
-  return draft.services.flatMap((service) => (service.vip ? [service.vip] : []));
+  return [...draft.services.flatMap((service) => (service.vip ? [service.vip] : [])), ...markedAddresses(draft)];
 }
 
 /** A network that a link has by an address of its own. */
@@ -179,7 +182,8 @@ function modesOf(service: DraftService, draft: Draft): ReadonlySet<Mode> {
 
 /** FullNAT's own addresses, or those of [network]. */
 function localsOf(service: DraftService, draft: Draft): readonly Located<Ipv4>[] {
-  if (!modesOf(service, draft).has('fnat') || service.noLocals) return [];
+  const modes = modesOf(service, draft);
+  if (!(modes.has('fnat') || modes.has('snat')) || service.noLocals) return [];
   return service.localAddresses.length > 0 ? service.localAddresses : draft.network.localAddresses;
 }
 
@@ -192,7 +196,8 @@ function checkMode(draft: Draft, service: DraftService): void {
     errors.add(at('proto'), 'mode proxy carries TCP only', 'choose mode fnat, nat, dr or tun');
   }
   checkOptions(draft, service, mode);
-  if (modesOf(service, draft).has('fnat')) checkLocals(draft, service, at('local_address'));
+  const modes = modesOf(service, draft);
+  if (modes.has('fnat') || modes.has('snat')) checkLocals(draft, service, mode, at('local_address'));
   else
     for (const local of service.localAddresses.slice(0, 1)) {
       errors.add(local, `mode ${mode} has no local addresses of its own`, 'remove it, or choose mode fnat');
@@ -209,7 +214,7 @@ function checkMode(draft: Draft, service: DraftService): void {
   for (const { server, keys } of service.backup && isDirect(mode)
     ? [...direct, { server: service.backup, keys: {} as ServerKeys }]
     : direct) {
-    const other = service.ports?.value.find((port) => port !== server.value.port);
+    const other = service.ports?.value.find((port) => port !== 0 && port !== server.value.port);
     if (other !== undefined) {
       const message = `mode ${keys.mode?.value ?? mode} does not translate ports: port ${other} cannot become ${server.value.port}`;
       errors.add(server, message, 'let the server listen on the port of the service');
@@ -249,7 +254,7 @@ function checkOptions({ errors }: Draft, service: DraftService, mode: Mode): voi
     errors.add(at('persistence'), 'mode proxy remembers no clients', hint);
   }
   if (service.onePacket) {
-    if (service.proto !== 'udp')
+    if (service.proto !== 'udp' && !service.mark && !service.match)
       errors.add(at('one_packet'), 'only UDP can be scheduled packet by packet', 'leave it out');
     else if (mode === 'fnat') {
       const message = 'mode fnat cannot answer what it has forgotten: the client of a local port';
@@ -273,11 +278,15 @@ const allServers = ({ dests, backup }: DraftService): readonly Located<ServerVal
 ];
 
 /** A local address serves FullNAT or the proxy: they do not know of each other's ports. */
-function checkLocals(draft: Draft, service: DraftService, where: Where): void {
+function checkLocals(draft: Draft, service: DraftService, mode: Mode, where: Where): void {
   const { errors } = draft;
   const locals = localsOf(service, draft);
   if (locals.length === 0 && !service.noLocals) {
-    errors.add(where, 'mode fnat needs local addresses', 'add local_address = 192.168.100.30, an address of its own');
+    errors.add(
+      where,
+      `mode ${mode === 'snat' ? 'snat' : 'fnat'} needs local addresses`,
+      'add local_address = 192.168.100.30, an address of its own',
+    );
   }
   const vips = new Set(vipsOf(draft).map((vip) => vip.value));
   for (const local of locals) {
@@ -382,9 +391,9 @@ const plainServer = ({ value: { ip, port, weight, mac } }: Located<ServerValue>)
 
 /** One service of the model per port. */
 function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
-  const { vip, ports, proto, scheduler, schedOptions, timeouts, retries, mssClamp } = service;
+  const { scheduler, schedOptions, timeouts, retries, mssClamp } = service;
   const { expireQuiescent, persistence, onePacket } = service;
-  if (!vip || !ports) return [];
+  const places = placesOf(service);
   const dests = service.dests.map(({ name, server, keys: { mode, upper, lower } }) => ({
     ...{ name, af: 4 as const },
     ...plainServer(server),
@@ -392,12 +401,10 @@ function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
     ...(upper && { upper: upper.value }),
     ...(lower && { lower: lower.value }),
   }));
-  return ports.value.map((port) => ({
-    name: ports.value.length === 1 ? service.name : `${service.name}:${port}`,
+  return places.map((place) => ({
+    name: places.length === 1 ? service.name : `${service.name}:${place.port}`,
     af: 4,
-    proto,
-    vip: vip.value,
-    port,
+    ...place,
     mode: service.mode ?? draft.global.mode,
     scheduler,
     schedOptions,

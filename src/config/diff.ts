@@ -8,7 +8,7 @@
 import { type Action, applyTo, type KeyChange, type ServiceRef, serverKey, serviceKey } from './actions.ts';
 import type { Config, DestConfig, ServiceConfig } from './model.ts';
 import { ownAddresses } from './own-addresses.ts';
-import { globalLines, type Line, linkLines, networkLines, serviceLines } from './save.ts';
+import { globalLines, type Line, linkLines, markLines, networkLines, serviceLines } from './save.ts';
 import { tcpLines } from './tcp-rows.ts';
 
 /** A key that only a restart changes. */
@@ -78,6 +78,9 @@ export function diff(
   const network = live('network', LIVE.network, changed(networkLines(before.network), networkLines(after.network)));
   if (network.length > 0) actions.push({ do: 'editNetwork', network: after.network, changes: network });
 
+  const marks = changed(ruleLines(before), ruleLines(after));
+  if (marks.length > 0) actions.push({ do: 'editMarks', marks: after.marks, changes: marks });
+
   const { add, remove } = diffAddresses(before, after);
   actions.push(...add, ...diffServices(before, after, live), ...remove);
   for (const service of after.services) {
@@ -88,6 +91,15 @@ export function diff(
   if (refused.length > 0) return { actions: [], refused };
   return { actions: [...actions, ...reorder(applyTo(before, actions), after)], refused };
 }
+
+/** Their order counts: a rule that another one comes before is another rule. */
+const ruleLines = ({ marks }: Config): Line[] =>
+  marks.map((rule, i) => [
+    `mark ${rule.name}`,
+    `${i + 1}. ${markLines(rule)
+      .map(([key, value]) => `${key} = ${value}`)
+      .join(', ')}`,
+  ]);
 
 type Live = (section: string, keys: readonly string[], changes: readonly KeyChange[]) => readonly KeyChange[];
 

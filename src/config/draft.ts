@@ -12,6 +12,7 @@ import type {
   KeepAliveConfig,
   LinkKind,
   Mac,
+  MatchConfig,
   Mode,
   PersistenceConfig,
   Proto,
@@ -35,6 +36,8 @@ export interface DraftService {
   /** The name, to which the port is added when there are several. */
   readonly name: string;
   readonly vip: Located<Ipv4> | null;
+  readonly mark: Located<number> | null;
+  readonly match: Located<MatchConfig> | null;
   readonly ports: Located<readonly number[]> | null;
   readonly proto: Proto;
   /** Null takes the mode of [global]. */
@@ -66,6 +69,13 @@ export interface DraftService {
   readonly complete: boolean;
 }
 
+export interface DraftMark {
+  readonly where: Where;
+  readonly name: string;
+  readonly mark: Located<number> | null;
+  readonly match: Located<MatchConfig> | null;
+}
+
 export interface DraftLink {
   readonly where: Where;
   readonly name: string;
@@ -95,5 +105,6 @@ export interface Draft {
   readonly network: DraftNetwork;
   /** [vip] mac: our address on the link of the plain form. */
   readonly vipMac: Located<Mac> | null;
+  readonly marks: readonly DraftMark[];
   readonly services: readonly DraftService[];
 }

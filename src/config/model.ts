@@ -15,13 +15,39 @@ export type Ipv4 = number;
 export type Mac = string;
 
 /** How packets reach a real server: by connections of our own (layer 7), or as packets (layer 4). */
-export const MODES = ['proxy', 'fnat', 'nat', 'dr', 'tun'] as const;
+export const MODES = ['proxy', 'fnat', 'nat', 'dr', 'tun', 'snat'] as const;
 export type Mode = (typeof MODES)[number];
-/** Words that name a mode to come: understood, and refused with that explanation. */
-export const PLANNED_MODES = ['snat'] as const;
 
-export const PROTOS = ['tcp', 'udp'] as const;
-export type Proto = (typeof PROTOS)[number];
+export const PROTOS = ['tcp', 'udp', 'icmp'] as const;
+/** In the place of a protocol: services that are told by a firewall mark or by ranges of addresses. */
+export type Proto = (typeof PROTOS)[number] | 'mark' | 'match';
+
+export const MATCH_PROTOS = ['any', ...PROTOS] as const;
+
+/** Addresses and ports; the ends belong to it. */
+export interface AddressRange {
+  readonly low: Ipv4;
+  readonly high: Ipv4;
+  readonly lowPort: number;
+  readonly highPort: number;
+}
+
+/** What packets a rule is for; null is any. */
+export interface MatchConfig {
+  readonly proto: (typeof MATCH_PROTOS)[number];
+  readonly from: AddressRange | null;
+  readonly to: AddressRange | null;
+  /** Names of links: where the packet came in, where it would go out. */
+  readonly iif: string | null;
+  readonly oif: string | null;
+}
+
+/** A rule that gives packets a firewall mark. */
+export interface MarkConfig {
+  readonly name: string;
+  readonly mark: number;
+  readonly match: MatchConfig;
+}
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -242,13 +268,17 @@ export interface PersistenceConfig {
   readonly expireQuiescent: boolean;
 }
 
-/** A virtual service: one VIP, one port. */
+/** A virtual service: one VIP and one port, or all; a firewall mark; or what a match says. */
 export interface ServiceConfig {
   readonly name: string;
   readonly af: 4;
   readonly proto: Proto;
+  /** `mark`: the mark. `match`: a number that tells it from others (matchId of match.ts). */
   readonly vip: Ipv4;
+  /** 0 = all ports. */
   readonly port: number;
+  /** With proto `match`, else null. */
+  readonly match: MatchConfig | null;
   readonly mode: Mode;
   readonly scheduler: SchedulerName;
   /** Every option the scheduler has, by its own name for it. */
@@ -259,7 +289,7 @@ export interface ServiceConfig {
   readonly maxHalfOpen: number;
   /** How many further servers are tried when connecting to the chosen one fails. */
   readonly retries: number;
-  /** fnat: where packets to the servers leave from; empty otherwise. */
+  /** fnat: where packets to the servers leave from; snat: those to the world; empty otherwise. */
   readonly localAddresses: readonly Ipv4[];
   /** fnat, nat: the largest TCP segment size let through in a SYN, in bytes; 0 = any. */
   readonly mssClamp: number;
@@ -290,5 +320,7 @@ export interface Config {
   readonly tcp: TcpSettings;
   readonly links: readonly LinkConfig[];
   readonly network: NetworkConfig;
+  /** Rules, in the order in which they are asked. */
+  readonly marks: readonly MarkConfig[];
   readonly services: readonly ServiceConfig[];
 }

@@ -13,14 +13,16 @@ export function ownAddresses({
   network,
   links,
   services,
-}: Pick<Config, 'network' | 'links' | 'services'>): Map<Ipv4, AddressRole> {
+  marks,
+}: Pick<Config, 'network' | 'links' | 'services' | 'marks'>): Map<Ipv4, AddressRole> {
   const roles = new Map<Ipv4, AddressRole>();
   const add = (addr: Ipv4, role: AddressRole): void => {
     if (!roles.has(addr)) roles.set(addr, role);
   };
   for (const addr of proxySources({ network, links })) add(addr, 'local');
   for (const service of services) for (const addr of service.localAddresses) add(addr, 'service');
-  for (const service of services) add(service.vip, 'vip');
+  for (const { proto, vip } of services) if (proto !== 'mark' && proto !== 'match') add(vip, 'vip');
+  for (const { match } of marks) if (match.to !== null && match.to.low === match.to.high) add(match.to.low, 'vip');
   return roles;
 }
 

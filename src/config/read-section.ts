@@ -33,6 +33,8 @@ export interface SectionReading<R extends Rows> {
   readonly servers: ReadonlyMap<number, ServerEntry>;
   /** serverN_* by N. */
   readonly serverKeys: ReadonlyMap<number, ServerKeys>;
+  /** Keys that stand there, or that a mistyped one seems to mean. */
+  readonly said: ReadonlySet<string>;
   /** Keys that must be there and are not, nor are mistyped. */
   readonly missing: readonly string[];
 }
@@ -114,7 +116,14 @@ export function readSection<R extends Rows>(
     values[key] = row.default === null ? null : { ...where, key, value: row.read.parse(row.default) };
     if (row.default === null && row.without === '' && !meant.has(key)) missing.push(key);
   }
-  return { where, values: values as SectionValues<R>, servers, serverKeys, missing };
+  return {
+    where,
+    values: values as SectionValues<R>,
+    servers,
+    serverKeys,
+    missing,
+    said: new Set([...firstLine.keys(), ...meant]),
+  };
 }
 
 /** The known key a mistyped one resembles; a mistyped server keeps its number. */

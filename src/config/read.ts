@@ -4,10 +4,10 @@
  */
 
 import { readCheck } from './check-rows.ts';
-import type { Draft, DraftDest, DraftLink, DraftNetwork, DraftService } from './draft.ts';
+import type { Draft, DraftDest, DraftLink, DraftMark, DraftNetwork, DraftService } from './draft.ts';
 import { clip, ErrorList, type Located, type Where } from './error.ts';
 import { type IniSection, indexIni } from './ini-index.ts';
-import { type Ipv4, type PersistenceConfig, SCHEDULER_KEYS, schedulerKeys } from './model.ts';
+import { type Ipv4, type Mode, type PersistenceConfig, SCHEDULER_KEYS, schedulerKeys } from './model.ts';
 import { nearest } from './nearest.ts';
 import { readSection, type SectionReading, type SectionValues, whereIs } from './read-section.ts';
 import { type Rows, SCHEMA, type SectionKind } from './schema.ts';
@@ -37,7 +37,9 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
   const tcp = (one('tcp') ?? readSection(file, blank('tcp'), SCHEMA.tcp.rows, errors)).values;
   const vip = one('vip');
   const servers = one('realserver');
-  const services = (byKind.get('service') ?? []).map((section) => readService(file, section, errors));
+  const services = (byKind.get('service') ?? []).map((section) =>
+    readService(file, section, globals.mode?.value ?? 'proxy', errors),
+  );
   if (vip && servers) services.unshift(plainService(file, vip, servers, errors));
   else if (vip) missingSection('realserver', 'add [realserver] with the servers behind [vip]');
   else if (servers) {
@@ -71,6 +73,7 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
     links: (byKind.get('link') ?? []).map((section) => readLink(file, section, errors)),
     network: readNetwork(file, byKind.get('network')?.[0], readable ? end : null, errors),
     vipMac: vip?.values.mac ?? null,
+    marks: (byKind.get('mark') ?? []).map((section) => readMark(file, section, errors)),
     services,
   };
 }
@@ -194,7 +197,7 @@ type ServiceValues = SectionValues<typeof SCHEMA.service.rows>;
 function policy(
   values: ServiceValues,
   errors: ErrorList,
-): Omit<DraftService, 'where' | 'name' | 'vip' | 'ports' | 'dests' | 'complete'> {
+): Omit<DraftService, 'where' | 'name' | 'vip' | 'ports' | 'mark' | 'match' | 'dests' | 'complete'> {
   const scheduler = values.scheduler?.value ?? 'conhash';
   return {
     proto: values.proto?.value ?? 'tcp',
@@ -234,11 +237,25 @@ function readPersistence(values: ServiceValues): PersistenceConfig | null {
   return { timeoutMs, netmask, expireQuiescent: values.expire_quiescent_template?.value === 'on' };
 }
 
-function readService(file: string, section: IniSection, errors: ErrorList): DraftService {
-  const reading = readComplete(file, section, SCHEMA.service.rows, errors);
+function readService(file: string, section: IniSection, mode: Mode, errors: ErrorList): DraftService {
+  const { rows } = SCHEMA.service;
+  const reading = readComplete(file, section, rows, errors);
   const { where, values } = reading;
+  const says = (key: string): boolean => reading.said.has(key);
+  const byRule = says('mark') || says('match');
+  const isIcmp = values.proto?.value === 'icmp';
+  if (!byRule && !says('ip')) complainMissing(reading, 'ip', rows, errors);
+  if (!byRule && !says('ports') && !isIcmp) complainMissing(reading, 'ports', rows, errors);
+  if (!says('count') && (values.mode?.value ?? mode) !== 'snat') complainMissing(reading, 'count', rows, errors);
+  const ports = isIcmp ? (values.ports ?? { ...where, key: 'ports', value: [0] }) : values.ports;
+  const { ip: vip, mark, match } = values;
   const servers = checkServers(reading, errors);
-  return { where, name: section.name, vip: values.ip, ports: values.ports, ...policy(values, errors), ...servers };
+  return { where, name: section.name, vip, ports, mark, match, ...policy(values, errors), ...servers };
+}
+
+function readMark(file: string, section: IniSection, errors: ErrorList): DraftMark {
+  const { where, values } = readComplete(file, section, SCHEMA.mark.rows, errors);
+  return { where, name: section.name, ...values };
 }
 
 /** The service of [vip] and [realserver], with every default of a [service NAME]. */
@@ -255,6 +272,8 @@ function plainService(
     name: 'vip',
     vip: vip.values.ip,
     ports: vip.values.ports,
+    mark: null,
+    match: null,
     ...policy(values, errors),
     ...checkServers(servers, errors),
   };

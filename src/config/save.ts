@@ -6,6 +6,7 @@
  */
 import { formatIpv4, formatNetwork, netmaskOf } from './address.ts';
 import { checkLines } from './check-rows.ts';
+import { formatMatch } from './match.ts';
 import {
   type Cidr,
   type Config,
@@ -13,6 +14,7 @@ import {
   type GlobalConfig,
   type Ipv4,
   type LinkConfig,
+  type MarkConfig,
   type NetworkConfig,
   type PersistenceConfig,
   SCHEDULER_KEYS,
@@ -32,6 +34,7 @@ export function save(config: Config): string {
     section('tcp', tcpLines(config.tcp)),
     ...config.links.map((link) => section(`link ${link.name}`, linkLines(link))),
     section('network', networkLines(config.network)),
+    ...config.marks.map((mark) => section(`mark ${mark.name}`, markLines(mark))),
     ...config.services.map(saveService),
   ];
   return sections.join('\n');
@@ -132,17 +135,30 @@ function persistenceLines(persistence: PersistenceConfig | null): Line[] {
 function saveService(service: ServiceConfig): string {
   const { dests } = service;
   return section(`service ${service.name}`, [
-    ['ip', formatIpv4(service.vip)],
-    ['ports', service.port],
-    ['proto', service.proto],
+    ...placeLines(service),
     ...serviceLines(
       service,
-      [service, ...dests].some(({ mode }) => mode === 'fnat'),
+      [service, ...dests].some(({ mode }) => mode === 'fnat' || mode === 'snat'),
     ),
     ['count', dests.length],
     ...dests.flatMap((dest, i): Line[] => serverLines(dest, i + 1)),
   ]);
 }
+
+function placeLines({ proto, vip, port, match }: ServiceConfig): Line[] {
+  if (proto === 'mark') return [['mark', vip >>> 0]];
+  if (match !== null) return [['match', formatMatch(match)]];
+  return [
+    ['ip', formatIpv4(vip)],
+    ['ports', port],
+    ['proto', proto],
+  ];
+}
+
+export const markLines = ({ mark, match }: MarkConfig): Line[] => [
+  ['mark', mark],
+  ['match', formatMatch(match)],
+];
 
 function serverLines(dest: DestConfig, number: number): Line[] {
   const { name, mode, upper, lower } = dest;

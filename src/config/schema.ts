@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import { MAX_TIMEOUT_S } from '../../lb/proto/index.ts';
 import { checkScheduler } from '../../lb/sched/index.ts';
 import { checkRows } from './check-rows.ts';
+import { match } from './match.ts';
 import {
   EXPIRE_QUIESCENT,
   LINK_KINDS,
@@ -88,7 +89,7 @@ const globalRows = {
     range: MODES.join(', '),
     reloadable: false,
     example: 'proxy',
-    doc: 'How connections reach the servers, for every service that does not say it itself. `proxy` ends the TCP connection of the client here and opens another one to the server. The others pass packets on. `fnat`: from a local address of ours to the server, and back; nothing is asked of the network or the servers. `nat`: only the destination is rewritten; the servers must answer through us. `dr`: the packet goes untouched to the MAC address of the server, which has the VIP as well, without answering ARP for it, and answers the client itself. `tun`: as `dr`, but in an IPIP tunnel, over any number of hops. The word `snat` is known and refused as not supported yet.',
+    doc: 'How connections reach the servers, for every service that does not say it itself. `proxy` ends the TCP connection of the client here and opens another one to the server. The others pass packets on. `fnat`: from a local address of ours to the server, and back; nothing is asked of the network or the servers. `nat`: only the destination is rewritten; the servers must answer through us. `dr`: the packet goes untouched to the MAC address of the server, which has the VIP as well, without answering ARP for it, and answers the client itself. `tun`: as `dr`, but in an IPIP tunnel, over any number of hops. `snat`: the other way round, what hosts behind tsvs ask of the world leaves from an address of the `local_address` of the service; it needs a `match`, and has no servers.',
   },
   log_level: {
     type: 'word',
@@ -421,9 +422,42 @@ function optionRow(key: SchedulerKey, example: string, doc: string, type = 'word
   };
 }
 
+const OF_RULES = 'the service has a mark or a match';
+const matchRow = {
+  type: 'match',
+  read: match,
+  unit: '',
+  default: null,
+  range: '`PROTO,from=RANGE,to=RANGE,iif=LINK,oif=LINK`; any of them',
+  reloadable: true,
+} as const;
+
 const serviceRows = {
-  ip,
-  ports,
+  ip: { ...ip, without: OF_RULES },
+  ports: {
+    ...ports,
+    read: values.servicePorts,
+    without: `${OF_RULES}, or is of ICMP`,
+    range: '1..65535 each, no port twice; 0 = all ports',
+    doc: `${ports.doc} \`0\` is a service for all ports that have none of their own, in a mode of layer 4; with \`persistence\` a client is remembered for all of them.`,
+  },
+  mark: {
+    type: 'number',
+    read: values.integer(1, 0xffffffff, 'a mark'),
+    unit: '',
+    default: null,
+    without: 'the service has an address or a match',
+    range: '1..4294967295',
+    reloadable: false,
+    example: '7',
+    doc: 'Instead of `ip` and `ports`: the service takes what a [mark NAME] gives this mark, TCP, UDP and echo requests, whatever the ports. Marks come before addresses.',
+  },
+  match: {
+    ...matchRow,
+    without: 'the service has an address or a mark',
+    example: 'tcp,from=10.1.0.0/16,oif=wan',
+    doc: 'Instead of `ip` and `ports`: the service takes what comes by here and is not for tsvs itself, from and to these ranges of addresses and ports (`10.1.0.0/16`, `10.1.0.1-10.1.0.9:1024-65535`), by these links. What is left out is any. Such services are asked last, in the order of the file.',
+  },
   proto: {
     type: 'word',
     read: values.oneOf(PROTOS),
@@ -672,6 +706,26 @@ const serviceRows = {
     doc: 'A server for connections that no other one can take: to say sorry, or to carry on with less.',
   },
   ...serverRows,
+  count: { ...serverRows.count, range: '0..65535', without: 'mode `snat` has no servers' },
+} satisfies Rows;
+
+const markRows = {
+  mark: {
+    type: 'number',
+    read: values.integer(1, 0xffffffff, 'a mark'),
+    unit: '',
+    ...REQUIRED,
+    range: '1..4294967295',
+    reloadable: true,
+    example: '7',
+    doc: 'What packets that fit are marked with, until a service has been found for them.',
+  },
+  match: {
+    ...matchRow,
+    without: '',
+    example: 'tcp,to=192.168.100.10:80-443',
+    doc: 'Which packets: as in [service NAME]. An address that stands alone behind `to` becomes an address of ours, as the `ip` of a service does.',
+  },
 } satisfies Rows;
 
 const vipRows = {
@@ -699,6 +753,11 @@ export const SCHEMA = {
     named: true,
     doc: 'What packets come and go by. Without this section it is the TAP interface tap0 with offloads. Several sections are several links, each with a network of its own.',
     rows: linkRows,
+  },
+  mark: {
+    named: true,
+    doc: 'A rule that gives packets a firewall mark, so that one service may take several ports, protocols or addresses. The first rule that fits counts.',
+    rows: markRows,
   },
   service: {
     named: true,

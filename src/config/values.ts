@@ -22,7 +22,6 @@ import {
   type Mac,
   MODES,
   type Mode,
-  PLANNED_MODES,
   type RouteConfig,
   type StatusRange,
 } from './model.ts';
@@ -39,10 +38,10 @@ export interface ServerValue {
 }
 
 /** Complains about the text being read; the first sentence part names what is wrong, the hint what would be right. */
-type Fail = (message: string, hint?: string) => void;
+export type Fail = (message: string, hint?: string) => void;
 
 /** A zod type out of a reader that may complain several times. */
-function value<T>(read: (text: string, fail: Fail) => T): Value<T> {
+export function value<T>(read: (text: string, fail: Fail) => T): Value<T> {
   return z.string().transform((text, ctx) => {
     let failed = false;
     const result = read(text, (message, hint) => {
@@ -88,18 +87,7 @@ export function oneOf<const W extends readonly string[]>(words: W): Value<W[numb
   });
 }
 
-const MODE_HINT = `write ${MODES.join(', ').replace(/, ([^,]*)$/, ' or $1')}`;
-
-export const mode: Value<Mode> = value((text, fail) => {
-  const known = MODES.find((word) => word === text);
-  if (known) return known;
-  if ((PLANNED_MODES as readonly string[]).includes(text)) fail(`'${text}' is not supported yet`, MODE_HINT);
-  else {
-    const near = nearest(text, [...MODES, ...PLANNED_MODES]);
-    fail(`'${clip(text)}' is unknown`, near ? `did you mean '${near}'?` : MODE_HINT);
-  }
-  return 'proxy';
-});
+export const mode: Value<Mode> = oneOf(MODES);
 
 function readAddress(text: string, fail: Fail): Ipv4 {
   const address = parseIpv4(text);
@@ -152,6 +140,11 @@ export const addressList: Value<readonly Ipv4[]> = value((text, fail) => readLis
 const readPort = (text: string, fail: Fail): number => readInteger(text, 1, 65535, 'a port', fail);
 
 export const portList: Value<readonly number[]> = value((text, fail) => readList(text, fail, readPort));
+
+/** The same, or 0 for all ports. */
+export const servicePorts: Value<readonly number[]> = value((text, fail) =>
+  text === '0' ? [0] : readList(text, fail, readPort),
+);
 
 /** 255.255.255.0, /24 or 24, as a prefix length. */
 export const netmask: Value<number> = value((text, fail) => {
@@ -206,7 +199,7 @@ export const server: Value<ServerValue> = value((text, fail) => {
     return { ip: 0, port: 0, weight: 0, mac: null };
   }
   const ip = readAddress(parts[0], fail);
-  const port = readPort(parts[1], fail);
+  const port = readInteger(parts[1], 0, 65535, 'a port', fail);
   const weight = readInteger(parts[2], 0, 65535, 'a weight', fail);
   const mac = readMac(parts[3], fail);
   return { ip, port, weight, mac: mac === ZERO_MAC ? null : mac };

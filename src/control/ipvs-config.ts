@@ -8,17 +8,20 @@ import { ONEWAY, UDP } from '../../lb/proto/udp.ts';
 import { checkScheduler } from '../../lb/sched/index.ts';
 import { formatEndpoint } from '../config/address.ts';
 import { load } from '../config/load.ts';
-import type {
-  Config,
-  DestConfig,
-  GlobalConfig,
-  Mode,
-  PersistenceConfig,
-  SchedulerName,
-  ServiceConfig,
+import { matchId } from '../config/match.ts';
+import {
+  type AddressRange,
+  type Config,
+  type DestConfig,
+  type GlobalConfig,
+  type Mode,
+  type PersistenceConfig,
+  PROTOS,
+  type SchedulerName,
+  type ServiceConfig,
 } from '../config/model.ts';
 import { ipv4 } from '../ipvsadm/address.ts';
-import type { DestSettings, Forward, ServiceSettings, Timeouts, Tunnel } from '../ipvsadm/ops.ts';
+import type { DestSettings, Forward, ServiceId, ServiceSettings, Timeouts, Tunnel } from '../ipvsadm/ops.ts';
 import { type Dest, type Service, type Table, ZERO_STATS } from '../ipvsadm/table.ts';
 
 /** What the table asks for and there is not. */
@@ -29,6 +32,7 @@ const FORWARD: Readonly<Record<Exclude<Mode, 'proxy'>, Forward>> = {
   nat: 'masq',
   dr: 'route',
   tun: 'tunnel',
+  snat: 'snat',
 };
 const MODE_OF: Readonly<Record<Forward, Mode | null>> = {
   fullnat: 'fnat',
@@ -43,21 +47,38 @@ const FLAGS: Readonly<Record<string, readonly string[]>> = { sh: ['fallback', 'p
 
 // From the configuration to the table
 
+/** A match of any protocol has no words in the table, as mode `proxy` has none. */
+const hasWords = ({ mode, match }: ServiceConfig): boolean => mode !== 'proxy' && match?.proto !== 'any';
+
 export function tableOf(config: Config): Table {
-  const services = config.services.filter(({ mode }) => mode !== 'proxy');
+  const services = config.services.filter(hasWords);
   return { services: services.map((service) => serviceOf(service, config)), timeouts: timeoutsOf(config.global) };
 }
 
 function serviceOf(service: ServiceConfig, { links }: Config): Service {
-  const { proto, vip, port, dests, localAddresses } = service;
+  const { dests, localAddresses } = service;
   return {
-    id: { kind: 'address', protocol: proto, address: ipv4(vip), port },
+    id: idOf(service),
     settings: settingsOf(service),
     stats: ZERO_STATS,
     dests: dests.map((dest) => destOf(dest, service)),
     laddrs: localAddresses.map((addr) => ({ address: ipv4(addr), device: links[0]!.name, conflicts: 0n, conns: 0 })),
     deny: [],
     allow: [],
+  };
+}
+
+function idOf({ proto, vip, port, match }: ServiceConfig): ServiceId {
+  if (proto === 'mark') return { kind: 'fwmark', mark: vip >>> 0, family: 4 };
+  if (match === null) return { kind: 'address', protocol: proto === 'match' ? 'tcp' : proto, address: ipv4(vip), port };
+  const { from, to, iif, oif } = match;
+  const range = (of: AddressRange | null) => of && { ...of, low: ipv4(of.low), high: ipv4(of.high) };
+  const protocol = match.proto === 'any' ? 'tcp' : match.proto;
+  return {
+    kind: 'match',
+    protocol,
+    family: 4,
+    match: { from: range(from), to: range(to), iif: iif ?? '', oif: oif ?? '' },
   };
 }
 
@@ -126,13 +147,12 @@ function timeoutsOf({ timeoutProfile, connTimeouts }: GlobalConfig): Timeouts {
 /** The configuration whose table this is. Throws Unsupported. */
 export function withTable(config: Config, table: Table): Config {
   const before = tableOf(config);
-  const proxies = config.services.filter(({ mode }) => mode === 'proxy');
+  const proxies = config.services.filter((service) => !hasWords(service));
   const known = new Map(config.services.map((service) => [keyOf(service), service]));
   const names = new Set(config.services.map(({ name }) => name));
   const wanted = table.services.map((service): ServiceConfig => {
-    const { proto, vip, port } = addressOf(service);
-    const old = known.get(keyOf({ proto, vip, port }));
-    return serviceConfig(service, old ?? newService(proto, vip, port, names));
+    const place = addressOf(service);
+    return serviceConfig(service, known.get(keyOf(place)) ?? newService(place, names));
   });
   // Those that stay keep their place among those of mode proxy.
   const byKey = new Map([...proxies, ...wanted].map((service) => [keyOf(service), service]));
@@ -146,14 +166,17 @@ export type Endpointed = Pick<ServiceConfig, 'proto' | 'vip' | 'port'>;
 const keyOf = ({ proto, vip, port }: Endpointed): string => `${proto} ${vip} ${port}`;
 
 /** Throws Unsupported. */
-export function addressOf({ id }: Pick<Service, 'id'>): Endpointed {
-  if (id.kind === 'fwmark') throw new Unsupported('services by firewall mark');
-  if (id.kind === 'match') throw new Unsupported('match services');
-  const { protocol, address, port } = id;
-  if (address.family === 6) throw new Unsupported('IPv6');
-  if (protocol !== 'tcp' && protocol !== 'udp') throw new Unsupported(`services of ${protocol}`);
-  if (port === 0) throw new Unsupported('services of all ports');
-  return { proto: protocol, vip: address.words[0]!, port };
+export function addressOf({ id }: Pick<Service, 'id'>): Endpointed & Pick<ServiceConfig, 'match'> {
+  const family = id.kind === 'address' ? id.address.family : id.family;
+  if (family === 6) throw new Unsupported('IPv6');
+  if (id.kind === 'fwmark') return { proto: 'mark', vip: id.mark | 0, port: 0, match: null };
+  const proto = PROTOS.find((word) => word === id.protocol);
+  if (proto === undefined) throw new Unsupported(`services of ${id.protocol}`);
+  if (id.kind === 'address') return { proto, vip: id.address.words[0]!, port: id.port, match: null };
+  const { from, to, iif, oif } = id.match;
+  const range = (of: typeof from) => of && { ...of, low: of.low.words[0]!, high: of.high.words[0]! };
+  const match = { proto, from: range(from), to: range(to), iif: iif || null, oif: oif || null };
+  return { proto: 'match', vip: matchId(match), port: 0, match };
 }
 
 /** A service of layer 4 with the defaults of lb.conf. */
@@ -169,10 +192,12 @@ function blankService(): ServiceConfig {
 }
 
 /** A service as `-A` makes it. Its mode is that of its first server. */
-function newService(proto: 'tcp' | 'udp', vip: number, port: number, names: Set<string>): ServiceConfig {
-  const name = freeName(`${proto}-${formatEndpoint(vip, port)}`, names);
+function newService({ proto, vip, port, match }: ReturnType<typeof addressOf>, names: Set<string>): ServiceConfig {
+  const place = proto === 'mark' || proto === 'match' ? String(vip >>> 0) : formatEndpoint(vip, port);
+  const wanted = `${proto}-${place}`;
+  const name = freeName(wanted, names);
   names.add(name);
-  return { ...BLANK, name, proto, vip, port };
+  return { ...BLANK, name, proto, vip, port, match };
 }
 
 function freeName(wanted: string, taken: ReadonlySet<string>): string {
@@ -214,6 +239,7 @@ function serviceConfig(service: Service, old: ServiceConfig): ServiceConfig {
 
 /** The mode of the service: that of all its servers; FullNAT while it has local addresses, which no other mode may have. */
 function commonMode(old: Mode, modes: readonly Mode[], hasLocals: boolean): Mode {
+  if (old === 'snat') return old;
   if (hasLocals) return 'fnat';
   const [first] = modes;
   if (first === undefined || modes.includes(old)) return modes.every((mode) => mode === first) ? (first ?? old) : old;

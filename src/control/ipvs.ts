@@ -5,12 +5,12 @@
  */
 import { DestTable, INHIBITED, OVERLOAD } from '../../lb/dest.ts';
 import { LISTED, ServiceColumns } from '../../lb/service.ts';
-import { PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { type Config, SCHEDULERS } from '../config/model.ts';
 import { isErrno, wordsFor } from '../ipvsadm/errno.ts';
 import { apply, type Rules } from '../ipvsadm/model.ts';
 import type { Mutation, ServiceId } from '../ipvsadm/ops.ts';
 import type { Dest, Service } from '../ipvsadm/table.ts';
+import { protoOf } from '../workers/pipeline.ts';
 import { MAX_CONNS, type WorkerShare } from '../workers/plan.ts';
 import type { IpvsChangeReply, IpvsRefusal, IpvsReply, IpvsService } from './api.ts';
 import { addressOf, type Endpointed, tableOf, Unsupported, withTable } from './ipvs-config.ts';
@@ -124,7 +124,7 @@ export class Ipvs {
 
   private rowAt({ proto, vip, port }: Endpointed): number {
     const { services } = this;
-    const number = proto === 'tcp' ? PROTO_TCP : PROTO_UDP;
+    const number = protoOf(proto);
     for (let row = 1; row <= services.capacity; row++) {
       const same = services.vip[row] === vip && services.port[row] === port && services.proto[row] === number;
       if (same && this.isListed(row)) return row;

@@ -24,10 +24,11 @@ import { Counters } from '../../stack/mem/counters.ts';
 import { listNeighbours } from '../../stack/neigh/snapshot.ts';
 import { INCOMPLETE, STALE, STATE_NAMES } from '../../stack/neigh/state.ts';
 import { NeighTable } from '../../stack/neigh/table.ts';
-import { PROTO_TCP } from '../../stack/wire/ipv4.ts';
 import { formatEndpoint, formatIpv4, formatMacWords } from '../config/address.ts';
 import type { Config, ServiceConfig } from '../config/model.ts';
+import { formatService } from '../config/service-address.ts';
 import { checkWords } from '../log/words.ts';
+import { protoName } from '../workers/pipeline.ts';
 import { CLOCK_MS, COMMAND, DRAIN, OPEN, RUNNING, STATUS, STOPPED, type WorkerShare } from '../workers/plan.ts';
 import type {
   ConnsReply,
@@ -255,12 +256,14 @@ export class Snapshot {
   }
 
   private serviceAddress(id: number): string {
-    return formatEndpoint(this.services.vip[id]!, this.services.port[id]!);
+    const { vip, port, proto } = this.services;
+    const match = this.serviceConfig(id)?.match ?? null;
+    return formatService({ proto: protoName(proto[id]!), vip: vip[id]!, port: port[id]!, match });
   }
 
   private serviceConfig(id: number): ServiceConfig | undefined {
     const { services } = this;
-    const proto = services.proto[id] === PROTO_TCP ? 'tcp' : 'udp';
+    const proto = protoName(services.proto[id]!);
     return this.config.services.find(
       (one) => one.proto === proto && one.vip === services.vip[id] && one.port === services.port[id],
     );

@@ -17,7 +17,6 @@ import { DEST, END_FLUSHED, ROW_SHIFT, rowOf } from '../../lb/conn-row.ts';
 import type { DestSpec } from '../../lb/dest.ts';
 import { checkScheduler } from '../../lb/sched/index.ts';
 import type { Ipv4 } from '../../stack/types.ts';
-import { PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { type Action, applyTo, find, type ServerRef, type ServiceRef, serviceKey } from '../config/actions.ts';
 import type { Config, DestConfig, Mac, ServiceConfig } from '../config/model.ts';
 import { type AddressRole, ownAddresses, proxySources } from '../config/own-addresses.ts';
@@ -35,9 +34,11 @@ import {
   defaultRoute,
   destSpec,
   destSpecs,
+  followRules,
   followService,
   followTimeouts,
   type Pipeline,
+  protoName,
   protoOf,
   setStatic,
   tcpTuning,
@@ -136,8 +137,7 @@ export class Applier {
     let rooms = 0;
     const ofService = new Map<string, number>();
     for (let id = 1; id <= columns.capacity; id++) {
-      const proto = columns.proto[id] === PROTO_UDP ? 'udp' : 'tcp';
-      const key = serviceKey({ proto, vip: columns.vip[id]!, port: columns.port[id]! });
+      const key = serviceKey({ proto: protoName(columns.proto[id]!), vip: columns.vip[id]!, port: columns.port[id]! });
       if (columns.proto[id] !== 0) ofService.set(key, id);
       if (columns.proto[id] === 0 || (!kept.has(key) && !this.isHeld(id))) rooms++;
     }
@@ -236,23 +236,21 @@ export class Applier {
     for (const service of edited) this.removeServers(service);
     for (const service of edited) this.editService(listed(service)!, service);
     for (const service of after.services) if (this.idOf(service) === 0) addService(pipeline, service);
+    followRules(pipeline, after);
   }
 
   private removeService(at: ServiceRef): void {
     const { proxy, l4, services } = this.pipeline;
     const id = this.idOf(at);
     proxy.unlisten(id);
-    if (l4 !== null && l4.core.mode[id] !== 0) {
-      l4.core.mode[id] = 0;
-      l4.locals.set(id, [], false);
-    }
+    l4?.removeService(id);
     services.remove(id);
   }
 
   private removeServers(after: ServiceConfig): void {
     const { services, dests } = this.pipeline;
     const id = this.idOf(after);
-    const wanted = new Set(after.dests.map(({ ip, port }) => `${ip} ${port}`));
+    const wanted = new Set(destSpecs(after).map(({ addr, port }) => `${addr} ${port}`));
     for (const dest of services.destIds(id)) {
       const [addr, port] = [dests.addr[dest]!, dests.port[dest]!];
       if (!wanted.has(`${addr} ${port}`)) services.removeDest(id, addr, port);

@@ -2,7 +2,9 @@
  * The one place where the stack and the load balancer are joined: from a configuration and its devices to a worker's
  * complete data plane. Used by the worker thread, the demo and replay alike; needs no thread and no operating system.
  */
-import { DR, FNAT, NAT, TUN } from '../../lb/conn-row.ts';
+
+import type { Match } from '../../lb/classify.ts';
+import { DR, FNAT, NAT, SNAT, TUN } from '../../lb/conn-row.ts';
 import { type DestSpec, DestTable } from '../../lb/dest.ts';
 import { HealthChecks, type HealthEvents } from '../../lb/health/checks.ts';
 import { L4, type L4Events, type L4Limits, type L4Service } from '../../lb/l4.ts';
@@ -13,7 +15,7 @@ import { TcpProxy } from '../../lb/l7/tcp-proxy.ts';
 import type { Timeouts } from '../../lb/proto/index.ts';
 import { ESTABLISHED, FIN_WAIT } from '../../lb/proto/tcp.ts';
 import { NORMAL, ONEWAY } from '../../lb/proto/udp.ts';
-import { ServiceColumns, ServiceTable } from '../../lb/service.ts';
+import { PROTO_MARK, PROTO_MATCH, ServiceColumns, ServiceTable } from '../../lb/service.ts';
 import { SlowStart } from '../../lb/slow-start.ts';
 import type { Context } from '../../stack/context.ts';
 import { DEFAULT_HOST, Host, type HostConfig, type HostEvents } from '../../stack/host.ts';
@@ -23,7 +25,7 @@ import type { Port } from '../../stack/netif/port.ts';
 import { type Route4, SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import { congestionControl } from '../../stack/tcp/congestion/registry.ts';
 import type { TcpTuning } from '../../stack/tcp/tcp.ts';
-import { PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
+import { PROTO_ICMP, PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { macBytes } from '../config/address.ts';
 import type {
   Config,
@@ -31,6 +33,7 @@ import type {
   GlobalConfig,
   Ipv4,
   Mac,
+  MatchConfig,
   Mode,
   Proto,
   ServiceConfig,
@@ -76,7 +79,7 @@ export interface PortHome {
 }
 
 /** Forwarding modes by name; 0 = not of layer 4. */
-const MODE: Readonly<Record<Mode, number>> = { proxy: 0, fnat: FNAT, nat: NAT, dr: DR, tun: TUN };
+const MODE: Readonly<Record<Mode, number>> = { proxy: 0, fnat: FNAT, nat: NAT, dr: DR, tun: TUN, snat: SNAT };
 /** Schedulers that go from server to server in turn. */
 const IN_TURN = ['rr', 'wrr'];
 
@@ -147,6 +150,7 @@ export function buildPipeline(
     const servers = service.backup === null ? service.dests : [...service.dests, service.backup];
     for (const { ip, mac } of servers) if (mac !== null) setStatic(pipeline, ip, mac);
   }
+  followRules(pipeline, config);
   return pipeline;
 }
 
@@ -171,7 +175,14 @@ export function defaultRoute(port: Port, gateway: Ipv4): Route4 {
   return { prefix: 0, len: 0, gateway, port: port.id, metric: 0, src: 0, mtu: 0, scope: SCOPE_GLOBAL };
 }
 
-export const protoOf = (proto: Proto): number => (proto === 'tcp' ? PROTO_TCP : PROTO_UDP);
+const PROTO: Readonly<Record<Proto, number>> = {
+  ...{ tcp: PROTO_TCP, udp: PROTO_UDP, icmp: PROTO_ICMP },
+  ...{ mark: PROTO_MARK, match: PROTO_MATCH },
+};
+export const protoOf = (proto: Proto): number => PROTO[proto];
+/** The other way round; rows that are free count as TCP. */
+export const protoName = (proto: number): Proto =>
+  (Object.keys(PROTO) as Proto[]).find((name) => PROTO[name] === proto) ?? 'tcp';
 
 /** What the table of servers is told of a server of such a service. */
 export const destSpec = (
@@ -197,11 +208,35 @@ export function followTimeouts(l4: L4, { timeoutProfile, connTimeouts }: GlobalC
   set(udpMs, l4.udpTimeouts, ONEWAY, NORMAL);
 }
 
+/** With SNAT the world is the server: one row, for its counts. */
+const WORLD: DestSpec = { addr: 0, port: 0, weight: 1, name: 'world' };
+
 /** The same for all servers of a service. */
-export const destSpecs = (service: ServiceConfig): DestSpec[] => service.dests.map((dest) => destSpec(dest, service));
+export const destSpecs = (service: ServiceConfig): DestSpec[] =>
+  service.mode === 'snat' ? [WORLD] : service.dests.map((dest) => destSpec(dest, service));
 
 /** A backup takes what comes, as long as it comes. */
 const BACKUP = { maxConnections: 0, slowStartMs: 0 };
+
+/** Has the director ask the rules of a configuration whose services are there. */
+export function followRules({ l4, services, ports }: Pipeline, config: Config): void {
+  if (l4 === null) return;
+  const { classifier } = l4.core;
+  const link = (name: string | null): number =>
+    name === null ? 0 : ports[config.links.findIndex((one) => one.name === name)]!.id;
+  const compiled = ({ proto, from, to, iif, oif }: MatchConfig): Match => ({
+    ...{ proto: proto === 'any' ? 0 : protoOf(proto), from, to },
+    ...{ iif: link(iif), oif: link(oif) },
+  });
+  classifier.setMarks(config.marks.map(({ mark, match }) => [mark, compiled(match)]));
+  const idOf = ({ proto, vip, port }: ServiceConfig): number => services.find(protoOf(proto), vip, port);
+  const marked = config.services.filter(({ proto }) => proto === 'mark');
+  classifier.setMarked(marked.map((service) => [service.vip, idOf(service)]));
+  const matches = config.services.flatMap((service) =>
+    service.match === null ? [] : [[service, service.match] as const],
+  );
+  classifier.setMatches(matches.map(([service, match]) => [idOf(service), compiled(match)]));
+}
 
 /** Throws, and has then changed nothing, when it is there already or there is no room. */
 export function addService(pipeline: Pipeline, service: ServiceConfig): void {

@@ -182,6 +182,7 @@ function configuration(servers: number, options: BalancerOptions): Config {
     proto: 'tcp',
     vip: VIP,
     port: 80,
+    match: null,
     mode: 'proxy',
     scheduler: 'rr',
     schedOptions: {},
@@ -239,6 +240,7 @@ function configuration(servers: number, options: BalancerOptions): Config {
       },
     ],
     network: { gateway: null, prefixLen: 24, localAddresses: options.localAddresses ?? [] },
+    marks: [],
     services: [service, ...(options.more ?? []).map((other) => ({ ...service, ...other }))],
   };
 }

@@ -13,6 +13,7 @@ import type { Context } from '../../stack/context.ts';
 import { listNeighbours } from '../../stack/neigh/snapshot.ts';
 import type { Device } from '../../stack/netif/device.ts';
 import { Fault, NO_FAULTS } from '../../stack/netif/middleware/fault.ts';
+import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import * as st from '../../stack/tcp/state.ts';
 import { PROTO_TCP } from '../../stack/wire/ipv4.ts';
 import { BalancedNetwork, type BalancerOptions, server, VIP } from '../lib/balancer.ts';
@@ -355,6 +356,61 @@ test('persistence is switched on and off: new connections follow it, those that 
   assert.is(rig.balancer.l4!.templates.table.size(), 1);
   rig.edit({ persistence: null });
   assert.is(new Set([ask(), ask(), ask()]).size, 3);
+});
+
+test('marks and services for them come and go: new connections follow, those that are open go on', () => {
+  const rig = new Rig({ servers: 2, service: { mode: 'fnat', localAddresses: [server(200)], dests: [dest(0)] } }, 1000);
+  const ask = (port: number): Endpoint => {
+    const e = rig.request(1000, 'sending', port);
+    rig.run(5000, () => e.done);
+    return e;
+  };
+  const to = { low: VIP, high: VIP, lowPort: 80, highPort: 90 };
+  const rule = { name: 'web', mark: 7, match: { proto: 'tcp' as const, from: null, to, iif: null, oif: null } };
+  const service = {
+    ...rig.current.services[0]!,
+    name: 'marked',
+    proto: 'mark' as const,
+    vip: 7,
+    port: 0,
+    dests: [dest(1)],
+  };
+  rig.change(({ services }) => ({ marks: [rule], services: [...services, service] }));
+  assertWhole(ask(80), 1000, 1000);
+  assertWhole(ask(88), 1000, 1000);
+  assert.equal(rig.counts, [0, 2]);
+  rig.change(() => ({ marks: [] }));
+  assertWhole(ask(80), 1000, 1000);
+  assert.equal(rig.counts, [1, 2]);
+  assert.is(ask(88).end, st.END_REFUSED);
+});
+
+test('SNAT is switched on: hosts behind the balancer reach the world by its pool', () => {
+  const rig = new Rig({ servers: 2, service: { mode: 'nat', dests: [dest(0)] } }, 1000);
+  const from = { low: ip('10.0.0.1'), high: ip('10.0.0.1'), lowPort: 0, highPort: 65535 };
+  const match = { proto: 'tcp' as const, from, to: null, iif: null, oif: null };
+  const pool = ip('10.0.0.99');
+  const snat = {
+    mode: 'snat' as const,
+    proto: 'match' as const,
+    vip: 1,
+    port: 0,
+    match,
+    localAddresses: [pool],
+    dests: [],
+  };
+  rig.change(({ services }) => ({ services: [...services, { ...services[0]!, ...snat, name: 'out' }] }));
+  // The client asks the balancer for the way to the server.
+  const route = { len: 32, port: 1, metric: 0, src: 0, mtu: 0, scope: SCOPE_GLOBAL };
+  rig.client.host.routes.add({ ...route, prefix: server(1), gateway: VIP });
+  const e = rig.request(1000, 'sending', 80, server(1));
+  assert.ok(rig.run(5000, () => e.done));
+  assertWhole(e, 1000, 1000);
+  assert.is(rig.balancer.l4!.pools.find(pool)!.used, 1);
+  rig.change(({ services }) => ({ services: services.slice(0, 1) }));
+  const refused = rig.request(1000, 'sending', 80, server(1));
+  rig.run(500, () => refused.done);
+  assert.is(refused.received, 0);
 });
 
 test('a batch that cannot be has changed nothing', () => {

@@ -86,7 +86,7 @@ reports('unknown section of a named kind', GENERAL, { 1: '[lnk lan]' }, [
   'lb.conf:1: [lnk lan]: unknown section; did you mean [link NAME]?',
 ]);
 reports('section like no other', PLAIN, { 1: '[elsewhere]\n[global]' }, [
-  'lb.conf:1: [elsewhere]: unknown section; known sections: [global], [tcp], [vip], [realserver], [network], [link NAME], [service NAME]',
+  'lb.conf:1: [elsewhere]: unknown section; known sections: [global], [tcp], [vip], [realserver], [network], [link NAME], [mark NAME], [service NAME]',
 ]);
 reports('mistakes inside a mistyped section', PLAIN, { 1: '[gobal]', 2: 'mode = prox' }, [
   'lb.conf:1: [gobal]: unknown section; did you mean [global]?',
@@ -117,7 +117,7 @@ reports('section name of odd characters', GENERAL, { 12: '[service a/b]' }, [
 reports('section names with dots are whole', GENERAL, { 12: '[service db.example]' }, []);
 reports('names that objects have are nothing special', PLAIN, { 6: '__proto__ = 1\n[constructor]' }, [
   'lb.conf:6: [vip] __proto__: unknown key; known keys: ip, ports, mac',
-  'lb.conf:7: [constructor]: unknown section; known sections: [global], [tcp], [vip], [realserver], [network], [link NAME], [service NAME]',
+  'lb.conf:7: [constructor]: unknown section; known sections: [global], [tcp], [vip], [realserver], [network], [link NAME], [mark NAME], [service NAME]',
 ]);
 
 // Lines
@@ -262,11 +262,13 @@ reports('multicast MAC of our own', PLAIN, { 6: 'mac = 01:00:5e:64:00:0a' }, [
 reports('zero MAC of our own', PLAIN, { 6: 'mac = 00:00:00:00:00:00' }, [
   'lb.conf:6: [vip] mac: 00:00:00:00:00:00 is no address of our own; write one, or leave the key out to have one made',
 ]);
-reports('mode to come', PLAIN, { 2: 'mode = snat' }, [
-  "lb.conf:2: [global] mode: 'snat' is not supported yet; write proxy, fnat, nat, dr or tun",
+reports('SNAT with servers, without pool and match', PLAIN, { 2: 'mode = snat' }, [
+  'lb.conf:3: [vip] match: mode snat needs a match; add match = from=10.1.0.0/16',
+  'lb.conf:3: [vip] local_address: mode snat needs local addresses; add local_address = 192.168.100.30, an address of its own',
+  'lb.conf:9: [realserver] server1: mode snat has no servers; leave them out',
 ]);
 reports('unknown mode', PLAIN, { 2: 'mode = bridge' }, [
-  "lb.conf:2: [global] mode: 'bridge' is unknown; write proxy, fnat, nat, dr or tun",
+  "lb.conf:2: [global] mode: 'bridge' is unknown; write proxy, fnat, nat, dr, tun or snat",
 ]);
 reports('UDP for the proxy', GENERAL, { 9: 'ports = 80\nproto = udp' }, [
   'lb.conf:7: [service web] proto: mode proxy carries TCP only; choose mode fnat, nat, dr or tun',
@@ -332,9 +334,9 @@ reports('time out of range', GENERAL, { 9: 'ports = 80\nclient_timeout = 8d\ncon
 reports('server with too few parts', PLAIN, { 9: 'server1 = 192.168.100.11:80:1' }, [
   `lb.conf:9: [realserver] server1: '192.168.100.11:80:1' is not a server; ${SERVER}`,
 ]);
-reports('every bad part of a server', PLAIN, { 9: 'server1 = 192.168.100:0:65536:00:00:00:00:00' }, [
+reports('every bad part of a server', PLAIN, { 9: 'server1 = 192.168.100:65536:65536:00:00:00:00:00' }, [
   `lb.conf:9: [realserver] server1: '192.168.100' is not an IPv4 address; ${ADDRESS}`,
-  'lb.conf:9: [realserver] server1: 0 is too small; a port is 1..65535',
+  'lb.conf:9: [realserver] server1: 65536 is too large; a port is 0..65535',
   'lb.conf:9: [realserver] server1: 65536 is too large; a weight is 0..65535',
   `lb.conf:9: [realserver] server1: '00:00:00:00:00' is not a MAC address; ${MAC}`,
 ]);
@@ -486,7 +488,7 @@ reports('path with a character of its own meaning', PLAIN, { 2: 'control_socket 
 ]);
 
 test('every error of a file is listed, from top to bottom', () => {
-  const text = edit(PLAIN, { 2: 'mode = snat', 4: 'ip = 1.2.3', 5: 'prots = 80', 10: null, 13: 'netmask = x' });
+  const text = edit(PLAIN, { 2: 'mode = nta', 4: 'ip = 1.2.3', 5: 'prots = 80', 10: null, 13: 'netmask = x' });
   assert.equal(
     errorsOf(text).map((line) => line.split(': ').slice(0, 2).join(': ')),
     [
@@ -629,6 +631,32 @@ reports(
     'lb.conf:7: [service web] one_packet: mode fnat cannot answer what it has forgotten: the client of a local port; choose mode nat, dr or tun',
   ],
 );
+reports(
+  'what a rule cannot say',
+  GENERAL,
+  {
+    7: '[mark m]\nmark = 0\nmatch = sctp,from=10.0.0.9-10.0.0.1,to=1.2.3,iif=wan,from=10.0.0.0/8:90-80\n[service web]',
+  },
+  [
+    'lb.conf:8: [mark m] mark: 0 is too small; a mark is 1..4294967295',
+    "lb.conf:9: [mark m] match: 'sctp' is not understood; write it as in tcp,from=10.1.0.0/16,to=192.168.100.10:80-443,iif=lan",
+    'lb.conf:9: [mark m] match: 10.0.0.9-10.0.0.1 is empty; write the smaller address first',
+    "lb.conf:9: [mark m] match: '1.2.3' is not a range of addresses; write it as in tcp,from=10.1.0.0/16,to=192.168.100.10:80-443,iif=lan",
+    'lb.conf:9: [mark m] match: from appears twice; name it once',
+    'lb.conf:9: [mark m] match: 90-80 is empty; write the smaller port first',
+  ],
+);
+reports('a mark at a link that is not there', GENERAL, { 7: '[mark m]\nmark = 1\nmatch = iif=wan\n[service web]' }, [
+  'lb.conf:9: [mark m] match: there is no link wan; write lan',
+]);
+reports('a service with two ways to tell it', GENERAL, webWith('mode = nat\nmark = 7\nmatch = from=10.0.0.0/8'), [
+  'lb.conf:8: [service web] ip: the service is told by its mark; remove ip and ports, or mark',
+  'lb.conf:9: [service web] ports: the service is told by its mark; remove ip and ports, or mark',
+  'lb.conf:12: [service web] match: the service has a mark already; keep one of them',
+]);
+reports('all ports of the proxy', GENERAL, { 9: 'ports = 0' }, [
+  'lb.conf:7: [service web] ports: mode proxy serves TCP at an address and a port; choose a mode of layer 4',
+]);
 reports('networks of clients', GENERAL, webWith('accept_proxy = 10.0.0.1/8, 10.0.0.0/33, ten'), [
   'lb.conf:10: [service web] accept_proxy: 10.0.0.1/8 has bits beyond its prefix; write 10.0.0.0/8',
   "lb.conf:10: [service web] accept_proxy: '10.0.0.0/33' is not a network; write networks and addresses, as in 10.1.0.0/16, 192.168.100.77",

@@ -144,7 +144,7 @@ test('lines of other sections are not judged, those of ports are', () => {
 
 test('errors of both files are listed', () => {
   const found = errorsOf(
-    together(FSTACK.replace('addr=192', 'addr=392'), lbConf.replace('mode = proxy', 'mode = snat')),
+    together(FSTACK.replace('addr=192', 'addr=392'), lbConf.replace('mode = proxy', 'mode = nta')),
   );
   assert.equal(
     found.map((line) => line.split(': ').slice(0, 2).join(': ')),

@@ -23,6 +23,7 @@ const service = (port: number): Config['services'][number] => ({
   proto: 'tcp',
   vip: ip('192.168.100.10'),
   port,
+  match: null,
   mode: 'proxy',
   scheduler: 'conhash',
   schedOptions: { key: '5tuple' },
@@ -79,6 +80,7 @@ const SAMPLE: Config = {
     },
   ],
   network: { gateway: ip('192.168.100.1'), prefixLen: 24, localAddresses: [] },
+  marks: [],
   services: [service(80), service(8080)],
 };
 

@@ -3,9 +3,10 @@ import * as fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkScheduler } from '../../../../lb/sched/index.ts';
-import { formatIpv4, macFromIpv4, netmaskOf, networkOf } from '../../../../src/config/address.ts';
+import { macFromIpv4, netmaskOf, networkOf } from '../../../../src/config/address.ts';
 import { formatError } from '../../../../src/config/error.ts';
 import { load, loadFile } from '../../../../src/config/load.ts';
+import { matchId } from '../../../../src/config/match.ts';
 import {
   CHECK_METHODS,
   type CheckConfig,
@@ -16,9 +17,10 @@ import {
   EXPIRE_QUIESCENT,
   LINK_KINDS,
   LOG_LEVELS,
+  MATCH_PROTOS,
+  type MatchConfig,
   MODES,
   type Mode,
-  PROTOS,
   PROXY_PROTOCOLS,
   SCHEDULERS,
   type ServiceConfig,
@@ -96,12 +98,38 @@ const tcp = fc.record({
   timeWaitMs: fc.integer({ min: 1000, max: 600_000 }),
 });
 
+const range = fc
+  .record({ a: fc.integer(), b: fc.integer(), p: fc.nat(65535), q: fc.nat(65535) })
+  .map(({ a, b, p, q }) => ({
+    low: Math.min(a >>> 0, b >>> 0) | 0,
+    high: Math.max(a >>> 0, b >>> 0) | 1 | 0,
+    lowPort: Math.min(p, q),
+    highPort: Math.max(p, q),
+  }));
+
+const match: fc.Arbitrary<MatchConfig> = fc.record({
+  proto: fc.constantFrom(...MATCH_PROTOS),
+  from: fc.option(range),
+  to: fc.option(range),
+  iif: fc.constant(null),
+  oif: fc.constant(null),
+});
+
+const marks = fc.uniqueArray(fc.record({ name, mark: fc.integer({ min: 1, max: 0xffffffff }), match }), {
+  maxLength: 3,
+  selector: (one) => one.name,
+});
+
 const service = (vip: number, hosts: readonly number[], locals: readonly number[]): fc.Arbitrary<ServiceConfig> =>
   fc
     .record({
       name,
       af: fc.constant(4 as const),
-      proto: fc.constantFrom(...PROTOS),
+      proto: fc.constantFrom('tcp' as const, 'udp' as const),
+      match: fc.constant(null),
+      place: fc.constantFrom('port', 'port', 'all ports', 'icmp', 'mark', 'match'),
+      what: match,
+      pool: fc.constantFrom(...locals),
       vip: fc.constant(vip),
       port: fc.integer({ min: 1, max: 65535 }),
       mode: fc.constantFrom(...MODES),
@@ -165,7 +193,20 @@ const service = (vip: number, hosts: readonly number[], locals: readonly number[
           })),
         ),
     })
-    .map(({ scheduling: chosen, ...rest }) => fitting({ ...rest, ...chosen }));
+    .map(({ scheduling: chosen, place, what, pool, ...rest }) => {
+      const localAddresses = rest.mode === 'snat' ? [pool] : rest.localAddresses;
+      return placed(fitting({ ...rest, ...chosen, localAddresses }), place, what);
+    });
+
+/** Where packets are looked for: the proxy has an address and a port, SNAT a match, the others what they like. */
+function placed(one: ServiceConfig, place: string, what: MatchConfig): ServiceConfig {
+  if (one.mode === 'snat' || (place === 'match' && one.mode !== 'proxy')) {
+    return { ...one, proto: 'match', vip: matchId(what), port: 0, match: what };
+  }
+  if (one.mode === 'proxy' || place === 'port') return one;
+  if (place === 'mark') return { ...one, proto: 'mark', vip: one.vip | 1, port: 0 };
+  return place === 'icmp' ? { ...one, proto: 'icmp', port: 0, onePacket: false } : { ...one, port: 0 };
+}
 
 /** As the mode demands: TCP for the proxy, local addresses for FullNAT alone, ports that nobody translates. */
 function fitting(any: ServiceConfig): ServiceConfig {
@@ -188,6 +229,9 @@ function fittingMode(one: ServiceConfig): ServiceConfig {
     const dests = one.dests.map(({ mode: _, ...dest }) => ({ ...dest, weight: dest.weight || 1 }));
     if (dests.length === 0) return fittingMode({ ...one, ...packetsOnly({ ...one, mode: 'nat' }), mode: 'nat' });
     return { ...one, proto: 'tcp', localAddresses: [], persistence: null, onePacket: false, dests };
+  }
+  if (one.mode === 'snat') {
+    return { ...one, persistence: null, onePacket: false, check: null, backup: null, dests: [] };
   }
   const isDirect = (dest: DestConfig): boolean => ['dr', 'tun'].includes(dest.mode ?? one.mode);
   const alone = one.dests.filter(({ ip }, i) => one.dests.findIndex((other) => other.ip === ip) === i);
@@ -254,6 +298,7 @@ const config: fc.Arbitrary<Config> = network
         prefixLen: fc.constant(prefixLen),
         localAddresses: fc.uniqueArray(fc.integer({ min: 9, max: 11 }).map(host)),
       }),
+      marks,
       services: fc
         .array(
           fc.integer({ min: 1, max: 8 }).chain((i) => service(host(i), hosts, locals)),
@@ -301,12 +346,17 @@ test('saving what was loaded from a save changes nothing', () => {
   );
 });
 
-for (const file of ['lb.conf', 'samples/proxy-two-services.conf']) {
+for (const file of [
+  'lb.conf',
+  'samples/proxy-two-services.conf',
+  'samples/snat-gateway.conf',
+  'samples/l4-marks.conf',
+]) {
   test(`config/${file} survives saving`, () => {
     const loaded = loadFile(new URL(`../../../../config/${file}`, import.meta.url).pathname);
     if (!('model' in loaded)) throw new Error(loaded.errors.map(formatError).join('\n'));
     assert.equal(reload(save(loaded.model)), loaded.model);
-    assert.match(save(loaded.model), formatIpv4(loaded.model.services[0].vip));
+    assert.match(save(loaded.model), `[service ${loaded.model.services[0].name}]`);
   });
 }
 

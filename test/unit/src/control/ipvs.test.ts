@@ -205,4 +205,32 @@ test('property: any commands give the table that the rules give, and the configu
   );
 });
 
+test('marks, all ports, ICMP and matches: as command lines make them, a file keeps them, and the table has them again', () => {
+  const lines = [
+    '-A -f 7 -s rr -p 60',
+    '-a -f 7 -r 10.0.0.12:0 -m',
+    '-A -t 10.0.0.10:0 -s rr -p 100',
+    '-a -t 10.0.0.10:0 -r 10.0.0.12:0 -m',
+    '-A -q 10.0.0.10:0 -s rr',
+    '-A -H proto=tcp,src-range=10.0.0.1-10.0.0.9:1-65535,oif=lan -s rr',
+    '-a -H proto=tcp,src-range=10.0.0.1-10.0.0.9:1-65535,oif=lan -r 10.0.0.12:80 -m',
+  ];
+  const config = after(configOf(CONF), ...lines);
+  const added = config.services.slice(2);
+  assert.equal(
+    added.map(({ proto, vip, port, mode }) => [proto, proto === 'match' ? 0 : vip, port, mode]),
+    [
+      ['mark', 7, 0, 'nat'],
+      ['tcp', 0x0a00000a, 0, 'nat'],
+      ['icmp', 0x0a00000a, 0, 'nat'],
+      ['match', 0, 0, 'nat'],
+    ],
+  );
+  assert.equal(withTable(config, tableOf(config)), config);
+  const loaded = configOf(save(config));
+  assert.equal(tableOf(loaded), tableOf(config));
+  const gone = after(loaded, '-D -f 7', '-D -H proto=tcp,src-range=10.0.0.1-10.0.0.9:1-65535,oif=lan');
+  assert.is(gone.services.length, loaded.services.length - 2);
+});
+
 test.run();
