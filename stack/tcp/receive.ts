@@ -186,6 +186,12 @@ function fillGap(tcp: Tcp, tcb: Tcb): void {
   }
 }
 
+/** Something came elsewhere than what came before it: the block of that one is told of behind the newest (RFC 2018 §4). */
+function remember(tcb: Tcb): void {
+  tcb.ofoRecent3 = tcb.ofoRecent2;
+  tcb.ofoRecent2 = tcb.ofoRecent;
+}
+
 /** Sorts a frame into the out-of-order queue, keeping what is there where they overlap. */
 function outOfOrder(tcp: Tcp, tcb: Tcb, f: FrameId): Verdict {
   const { pool } = tcp.ctx;
@@ -212,7 +218,9 @@ function outOfOrder(tcp: Tcp, tcb: Tcb, f: FrameId): Verdict {
     const overlap = (seq[prev] + len[prev] - seq[f]) | 0;
     if (overlap >= len[f]) {
       if (tcb.sackOk !== 0) reportDuplicate(tcb, seq[f], seq[f] + len[f]);
-      tcb.ofoRecent = seq[f]; // the block it lies in comes second
+      // The block it lies in comes second.
+      if (seq[prev] !== tcb.ofoRecent) remember(tcb);
+      tcb.ofoRecent = seq[prev];
       return DROP | TCP_OLD_DUPLICATE;
     }
     if (overlap > 0) {
@@ -246,10 +254,12 @@ function outOfOrder(tcp: Tcp, tcb: Tcb, f: FrameId): Verdict {
   if (prev === 0) tcb.ofoHead = f;
   else next[prev] = f;
   if (at === 0) tcb.ofoTail = f;
+  if (tcb.ofoCount === 0) tcb.ofoRecent2 = tcb.ofoRecent3 = seq[f];
+  else if (prev === 0 || seq[prev] !== tcb.ofoRecent || ((seq[prev] + len[prev]) | 0) !== seq[f]) remember(tcb);
+  tcb.ofoRecent = seq[f];
   tcb.ofoBytes += len[f];
   tcb.ofoCount++;
   if (len[f] < OFO_SMALL) tcb.ofoSmall++;
-  tcb.ofoRecent = seq[f];
   return STOLEN;
 }
 

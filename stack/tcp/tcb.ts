@@ -102,14 +102,17 @@ export class Tcb {
   /** Bytes the peer may send ahead of the reader: grows towards rcvBuf with what is read (limits.ts). */
   rcvLimit = 0;
   rcvRead = 0;
-  /** Out-of-order frames in sequence order, linked by pool.next; their payload bytes; the newest one's left edge. */
+  /** Out-of-order frames in sequence order, linked by pool.next; their payload bytes. */
   ofoHead: FrameId = 0;
   ofoBytes = 0;
   ofoCount = 0;
   /** The last of them, and how many carry little. */
   ofoTail: FrameId = 0;
   ofoSmall = 0;
+  /** Left edges of the newest one and of those that opened the SACK options before it (sack.ts). */
   ofoRecent = 0;
+  ofoRecent2 = 0;
+  ofoRecent3 = 0;
   /** The peer's FIN has been reached. */
   finReceived = 0;
   /** A FIN waits beyond a hole, at this sequence number. */
