@@ -214,4 +214,15 @@ test('no error answers an error, a broadcast, a later fragment or a stranger’s
   }
 });
 
+test('a packet that leaves by the port it came by is forwarded without a redirect', () => {
+  const rig = new TcpRig();
+  const next = ip('10.0.0.9');
+  rig.host.enableForwarding();
+  rig.host.neigh.nud.setStatic(next, 1, 0x0200, 9);
+  give(rig, { ...echo(), dst: next });
+  const [frame, ...more] = rig.others;
+  assert.equal(more, []);
+  assert.equal([...frame!.slice(0, 6), frame![22], ...frame!.slice(30, 35)], [2, 0, 0, 0, 0, 9, 63, 10, 0, 0, 9, 8]);
+});
+
 test.run();
