@@ -2,6 +2,7 @@
 import { Argument, Command, CommanderError, Option } from 'commander';
 import { check } from './cli/check.ts';
 import { CONFIG_ACTIONS, config } from './cli/config.ts';
+import { CONN_ACTIONS, conn } from './cli/conn.ts';
 import { drops } from './cli/drops.ts';
 import { EXIT, Failure } from './cli/failure.ts';
 import { IPVSADM_PROGRAMS, runIpvsadm } from './cli/ipvsadm.ts';
@@ -82,6 +83,11 @@ export async function tsvs(argv: readonly string[]): Promise<void> {
   asking(program.command('config').description('print its configuration as a file that reproduces it'))
     .addArgument(new Argument('<action>', 'what to do').choices(CONFIG_ACTIONS))
     .action(config);
+  asking(program.command('conn').description('list, count and end its connections of layer 4'))
+    .addArgument(new Argument('<action>', 'what to do').choices(CONN_ACTIONS))
+    .argument('[filters...]', 'proto=, state=, service=, client=, vip=, server=; client and vip with port or without')
+    .option('--limit <n>', 'list at most so many', '1000')
+    .action(conn);
   program
     .command('ipvsadm')
     .description('services and servers of layer 4 with the options of ipvsadm (also ipvsadm-save, ipvsadm-restore)')
