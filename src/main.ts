@@ -3,6 +3,7 @@ import { Argument, Command, CommanderError, Option } from 'commander';
 import { check } from './cli/check.ts';
 import { CONFIG_ACTIONS, config } from './cli/config.ts';
 import { CONN_ACTIONS, conn } from './cli/conn.ts';
+import { dpip } from './cli/dpip.ts';
 import { drops } from './cli/drops.ts';
 import { EXIT, Failure } from './cli/failure.ts';
 import { IPVSADM_PROGRAMS, runIpvsadm } from './cli/ipvsadm.ts';
@@ -45,6 +46,7 @@ Examples:
 
 export async function tsvs(argv: readonly string[]): Promise<void> {
   // Everything behind it is ipvsadm's own, -h and --version included.
+  if (argv[2] === 'dpip') return guarded('tsvs', () => dpip(argv.slice(3)));
   const first = IPVSADM_PROGRAMS.find((program) => program === argv[2]);
   if (first !== undefined) return ipvsadm(first, argv.slice(3));
   const program = newProgram('tsvs', 'A packet-level load balancer with its own TCP/IP stack.', TSVS_EXAMPLES);
@@ -92,6 +94,10 @@ export async function tsvs(argv: readonly string[]): Promise<void> {
     .command('ipvsadm')
     .description('services and servers of layer 4 with the options of ipvsadm (also ipvsadm-save, ipvsadm-restore)')
     .argument('[words...]', 'such as -L -n');
+  program
+    .command('dpip')
+    .description('its links, addresses, routes and neighbours with the grammar of dpip')
+    .argument('[words...]', 'such as addr show');
   asking(program.command('server').description('show a server of it, or change its weight or state'))
     .argument('<service/server>', 'such as web/server1')
     .addArgument(new Argument('[action]', 'what to do').choices(SERVER_ACTIONS))
@@ -176,10 +182,14 @@ async function parse(program: Command, argv: readonly string[]): Promise<void> {
     if (error.code === 'EPIPE') process.exit(EXIT.OK);
     throw error;
   });
+  await guarded(program.name(), () => program.parseAsync(argv as string[]));
+}
+
+async function guarded(name: string, run: () => Promise<unknown>): Promise<void> {
   try {
-    await program.parseAsync(argv as string[]);
+    await run();
   } catch (error) {
-    process.exitCode = report(program.name(), error);
+    process.exitCode = report(name, error);
   }
 }
 

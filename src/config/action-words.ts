@@ -39,6 +39,8 @@ export function describeAction(action: Action): string {
       return `${ROLES[action.role]} ${formatIpv4(action.addr)} added`;
     case 'removeAddress':
       return `${ROLES[action.role]} ${formatIpv4(action.addr)} removed, once no session uses it`;
+    case 'editLink':
+      return `link ${action.link.name}: ${listOf(action.changes)}`;
     case 'editNetwork':
       return `network: ${listOf(action.changes)}`;
     case 'editTcp':

@@ -10,6 +10,7 @@ import type {
   DestConfig,
   GlobalConfig,
   Ipv4,
+  LinkConfig,
   MarkConfig,
   NetworkConfig,
   Proto,
@@ -64,6 +65,13 @@ export type Action =
   | { readonly do: 'orderServers'; readonly at: ServiceRef; readonly servers: readonly ServerRef[] }
   | { readonly do: 'orderServices'; readonly services: readonly ServiceRef[] }
   | { readonly do: 'addAddress' | 'removeAddress'; readonly addr: Ipv4; readonly role: AddressRole }
+  /** Addresses and routes of the link with this index. */
+  | {
+      readonly do: 'editLink';
+      readonly index: number;
+      readonly link: LinkConfig;
+      readonly changes: readonly KeyChange[];
+    }
   | { readonly do: 'editNetwork'; readonly network: NetworkConfig; readonly changes: readonly KeyChange[] }
   | { readonly do: 'editTcp'; readonly tcp: TcpSettings; readonly changes: readonly KeyChange[] }
   | { readonly do: 'editMarks'; readonly marks: readonly MarkConfig[]; readonly changes: readonly KeyChange[] }
@@ -108,6 +116,8 @@ function applyOne(config: Config, action: Action): Config {
       return replaceServers(config, action.at, (dests) => inOrder(dests, action.servers, serverKey));
     case 'orderServices':
       return { ...config, services: inOrder(services, action.services, serviceKey) };
+    case 'editLink':
+      return { ...config, links: config.links.map((link, i) => (i === action.index ? action.link : link)) };
     case 'editNetwork':
       return { ...config, network: action.network };
     case 'editTcp':

@@ -40,6 +40,7 @@ const LIVE = {
     ...['keepalive_idle', 'keepalive_interval', 'keepalive_count'],
   ],
   network: ['gateway', 'local_address'],
+  link: ['address', 'routes'],
   service: [
     ...['name', 'mode', 'scheduler', 'hash_key', 'sh_port', 'sh_fallback', 'mh_port', 'mh_fallback', 'mh_table'],
     ...['connect_timeout', 'client_timeout', 'server_timeout', 'fin_timeout', 'retries'],
@@ -67,8 +68,7 @@ export function diff(
     return changes;
   };
 
-  diffLinks(before, after, live);
-  const actions: Action[] = [];
+  const actions: Action[] = diffLinks(before, after, live);
   // Whether there is a layer 4 is settled at the start; a file that would do without one need not be refused.
   const linesOf = ({ global }: Config): Line[] => globalLines({ ...global, layer4: false });
   const global = live('global', LIVE.global, changed(linesOf(before), linesOf(after)));
@@ -103,14 +103,19 @@ const ruleLines = ({ marks }: Config): Line[] =>
 
 type Live = (section: string, keys: readonly string[], changes: readonly KeyChange[]) => readonly KeyChange[];
 
-function diffLinks(before: Config, after: Config, live: Live): void {
+function diffLinks(before: Config, after: Config, live: Live): Action[] {
   const lines = (config: Config, i: number): Line[] => {
     const link = config.links[i];
     return link === undefined ? [] : [['name', link.name], ...linkLines(link)];
   };
-  for (let i = 0; i < Math.max(before.links.length, after.links.length); i++) {
-    live(`link ${(before.links[i] ?? after.links[i])!.name}`, [], changed(lines(before, i), lines(after, i)));
+  const actions: Action[] = [];
+  for (let index = 0; index < Math.max(before.links.length, after.links.length); index++) {
+    const { name } = (before.links[index] ?? after.links[index])!;
+    const changes = live(`link ${name}`, LIVE.link, changed(lines(before, index), lines(after, index)));
+    const link = after.links[index];
+    if (changes.length > 0 && link !== undefined) actions.push({ do: 'editLink', index, link, changes });
   }
+  return actions;
 }
 
 /** New addresses are there before their services are; old ones go when nobody listens there any more. */

@@ -6,6 +6,7 @@
  * Additions keep the version; a change that would break a reader gets a new one.
  */
 
+import type { AddressRole } from '../config/own-addresses.ts';
 import type { Errno } from '../ipvsadm/errno.ts';
 import type { LocalAddress, Mutation } from '../ipvsadm/ops.ts';
 import type { Dest, Service } from '../ipvsadm/table.ts';
@@ -23,6 +24,9 @@ export const PATHS = {
   timeouts: '/v1/timeouts',
   zero: '/v1/zero',
   ipvs: '/v1/ipvs',
+  links: '/v1/links',
+  addresses: '/v1/addresses',
+  routes: '/v1/routes',
 } as const;
 
 /** Where a service is shown (GET), made or replaced (PUT), changed (PATCH) and removed (DELETE). */
@@ -284,6 +288,75 @@ export interface ConnRequest {
   readonly proto: 'tcp' | 'udp';
   readonly client: string;
   readonly vip: string;
+}
+
+export interface LinksReply {
+  readonly links: readonly LinkReply[];
+  /** Buffers of frames, of all links together. */
+  readonly frames: { readonly inUse: number; readonly free: number };
+}
+
+export interface LinkReply {
+  readonly name: string;
+  readonly kind: string;
+  readonly device: string;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly offload: 'on' | 'off';
+  readonly up: boolean;
+  readonly rxFrames: number;
+  readonly rxBytes: number;
+  readonly txFrames: number;
+  readonly txBytes: number;
+  /** Frames lost before they could be taken, and refused by the system. */
+  readonly missed: number;
+  readonly errors: number;
+}
+
+export interface AddressesReply {
+  readonly addresses: readonly {
+    readonly address: string;
+    readonly prefixLen: number;
+    readonly link: string;
+    /** `local`: of [network] or a link; `service`: local address of a service; `vip`: of a service. */
+    readonly role: AddressRole;
+  }[];
+}
+
+/** POST and DELETE of /v1/addresses. */
+export interface AddressRequest {
+  /** `10.1.0.2/24`; without length a /32. */
+  readonly address: string;
+  readonly link: string;
+}
+
+export interface RoutesReply {
+  readonly routes: readonly RouteReply[];
+}
+
+export interface RouteReply {
+  readonly prefix: string;
+  readonly prefixLen: number;
+  /** Null: no router is needed. */
+  readonly via: string | null;
+  readonly link: string;
+  readonly mtu: number;
+  readonly scope: 'host' | 'link' | 'global';
+}
+
+/** POST and DELETE of /v1/routes; 0.0.0.0/0 is the default route. */
+export interface RouteRequest {
+  readonly prefix: string;
+  readonly via?: string;
+  readonly link?: string;
+}
+
+/** POST and DELETE of /v1/neigh: a static neighbour, until tsvs ends. */
+export interface NeighRequest {
+  readonly address: string;
+  readonly link: string;
+  /** With POST. */
+  readonly mac?: string;
 }
 
 /** GET /v1/ipvs: the services of layer 4 as ipvsadm has them, addresses and settings in the form of src/ipvsadm. */

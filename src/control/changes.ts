@@ -4,23 +4,27 @@
  * server.ts.
  */
 import { z } from 'zod';
-import { parseIpv4 } from '../config/address.ts';
+import { parseIpv4, parseMac } from '../config/address.ts';
 import { formatError } from '../config/error.ts';
 import { load } from '../config/load.ts';
 import type { DestConfig, ServiceConfig } from '../config/model.ts';
 import {
+  type AddressRequest,
   type ChangeReply,
   type ConnRequest,
   type ErrorReply,
   type IpvsRequest,
+  type NeighRequest,
   PATHS,
   type ReloadRequest,
+  type RouteRequest,
   type ServerRequest,
   type ServerWish,
   type ServiceRequest,
   type ZeroRequest,
 } from './api.ts';
 import { addServer, deleteServer, deleteService, patchService, putService, setLocal } from './edit.ts';
+import { addAddress, addRoute, deleteAddress, deleteRoute, linkIndex } from './network.ts';
 import { ChangeError, ERROR_CODES, find, findServer, type RunningConfig } from './running-config.ts';
 import type { Snapshot } from './snapshot.ts';
 
@@ -72,6 +76,9 @@ const FORMS = {
   service: SERVICE,
   timeouts: z.strictObject({ tcp: SECONDS, tcpfin: SECONDS, udp: SECONDS }),
   zero: z.strictObject({ service: z.string().optional() }),
+  address: z.strictObject({ address: z.string(), link: z.string() }),
+  route: z.strictObject({ prefix: z.string(), via: z.string().optional(), link: z.string().optional() }),
+  neigh: z.strictObject({ address: z.string(), link: z.string(), mac: z.string().optional() }),
   conn: z.strictObject({ proto: z.enum(['tcp', 'udp']), client: ENDPOINT, vip: ENDPOINT }),
   // Of mutations only the frame: their form is that of src/ipvsadm, whose rules refuse what makes no sense.
   ipvs: z.strictObject({
@@ -89,6 +96,9 @@ const HINTS: Readonly<Record<keyof typeof FORMS, string>> = {
     'send the keys of [service NAME] in lb.conf, as in {"ip": "10.0.0.10", "ports": 80, "mode": "nat", "servers": [{"address": "10.0.0.11:80"}]}',
   timeouts: 'send seconds, as in {"tcp": 900, "tcpfin": 120, "udp": 300}; 0 or left out: as it is',
   zero: 'send {} or {"service": "web"}',
+  address: 'send {"address": "10.1.0.2/24", "link": "lan"}',
+  route: 'send {"prefix": "10.5.0.0/16", "via": "10.1.0.254"}',
+  neigh: 'send {"address": "10.0.0.11", "link": "lan", "mac": "02:00:00:00:00:11"}; DELETE needs no mac',
   conn: 'send {"proto": "tcp", "client": "10.0.0.7:40000", "vip": "10.0.0.10:80"}',
   ipvs: 'send {"mutations": [...]}, as src/ipvsadm/ops.ts has them',
 };
@@ -120,6 +130,9 @@ const METHODS: Readonly<Record<string, readonly string[]>> = {
   [PATHS.zero]: ['POST'],
   [PATHS.ipvs]: ['POST'],
   [PATHS.conns]: ['DELETE'],
+  [PATHS.addresses]: ['POST', 'DELETE'],
+  [PATHS.routes]: ['POST', 'DELETE'],
+  [PATHS.neigh]: ['POST', 'DELETE'],
   [PATHS.services]: ['DELETE'],
 };
 
@@ -145,7 +158,7 @@ export async function change(
 ): Promise<Answer> {
   try {
     const names = namesIn(path);
-    if (names === null) return { status: 200, body: await changeWhole(path, body, running, snapshot) };
+    if (names === null) return { status: 200, body: await changeWhole(method, path, body, running, snapshot) };
     return await changeService(method, path, names, body, running, snapshot);
   } catch (error) {
     if (!(error instanceof ChangeError)) return refuse(500, String(error));
@@ -154,7 +167,13 @@ export async function change(
   }
 }
 
-async function changeWhole(path: string, body: string, running: RunningConfig, snapshot: Snapshot): Promise<object> {
+async function changeWhole(
+  method: string,
+  path: string,
+  body: string,
+  running: RunningConfig,
+  snapshot: Snapshot,
+): Promise<object> {
   const done = (changes: readonly string[]): ChangeReply => ({ version: running.version, changes });
   switch (path) {
     case PATHS.reload: {
@@ -174,6 +193,28 @@ async function changeWhole(path: string, body: string, running: RunningConfig, s
     case PATHS.zero: {
       const { service } = read<ZeroRequest>('zero', body === '' ? '{}' : body);
       snapshot.ipvs.zero(service === undefined ? null : find(running.config, service));
+      return done([]);
+    }
+    case PATHS.addresses: {
+      const address = read<AddressRequest>('address', body);
+      const edit = method === 'POST' ? addAddress : deleteAddress;
+      return done(await running.change((held) => edit(held, address)));
+    }
+    case PATHS.routes: {
+      const route = read<RouteRequest>('route', body);
+      const edit = method === 'POST' ? addRoute : deleteRoute;
+      return done(await running.change((held) => edit(held, route)));
+    }
+    case PATHS.neigh: {
+      const { address, link, mac } = read<NeighRequest>('neigh', body);
+      const ip = parseIpv4(address);
+      const known = mac === undefined ? null : parseMac(mac);
+      if (ip === null || (method === 'POST' && known === null))
+        throw new ChangeError(400, 'address or mac is none', HINTS.neigh);
+      await running.setNeighbour({
+        ...{ do: 'setNeighbour', ip, link: linkIndex(running.config, link) },
+        mac: method === 'POST' ? known : null,
+      });
       return done([]);
     }
     case PATHS.conns: {

@@ -10,14 +10,21 @@ import type { AdminState } from '../../lb/dest.ts';
 import { MAX_WEIGHT } from '../../lb/dest.ts';
 import { describeAction, describeRefusal } from '../config/action-words.ts';
 import { type Action, applyTo, type ServerRef, type ServiceRef } from '../config/actions.ts';
-import { formatEndpoint } from '../config/address.ts';
+import { formatEndpoint, formatIpv4 } from '../config/address.ts';
 import { diff } from '../config/diff.ts';
 import { type CfgError, formatError } from '../config/error.ts';
 import { type Loaded, load } from '../config/load.ts';
 import type { Config, DestConfig, ServiceConfig } from '../config/model.ts';
 import { nearest } from '../config/nearest.ts';
 import { save } from '../config/save.ts';
-import { type Batch, type CloseCommand, type Command, FIRST_VERSION, isCommandOfMoment } from '../workers/commands.ts';
+import {
+  type Batch,
+  type CloseCommand,
+  type Command,
+  FIRST_VERSION,
+  isCommandOfMoment,
+  type NeighbourCommand,
+} from '../workers/commands.ts';
 import type { ConfigReply, ReloadReply, ServerWish } from './api.ts';
 
 /** Words for programs by the status of HTTP. */
@@ -209,6 +216,16 @@ export class RunningConfig {
         formatEndpoint(conn.vip.ip, conn.vip.port),
       ];
       this.options.log.info({}, `${conn.proto} connection ${client} to ${vip} ended`);
+    });
+  }
+
+  /** A static neighbour, or none any more (`mac` null). Throws ChangeError. */
+  setNeighbour(neighbour: NeighbourCommand): Promise<void> {
+    return this.inTurn(async () => {
+      await this.send([neighbour]);
+      const { ip, mac } = neighbour;
+      const words = mac === null ? 'is no static neighbour any more' : `is a static neighbour: ${mac}`;
+      this.options.log.info({}, `${formatIpv4(ip)} ${words}`);
     });
   }
 

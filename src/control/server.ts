@@ -6,6 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { PATHS } from './api.ts';
 import { type Answer, change, changeMethods, isShown, namesIn, refuse, show } from './changes.ts';
 import { ESTIMATE_S } from './ledger.ts';
+import { addressList, routeList } from './network.ts';
 import { ChangeError, type RunningConfig } from './running-config.ts';
 import type { Snapshot } from './snapshot.ts';
 import { claimSocket } from './socket.ts';
@@ -27,6 +28,9 @@ const CONFIG_ROUTES: Readonly<Record<string, (running: RunningConfig, snapshot: 
   [PATHS.config]: (running) => running.show(),
   [PATHS.timeouts]: ({ config }, { ipvs }) => ipvs.reply(config).timeouts,
   [PATHS.ipvs]: ({ config }, { ipvs }) => ipvs.reply(config),
+  [PATHS.links]: ({ config }, { network }) => network.linkList(config),
+  [PATHS.addresses]: ({ config }) => addressList(config),
+  [PATHS.routes]: ({ config }) => routeList(config),
 };
 
 /** Bytes of a request's body at most. */

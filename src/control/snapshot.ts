@@ -47,6 +47,7 @@ import type {
 } from './api.ts';
 import { ConnList } from './conn-list.ts';
 import { Ipvs } from './ipvs.ts';
+import { Network } from './network.ts';
 
 /** The columns that services and servers have in common. */
 type TrafficColumns = Pick<ServiceColumns, 'conns' | 'inBytes' | 'outBytes' | 'connectFailures'>;
@@ -72,6 +73,7 @@ export class Snapshot {
   private readonly neighbours: Int32Array;
   /** The view of ipvsadm. */
   readonly ipvs: Ipvs;
+  readonly network: Network;
   private readonly connList: ConnList;
 
   constructor(config: Config, share: WorkerShare, info: ProcessInfo) {
@@ -86,6 +88,7 @@ export class Snapshot {
     this.dests = DestTable.attach(share.dests, 0);
     this.neighbours = NeighTable.open(share.neighbours, 0);
     this.ipvs = new Ipvs(share);
+    this.network = new Network(share);
     this.connList = new ConnList(share, this);
   }
 

@@ -16,6 +16,7 @@ import type { ConnTable } from '../../lb/conn.ts';
 import { DEST, END_FLUSHED, ROW_SHIFT, rowOf } from '../../lb/conn-row.ts';
 import type { DestSpec } from '../../lb/dest.ts';
 import { checkScheduler } from '../../lb/sched/index.ts';
+import type { Route4 } from '../../stack/route/route4.ts';
 import type { Ipv4 } from '../../stack/types.ts';
 import { type Action, applyTo, find, type ServerRef, type ServiceRef, serviceKey } from '../config/actions.ts';
 import type { Config, DestConfig, Mac, ServiceConfig } from '../config/model.ts';
@@ -26,6 +27,7 @@ import {
   type Command,
   FIRST_VERSION,
   isCommandOfMoment,
+  type NeighbourCommand,
   type StateCommand,
 } from './commands.ts';
 import {
@@ -40,6 +42,7 @@ import {
   type Pipeline,
   protoName,
   protoOf,
+  routeVia,
   setStatic,
   tcpTuning,
 } from './pipeline.ts';
@@ -53,7 +56,9 @@ const RESETS_AT_ONCE = 256;
 /** How often it is looked whether an address that was removed is still in use. */
 const SWEEP_MS = 1000;
 
-const isState = (command: Command): command is StateCommand => isCommandOfMoment(command) && !isClose(command);
+const isState = (command: Command): command is StateCommand =>
+  command.do === 'setState' || command.do === 'resetServer';
+const isNeighbour = (command: Command): command is NeighbourCommand => command.do === 'setNeighbour';
 const isClose = (command: Command): command is CloseCommand => command.do === 'closeConnection';
 
 export class Applier {
@@ -78,12 +83,13 @@ export class Applier {
     const before = this.config;
     const after = applyTo(before, actions);
     this.check(before, after, commands);
-    this.addAddresses(actions);
+    this.enterNetworks(before, after, actions);
 
     this.revise(before, after, actions);
     this.followNeighbours(before, after);
     this.dropAddresses(actions, ownAddresses(after));
     for (const command of commands.filter(isState)) this.setState(command);
+    for (const command of commands.filter(isNeighbour)) this.setNeighbour(command);
     for (const command of commands.filter(isClose)) this.tableOf(command)!.close(this.rowOf(command), END_FLUSHED);
     this.config = after;
     this.version = version;
@@ -93,10 +99,10 @@ export class Applier {
   sweep(nowMs: number): void {
     if (this.lingering.size === 0 || ((nowMs - this.sweptMs) | 0) < SWEEP_MS) return;
     this.sweptMs = nowMs;
-    const { host, homeOf } = this.pipeline;
+    const { host } = this.pipeline;
     for (const addr of this.lingering) {
       if (this.isUsed(addr)) continue;
-      host.addresses.remove(addr, homeOf(addr).port.id);
+      for (const own of host.addresses.list().filter((one) => one.addr === addr)) host.addresses.remove(addr, own.port);
       this.lingering.delete(addr);
     }
   }
@@ -175,10 +181,20 @@ export class Applier {
   // Addresses
 
   /** All or none: the table of routes may have no room. */
-  private addAddresses(actions: readonly Action[]): void {
-    const { host, homeOf } = this.pipeline;
+  private enterNetworks(before: Config, after: Config, actions: readonly Action[]): void {
+    const { host, homeOf, ports, moveTo } = this.pipeline;
     const added: Ipv4[] = [];
+    const routed: Route4[] = [];
+    const routesOf = ({ links }: Config): Route4[] =>
+      links.flatMap(({ routes }, i) => routes.map((route) => routeVia(ports[i]!, route)));
+    const [old, wanted] = [routesOf(before), routesOf(after)];
+    const isIn = (list: readonly Route4[], route: Route4): boolean => list.some((other) => sameRoute(other, route));
+    moveTo(after);
     try {
+      for (const route of wanted.filter((one) => !isIn(old, one))) {
+        host.routes.add(route);
+        routed.push(route);
+      }
       for (const action of actions) {
         if (action.do !== 'addAddress') continue;
         const { addr, role } = action;
@@ -189,19 +205,25 @@ export class Applier {
       }
     } catch (error) {
       for (const addr of added) host.addresses.remove(addr, homeOf(addr).port.id);
-      throw new ApplyError(`an address cannot be added: ${(error as Error).message}`);
+      for (const route of routed) host.routes.delete(route);
+      moveTo(before);
+      throw new ApplyError(`a route or address cannot be added: ${(error as Error).message}`);
     }
+    for (const route of old) if (!isIn(wanted, route)) host.routes.delete(route);
   }
 
   private dropAddresses(actions: readonly Action[], wanted: ReadonlyMap<Ipv4, AddressRole>): void {
     for (const addr of this.lingering) if (wanted.has(addr)) this.lingering.delete(addr);
     for (const action of actions) if (action.do === 'removeAddress') this.lingering.add(action.addr);
-    const { host } = this.pipeline;
+    const { host, homeOf } = this.pipeline;
     for (const own of [...host.addresses.list()]) {
       const role = wanted.get(own.addr);
-      if (role === undefined || own.flags === ADDRESS_FLAGS[role]) continue;
+      if (role === undefined) continue;
+      const { port, prefixLen } = homeOf(own.addr);
+      const is = { addr: own.addr, prefixLen, port: port.id, flags: ADDRESS_FLAGS[role] };
+      if (own.flags === is.flags && own.prefixLen === is.prefixLen && own.port === is.port) continue;
       host.addresses.remove(own.addr, own.port);
-      host.addresses.add({ ...own, flags: ADDRESS_FLAGS[role] });
+      host.addresses.add(is);
     }
   }
 
@@ -222,7 +244,7 @@ export class Applier {
     for (const action of actions) {
       if (action.do === 'removeService') this.removeService(action.at);
       else if (action.do === 'editTcp') pipeline.host.tcp.tune(tcpTuning(after.tcp));
-      else if (action.do === 'editNetwork') this.editNetwork(before, after);
+      else if (action.do === 'editNetwork' || action.do === 'editLink') this.editNetwork(before, after);
       else if (action.do === 'editGlobal' && pipeline.l4 !== null) {
         pipeline.l4.xmit.way.decrementTtl = after.global.xmitTtl;
         followTimeouts(pipeline.l4, after.global);
@@ -304,6 +326,12 @@ export class Applier {
     }
   }
 
+  private setNeighbour({ ip, link, mac }: NeighbourCommand): void {
+    const port = this.pipeline.ports[link]!;
+    if (mac === null) this.pipeline.host.neigh.nud.remove(ip, port.id);
+    else setStatic(this.pipeline, ip, mac, port);
+  }
+
   private resetConnections(dest: number): void {
     const { l4, host } = this.pipeline;
     if (l4 === null) return;
@@ -326,6 +354,9 @@ export class Applier {
     return this.pipeline.services.find(protoOf(proto), vip, port);
   }
 }
+
+const sameRoute = (a: Route4, b: Route4): boolean =>
+  a.prefix === b.prefix && a.len === b.len && a.gateway === b.gateway && a.port === b.port;
 
 /** The backup included. */
 const serversOf = ({ dests, backup }: ServiceConfig): readonly DestConfig[] =>

@@ -11,6 +11,7 @@ import { layout } from '../../stack/msg/layout.ts';
 import { Channel, type ChannelConfig } from '../../stack/msg/msg.ts';
 import type { Ipv4 } from '../../stack/types.ts';
 import type { Action, ServerRef, ServiceRef } from '../config/actions.ts';
+import type { Mac } from '../config/model.ts';
 
 /** Changes of what an operator wants at run time; no configuration says so. */
 export type StateCommand =
@@ -30,11 +31,20 @@ export interface ConnEnd {
   readonly port: number;
 }
 
-export type Command = Action | StateCommand | CloseCommand;
+/** A static neighbour at the link with this index; null removes what is known of it. */
+export interface NeighbourCommand {
+  readonly do: 'setNeighbour';
+  readonly ip: Ipv4;
+  readonly link: number;
+  readonly mac: Mac | null;
+}
+
+export type MomentCommand = StateCommand | CloseCommand | NeighbourCommand;
+export type Command = Action | MomentCommand;
 
 /** Not part of a configuration. */
-export const isCommandOfMoment = (command: Command): command is StateCommand | CloseCommand =>
-  command.do === 'setState' || command.do === 'resetServer' || command.do === 'closeConnection';
+export const isCommandOfMoment = (command: Command): command is MomentCommand =>
+  ['setState', 'resetServer', 'closeConnection', 'setNeighbour'].includes(command.do);
 
 /** Applied as a whole or not at all. */
 export interface Batch {

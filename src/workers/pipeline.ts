@@ -36,6 +36,7 @@ import type {
   MatchConfig,
   Mode,
   Proto,
+  RouteConfig,
   ServiceConfig,
   TcpSettings,
 } from '../config/model.ts';
@@ -65,6 +66,8 @@ export interface Pipeline {
   readonly ports: readonly Port[];
   /** Where an address of a network of ours belongs. */
   homeOf(addr: Ipv4): PortHome;
+  /** Has `homeOf` answer by this configuration from now on. */
+  moveTo(config: Pick<Config, 'network' | 'links'>): void;
 }
 
 /** A link's device with our MAC address there. */
@@ -105,8 +108,9 @@ export function buildPipeline(
     port.mtu = Math.min(port.mtu, config.links[i]!.mtu);
     return port;
   });
+  let networks: Pick<Config, 'network' | 'links'> = config;
   const home = (addr: Ipv4): PortHome => {
-    const { link, prefixLen } = homeOf(config, addr);
+    const { link, prefixLen } = homeOf(networks, addr);
     return { port: ports[link]!, prefixLen };
   };
 
@@ -139,12 +143,20 @@ export function buildPipeline(
   const { gateway } = config.network;
   if (gateway !== null) host.routes.add(defaultRoute(home(gateway).port, gateway));
   for (const [i, { routes }] of config.links.entries()) {
-    for (const route of routes) {
-      host.routes.add({ ...defaultRoute(ports[i]!, route.gateway), prefix: route.network, len: route.prefixLen });
-    }
+    for (const route of routes) host.routes.add(routeVia(ports[i]!, route));
   }
   proxy.setLocalAddresses(proxySources(config));
-  const pipeline: Pipeline = { host, proxy, health, l4, services, dests, ports, homeOf: home };
+  const pipeline: Pipeline = {
+    host,
+    proxy,
+    health,
+    l4,
+    services,
+    dests,
+    ports,
+    homeOf: home,
+    moveTo: (next) => void (networks = next),
+  };
   for (const service of config.services) {
     addService(pipeline, service);
     const servers = service.backup === null ? service.dests : [...service.dests, service.backup];
@@ -174,6 +186,12 @@ export const ADDRESS_FLAGS: Readonly<Record<AddressRole, number>> = { local: PRI
 export function defaultRoute(port: Port, gateway: Ipv4): Route4 {
   return { prefix: 0, len: 0, gateway, port: port.id, metric: 0, src: 0, mtu: 0, scope: SCOPE_GLOBAL };
 }
+
+export const routeVia = (port: Port, { network, prefixLen, gateway }: RouteConfig): Route4 => ({
+  ...defaultRoute(port, gateway),
+  prefix: network,
+  len: prefixLen,
+});
 
 const PROTO: Readonly<Record<Proto, number>> = {
   ...{ tcp: PROTO_TCP, udp: PROTO_UDP, icmp: PROTO_ICMP },
@@ -258,9 +276,9 @@ export function followService({ proxy, health, l4, services }: Pipeline, id: num
 }
 
 /** A neighbour that the configuration names. */
-export function setStatic({ host, homeOf }: Pipeline, addr: Ipv4, mac: Mac): void {
+export function setStatic({ host, homeOf }: Pipeline, addr: Ipv4, mac: Mac, port = homeOf(addr).port): void {
   const bytes = macBytes(mac);
-  host.neigh.nud.setStatic(addr, homeOf(addr).port.id, high(bytes), low(bytes));
+  host.neigh.nud.setStatic(addr, port.id, high(bytes), low(bytes));
 }
 
 const proxyLimits = ({

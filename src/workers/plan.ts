@@ -21,6 +21,7 @@ import type { FaultRules } from '../../stack/netif/middleware/fault.ts';
 import type { Config, ServiceConfig } from '../config/model.ts';
 import { commandMemory } from './commands.ts';
 import type { LinkHandle } from './link.ts';
+import { linkMemory } from './link-stats.ts';
 import { COUNTER_NAMES } from './stats.ts';
 
 /** Words of `control`. */
@@ -64,6 +65,8 @@ export interface WorkerShare {
   readonly services: SharedArrayBuffer;
   readonly dests: SharedArrayBuffer;
   readonly sessions: SessionShare;
+  /** Of link-stats.ts. */
+  readonly links: SharedArrayBuffer;
   /** Ring of LOG_RING for the access log; null without one. */
   readonly sessionLog: SharedArrayBuffer | null;
   /** Of MAX_CONNS; null when no service is of layer 4. */
@@ -120,6 +123,7 @@ export function planWorker(config: Config): WorkerShare {
     services,
     dests,
     sessions: SessionTable.memory(MAX_SESSIONS),
+    links: linkMemory(config.links.length),
     sessionLog: config.global.accessLog === null ? null : ringMemory(),
     connections: hasLayer4(config) ? pageAligned(L4.bytes(MAX_CONNS)) : null,
   };

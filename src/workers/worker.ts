@@ -13,6 +13,7 @@ import { realClock } from './clock.ts';
 import { Receiver } from './commands.ts';
 import { conflictKey, EventLimiter, failureKey, noServerKey, scarceKey, type WorkerEvent } from './events.ts';
 import { driveLink, injectFaults } from './link.ts';
+import { LinkStats } from './link-stats.ts';
 import { LinkWatch } from './link-watch.ts';
 import { runLoop } from './loop.ts';
 import { buildPipeline } from './pipeline.ts';
@@ -86,11 +87,13 @@ const waiter = new PollWaiter(devices, data.eventFd);
 const watch = new LinkWatch(devices, () => host.routes.refresh(), tell);
 const loop: LoopStats = { turns: 0, sleeps: 0 };
 const publisher = new StatsPublisher(data.share.counters, host, proxy, l4, health, loop);
+const linkStats = new LinkStats(data.share.links);
 let draining = false;
 /** What keeps a drain waiting. */
 const busy = (): number => proxy.open + (l4?.established ?? 0);
 
 publisher.publish();
+linkStats.publish(pipeline.ports);
 Atomics.store(control, CLOCK_MS, ctx.nowMs);
 Atomics.store(control, STATUS, RUNNING);
 tell({ type: 'running' });
@@ -117,6 +120,7 @@ runLoop(host, realClock, waiter, control, loop, {
   housekeeping() {
     if (sessionLog !== null) sessionLog.epochMs = Date.now() - realClock.nowUs() / 1000;
     publisher.publish();
+    linkStats.publish(pipeline.ports);
     applier.sweep(ctx.nowMs);
     Atomics.store(control, OPEN, busy());
     Atomics.store(control, CLOCK_MS, ctx.nowMs);
@@ -131,6 +135,7 @@ host.turn(realClock.nowUs());
 host.netif.close();
 capture?.close();
 publisher.publish();
+linkStats.publish(pipeline.ports);
 limiter.flushAll();
 Atomics.store(control, OPEN, busy());
 Atomics.store(control, STATUS, STOPPED);

@@ -248,6 +248,87 @@ scene('a connection goes on, whatever is changed around it', async (lab) => {
   assert.is(client.output.match(/HTTP\/1\.1 200/g)?.length, 2, client.output);
 });
 
+scene('dpip: addresses, routes and neighbours while it runs; servers of another network', async (lab) => {
+  const { net } = lab;
+  const dpip = async (...words: string[]): Promise<Result> => lab.program('dist/bin.js', 'dpip', ...words);
+  const done = async (line: string): Promise<string> => {
+    const { code, stdout, stderr } = await dpip(...line.split(' '));
+    assert.equal([code, stderr], [0, ''], line);
+    return stdout;
+  };
+  await net.exec('rs1', ['ip', 'addr', 'add', '192.168.0.11/24', 'dev', 'eth0']);
+  await net.exec('rs1', ['ip', 'route', 'add', '10.0.1.10/32', 'via', '192.168.0.1']);
+  await net.startRealServer('rs1', 'rs-1');
+  await done('addr add 192.168.0.1/24 dev tap0');
+  assert.match(await done('addr show'), /^inet 192\.168\.0\.1\/24 scope global tap0\n {5}valid_lft forever/m);
+  assert.match(
+    await done('route show'),
+    /^inet 192\.168\.0\.0\/24 via 0\.0\.0\.0 src 0\.0\.0\.0 dev tap0 mtu 1500 tos 0 scope link metric 0 proto auto onlink $/m,
+  );
+  for (const line of ['-A -t 10.0.1.100:80 -s rr', '-a -t 10.0.1.100:80 -r 192.168.0.11:80 -m']) {
+    assert.is((await lab.ipvsadm(...line.split(' '))).code, 0, line);
+  }
+  const { stdout } = await net.exec('client', ['curl', '-sS', '--max-time', '5', 'http://10.0.1.100/']);
+  assert.is(stdout.trim(), 'rs-1');
+  assert.match(
+    await done('neigh show'),
+    /^ip: 192\.168\.0\.11 +mac: ..:..:..:..:..:.. +state: REACHABLE +dev: tap0 {2}core: 0 {2}$/m,
+  );
+
+  await done('route add 172.16.0.0/12 via 192.168.0.254');
+  assert.match(
+    await done('route show'),
+    /^inet 172\.16\.0\.0\/12 via 192\.168\.0\.254 .* scope global metric 0 proto static $/m,
+  );
+  await done('neigh add 192.168.0.254 lladdr 02:00:00:00:00:fe dev tap0');
+  assert.match(await done('neigh show'), /^ip: 192\.168\.0\.254 +mac: 02:00:00:00:00:fe .* static$/m);
+  await done('neigh del 192.168.0.254 dev tap0');
+  assert.match(
+    await done('-s link show'),
+    /^1: tap0: socket 0 mtu 1500 .*\n {4}UP \n {4}addr 02:00:00:64:00:0A .*\n {4}ipackets .*\n {4}\d+ +\d+ +\d+/,
+  );
+
+  const inUse = await dpip('addr', 'del', '10.0.1.100', 'dev', 'tap0');
+  assert.is(inUse.code, 1);
+  assert.match(inUse.stderr, /10\.0\.1\.100 is a virtual address: it goes with its service/);
+  const needed = await dpip('addr', 'del', '192.168.0.1/24', 'dev', 'tap0');
+  assert.match(needed.stderr, /192\.168\.0\.254|192\.168\.0\.11/);
+  await done('route del 172.16.0.0/12');
+  const shown = (await lab.program('dist/bin.js', 'config', 'show')).stdout;
+  assert.match(shown, /^address = 192\.168\.0\.1\/24$/m);
+  assert.not.match(shown, /172\.16/);
+});
+
+scene('conn: listed by filters, counted, and one ended', async (lab) => {
+  const { net } = lab;
+  await net.startRealServer('rs1', 'rs-1');
+  for (const line of [
+    '-A -t 10.0.1.100:80 -s rr',
+    '-a -t 10.0.1.100:80 -r 10.0.1.21:80 -b',
+    '-P -t 10.0.1.100:80 -z 10.0.1.50 -F tap0',
+  ]) {
+    assert.is((await lab.ipvsadm(...line.split(' '))).code, 0, line);
+  }
+  const client = net.start('client', ['bash', '-c', 'exec 3<>/dev/tcp/10.0.1.100/80; echo open; cat <&3; echo over']);
+  await client.waitFor(/open/);
+  const conn = async (...words: string[]): Promise<string> => {
+    const { code, stdout, stderr } = await lab.program('dist/bin.js', 'conn', ...words);
+    assert.equal([code, stderr], [0, ''], words.join(' '));
+    return stdout;
+  };
+  assert.is(await conn('count'), '1\n');
+  assert.is(await conn('count', 'state=time_wait'), '0 of 1\n');
+  const list = await conn('list', 'client=10.0.1.10', 'server=10.0.1.21:80');
+  const [, from] =
+    /^tcp +ESTABLISHED .*? (10\.0\.1\.10:\d+) +10\.0\.1\.100:80 +10\.0\.1\.21:80 +10\.0\.1\.50:\d+ +fnat/m.exec(list)!;
+  await conn('delete', `client=${from}`, 'vip=10.0.1.100:80');
+  await client.waitFor(/over/);
+  assert.is(await conn('count'), '0\n');
+  const again = await lab.program('dist/bin.js', 'conn', 'delete', `client=${from}`, 'vip=10.0.1.100:80');
+  assert.is(again.code, 1);
+  assert.match(again.stderr, /there is no such connection/);
+});
+
 add('the program without anybody to ask, and with -h', async () => {
   const net = new Net({ hosts: {} });
   try {
