@@ -23,13 +23,15 @@ import { finish } from '../../stack/wire/checksum.ts';
 import * as eth from '../../stack/wire/ethernet.ts';
 import * as ipv4 from '../../stack/wire/ipv4.ts';
 import * as tcp from '../../stack/wire/tcp.ts';
+import * as udp from '../../stack/wire/udp.ts';
 import { seeded } from '../lib/random.ts';
 import { ip } from '../lib/sim.ts';
 
 export const LAYER4 = [
-  { name: 'FullNAT', mode: c.FNAT },
-  { name: 'direct routing', mode: c.DR },
-  { name: 'IPIP tunnel', mode: c.TUN },
+  { name: 'FullNAT', mode: c.FNAT, proto: ipv4.PROTO_TCP },
+  { name: 'FullNAT, UDP', mode: c.FNAT, proto: ipv4.PROTO_UDP },
+  { name: 'direct routing', mode: c.DR, proto: ipv4.PROTO_TCP },
+  { name: 'IPIP tunnel', mode: c.TUN, proto: ipv4.PROTO_TCP },
 ] as const;
 
 const VIP = ip('10.0.0.10');
@@ -65,13 +67,15 @@ class Generator implements Device {
   private readonly ctx: Context;
   private readonly template: number;
 
-  constructor(ctx: Context) {
+  constructor(ctx: Context, proto: number) {
     this.ctx = ctx;
     const { pool } = ctx;
     this.template = pool.off[pool.alloc()]!;
     eth.emit(pool.buf, this.template, 0x0200, 1, 0x0200, GATEWAY & 255, eth.ETHERTYPE_IPV4);
-    ipv4.emit(pool.buf, this.template + L3, 0, 40, 7, ipv4.DF, 64, ipv4.PROTO_TCP, 0, VIP);
-    tcp.emit(pool.buf, this.template + L4_AT, CPORT, 80, 1000, 2000, tcp.TCP_LEN, tcp.ACK, 500, 0x1234);
+    ipv4.emit(pool.buf, this.template + L3, 0, 40, 7, ipv4.DF, 64, proto, 0, VIP);
+    const l4 = this.template + L4_AT;
+    if (proto === ipv4.PROTO_UDP) udp.emit(pool.buf, l4, CPORT, 80, 20, 0x1234);
+    else tcp.emit(pool.buf, l4, CPORT, 80, 1000, 2000, tcp.TCP_LEN, tcp.ACK, 500, 0x1234);
   }
 
   rx(out: Int32Array, max: number): number {
@@ -131,14 +135,14 @@ function copy16(i32: Int32Array, from: number, to: number): void {
 }
 
 /** The header checksum by the fields that vary; the rest of the template is in `FIXED`. */
-const TTL_PROTO = (64 << 8) | ipv4.PROTO_TCP;
-const FIXED = 0x4500 + 40 + 7 + ipv4.DF + TTL_PROTO;
+const FIXED = 0x4500 + 40 + 7 + ipv4.DF;
 function address(i32: Int32Array, off: number, src: number, dst: number): void {
   const w = (off + L3) >> 2;
   i32[w + 3] = swap32(src);
   i32[w + 4] = swap32(dst);
-  const sum = finish(FIXED + (src >>> 16) + (src & 0xffff) + (dst >>> 16) + (dst & 0xffff));
-  i32[w + 2] = swap32((TTL_PROTO << 16) | sum);
+  const ttl = i32[w + 2]! & 0xffff;
+  const sum = finish(FIXED + swap32(ttl << 16) + (src >>> 16) + (src & 0xffff) + (dst >>> 16) + (dst & 0xffff));
+  i32[w + 2] = ttl | (swap32(sum) & 0xffff0000);
 }
 
 class World {
@@ -148,16 +152,17 @@ class World {
   readonly device: Generator;
   now = 1_000_000;
 
-  constructor(mode: number, max: number) {
+  constructor(mode: number, max: number, proto: number = ipv4.PROTO_TCP) {
     const pool = FramePool.create({ slots: 4096, slotBytes: 2048, bigSlots: 4, bigSlotBytes: 69632 });
     const ctx = new Context(pool, seeded(3));
     ctx.tick(this.now);
     this.ctx = ctx;
-    const limits = { tcp: max, udp: 16, icmp: 16, templates: 16 };
+    const of = (which: number): number => (proto === which ? max : 16);
+    const limits = { tcp: of(ipv4.PROTO_TCP), udp: of(ipv4.PROTO_UDP), icmp: 16, templates: 16 };
     const neighbours = new SharedArrayBuffer(NeighTable.bytes(DEFAULT_HOST.neigh.maxNeighbours));
     const host = new Host(ctx, { onConflict: () => {} }, DEFAULT_HOST, neighbours, L4.timersFor(limits));
     this.host = host;
-    this.device = new Generator(ctx);
+    this.device = new Generator(ctx, proto);
     const port = host.addPort(this.device, 0x0200, 1);
     for (const addr of LOCALS) host.addresses.add({ addr, prefixLen: 24, port: port.id, flags: PRIMARY });
     host.addresses.add({ addr: VIP, prefixLen: 24, port: port.id, flags: VIP_FLAG });
@@ -174,7 +179,7 @@ class World {
       decrementTtl: false,
       maxServices: 4,
     });
-    const id = services.add({ proto: ipv4.PROTO_TCP, vip: VIP, port: 80, scheduler: 'rr' });
+    const id = services.add({ proto, vip: VIP, port: 80, scheduler: 'rr' });
     const servers = Array.from({ length: SERVERS }, (_, i) => serverAddress(i));
     services.setDests(
       id,
@@ -209,13 +214,13 @@ class World {
 const clientOf = (flow: number): number => (CLIENTS + flow) | 0;
 
 /** A body that passes n packets of `flows` established connections, a power of two, from the clients on. */
-export function passing(mode: number, flows: number): (n: number) => void {
-  const world = new World(mode, flows);
+export function passing(mode: number, flows: number, proto: number = ipv4.PROTO_TCP): (n: number) => void {
+  const world = new World(mode, flows, proto);
   const { device, l4 } = world;
   const begin = (flags: number): Source => {
     return ({ buf, i32 }, off, i) => {
       address(i32, off, clientOf(i), VIP);
-      buf[off + L4_AT + 13] = flags;
+      if (proto === ipv4.PROTO_TCP) buf[off + L4_AT + 13] = flags;
     };
   };
   for (const flags of [tcp.SYN, tcp.ACK]) {
@@ -237,6 +242,39 @@ export function passing(mode: number, flows: number): (n: number) => void {
     world.run(n, 5);
     if (device.sent < n) throw new Error(`l4: ${device.sent} of ${n} packets went on`);
   };
+}
+
+export interface Stall {
+  readonly turns: number;
+  readonly longestMs: number;
+  /** What 999 of 1000 turns stay below. */
+  readonly p999Ms: number;
+}
+
+/**
+ * `flows` connections that are given up together, their timers due within a second: how long each turn of the loop takes
+ * while they end, one turn per millisecond and as many as it takes.
+ */
+export function expiring(flows: number): Stall {
+  const world = new World(c.FNAT, flows);
+  const { device, l4 } = world;
+  device.source = ({ buf, i32 }, off, i) => {
+    address(i32, off, clientOf(i), VIP);
+    buf[off + L4_AT + 13] = tcp.SYN;
+  };
+  device.restart();
+  world.run(flows, 10);
+  if (l4.open !== flows) throw new Error(`l4: ${l4.open} of ${flows} connections`);
+  const ms: number[] = [];
+  while (l4.open > 0) {
+    const start = process.cpuUsage();
+    world.run(0, 1000);
+    const used = process.cpuUsage(start);
+    const took = (used.user + used.system) / 1000;
+    if (l4.open < flows) ms.push(took);
+  }
+  ms.sort((a, b) => a - b);
+  return { turns: ms.length, longestMs: ms.at(-1)!, p999Ms: ms[Math.floor(ms.length * 0.999)]! };
 }
 
 const BATCH = 64;
