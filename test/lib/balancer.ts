@@ -39,6 +39,8 @@ export interface BalancerOptions {
   /** Gets every session that ends. */
   readonly sessionLog?: SessionLog;
   readonly maxSessions?: number;
+  /** Local ports of connections to servers, the first and the last. */
+  readonly ports?: readonly [number, number];
   /** The whole configuration, in place of what the options say of it. */
   readonly config?: Config;
   /** What [tcp] says, as far as it is not the default. */
@@ -105,6 +107,7 @@ export class BalancedNetwork {
     const bare = join(this.ctx);
     const device = options.wrap === undefined ? bare : options.wrap(bare, this.ctx);
     this.config = options.config ?? configuration(count, options);
+    const [portMin, portMax] = options.ports ?? [SMALL_HOST.tcp.portMin, SMALL_HOST.tcp.portMax];
     this.balancer = buildPipeline(
       this.ctx,
       this.config,
@@ -125,7 +128,7 @@ export class BalancedNetwork {
         portsScarce: () => {},
         healthChanged: (_service, dest, up, why) => this.reports.health.push({ dest, up, why, now: this.now }),
       },
-      SMALL_HOST,
+      { ...SMALL_HOST, tcp: { ...SMALL_HOST.tcp, portMin, portMax } },
       L4_LIMITS,
     );
     this.balancer.proxy.logTo(options.sessionLog ?? null);
