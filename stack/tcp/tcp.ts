@@ -369,9 +369,9 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     }
   }
 
-  /** The owner will not read what a closed connection left behind. */
+  /** The owner will not read what a closed connection left behind, whether it has heard of the end already or is about to. */
   discard(tcb: Tcb): void {
-    if (tcb.closing === 0) return;
+    if (tcb.owner === null) return;
     this.freeReceiveQueue(tcb);
     this.touch(tcb);
   }

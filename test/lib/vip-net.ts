@@ -36,6 +36,10 @@ export interface VipNetOptions {
   readonly fault?: string;
   /** Lines for each service, such as `connect_timeout = 500ms`. */
   readonly settings?: readonly string[];
+  /** TCP services beside those that all have: name and port. */
+  readonly more?: readonly (readonly [name: string, port: number])[];
+  /** Where addresses beyond the network are said to be. */
+  readonly gateway?: string;
   /** Lines of [global]; FOLDER is the network's own. */
   readonly global?: readonly string[];
 }
@@ -185,12 +189,13 @@ export class VipNet {
     }
   }
 
-  private config({ offload = true, settings = [], global = [] }: VipNetOptions): string {
+  private config({ offload = true, settings = [], more = [], gateway, global = [] }: VipNetOptions): string {
     const services = [
       ['web', HTTP, 'rr'],
       ['talk', TALK, 'rr'],
       // All connections of one test belong to one server.
       ['iperf', IPERF, 'conhash\nhash_key = source'],
+      ...more.map(([name, port]) => [name, port, 'rr'] as const),
     ] as const;
     const section = ([name, port, scheduler]: (typeof services)[number]): string => {
       const rows = Array.from(
@@ -209,6 +214,7 @@ export class VipNet {
       `mac = ${VIP_MAC}`,
       '[network]',
       'netmask = 255.255.255.0',
+      ...(gateway === undefined ? [] : [`gateway = ${gateway}`]),
       ...services.map(section),
       '',
     ].join('\n');
