@@ -15,6 +15,7 @@ import { ConnView } from './conn-view.ts';
 import { Core, EXPIRE_QUIESCENT, EXPIRE_REMOVED, serverKey } from './core.ts';
 import type { DestTable } from './dest.ts';
 import { FastPath } from './fast/index.ts';
+import { DROP_ALL, FORWARD, REASSEMBLE } from './fragments.ts';
 import { LocalAddrs } from './laddr.ts';
 import { EXPIRE_TEMPLATES, ONE_PACKET } from './opener.ts';
 import { ICMP } from './proto/icmp.ts';
@@ -59,6 +60,8 @@ export interface L4Service {
   readonly persistence: Persistence | null;
   /** UDP: nothing is remembered of a datagram; not with FNAT. */
   readonly onePacket: boolean;
+  /** The same for all services of an address and protocol; `forward` with DR and TUN only. */
+  readonly fragments: 'reassemble' | 'forward' | 'drop';
 }
 
 export interface L4Events {
@@ -75,6 +78,7 @@ export interface L4Options {
   readonly maxServices: number;
 }
 
+const FRAGMENTS = { reassemble: REASSEMBLE, forward: FORWARD, drop: DROP_ALL } as const;
 const EXPIRE = { off: 0, removed: EXPIRE_REMOVED, on: EXPIRE_QUIESCENT | EXPIRE_REMOVED } as const;
 
 export class L4 {
@@ -211,6 +215,8 @@ export class L4 {
       if (service.onePacket) core.answerers.set(serverKey(addr[dest]!, port[dest]!), dest);
     }
     core.policy[id] = EXPIRE[service.expireQuiescent];
+    const { proto, vip } = this.services.columns;
+    core.fragments.setPolicy(proto[id]!, vip[id]!, FRAGMENTS[service.fragments]);
     const { opener } = core;
     const { persistence } = service;
     opener.persistMs[id] = Math.min(persistence?.timeoutMs ?? 0, MAX_KEPT_MS);
@@ -226,6 +232,11 @@ export class L4 {
     if (core.mode[id] === 0) return;
     core.mode[id] = 0;
     this.locals.set(id, [], false);
+    const { proto, vip } = this.services.columns;
+    const shared = this.services
+      .ids()
+      .some((one) => core.mode[one] !== 0 && proto[one] === proto[id] && vip[one] === vip[id]);
+    if (!shared) core.fragments.setPolicy(proto[id]!, vip[id]!, REASSEMBLE);
     for (const [key, dest] of core.answerers) if (this.dests.service[dest] === id) core.answerers.delete(key);
   }
 

@@ -152,6 +152,11 @@ export const LB_QUIESCED = reason(
   'config',
   'Its server is drained or gone, and the service ends such connections.',
 );
+export const LB_FRAGMENT = reason(
+  'lb_fragment',
+  'config',
+  'Fragment for a service that drops them, or that forwards them and has not seen the first one.',
+);
 export const LB_MODE = reason('lb_mode', 'config', 'Connection of a forwarding mode that cannot transmit.');
 
 // links and middleware

@@ -70,6 +70,11 @@ export class Xmit {
     }
   }
 
+  /** A packet of which only addresses are known, to a server that sees it as it came: DR or TUN. */
+  straight(f: FrameId, mode: number, raddr: Ipv4, dest: number): Verdict {
+    return mode === c.TUN ? this.tunnel.toServer(f, raddr, dest) : this.direct(f, raddr);
+  }
+
   /** Direct routing: only the frame's addresses change. The server has the VIP, and answers the client itself. */
   private direct(f: FrameId, raddr: Ipv4): Verdict {
     const verdict = this.way.find(f, raddr, 0);

@@ -25,6 +25,7 @@ export function placesOf({ vip, ports, proto, mark, match }: DraftService): Plac
 
 export function checkRules(draft: Draft): void {
   const { errors, marks, services } = draft;
+  checkFragments(draft);
   for (const { match } of [...marks, ...services]) if (match) checkLinks(draft, match);
   const owners = new Map<string, DraftService>();
   for (const service of services) {
@@ -37,6 +38,33 @@ export function checkRules(draft: Draft): void {
       const message = `${key} belongs to [${first.where.section}] already (line ${first.where.line})`;
       errors.add(rule, message, 'give it to one of them');
     } else owners.set(key, service);
+  }
+}
+
+/** Only the first fragment has ports: services of one address and protocol, those of mode proxy included, must agree. */
+function checkFragments({ errors, global, services }: Draft): void {
+  const first = new Map<string, DraftService>();
+  for (const service of services) {
+    const { fragments, vip, proto, mark, match, dests } = service;
+    const where: Where = { ...service.where, key: 'fragments' };
+    const mode = service.mode ?? global.mode;
+    const direct = [mode, ...dests.flatMap(({ keys }) => keys.mode?.value ?? [])].every(
+      (one) => one === 'dr' || one === 'tun',
+    );
+    if (fragments === 'forward' && (!direct || proto === 'icmp')) {
+      errors.add(where, 'only TCP and UDP in modes dr and tun can forward fragments', 'choose reassemble or drop');
+    }
+    if (fragments !== 'reassemble' && (mark || match || mode === 'proxy')) {
+      errors.add(where, 'fragments of this service have to be put together', 'leave it out');
+    }
+    if (!vip || mark || match) continue;
+    const key = `${proto} ${vip.value}`;
+    const other = first.get(key) ?? service;
+    if (other.fragments !== fragments) {
+      const message = `[${other.where.section}] (line ${other.where.line}) has the address too, and says ${other.fragments}`;
+      errors.add(where, message, 'let all services of an address and protocol say the same');
+    }
+    first.set(key, other);
   }
 }
 

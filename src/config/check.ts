@@ -392,7 +392,7 @@ const plainServer = ({ value: { ip, port, weight, mac } }: Located<ServerValue>)
 /** One service of the model per port. */
 function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
   const { scheduler, schedOptions, timeouts, retries, mssClamp } = service;
-  const { expireQuiescent, persistence, onePacket } = service;
+  const { expireQuiescent, persistence, onePacket, fragments } = service;
   const places = placesOf(service);
   const dests = service.dests.map(({ name, server, keys: { mode, upper, lower } }) => ({
     ...{ name, af: 4 as const },
@@ -417,6 +417,7 @@ function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
     expireQuiescent,
     persistence,
     onePacket,
+    fragments,
     check: service.check,
     slowStartMs: service.slowStartMs ?? draft.global.slowStartMs,
     maxConnections: service.maxConnections,

@@ -56,6 +56,7 @@ export interface DraftService {
   readonly expireQuiescent: ServiceConfig['expireQuiescent'];
   readonly persistence: PersistenceConfig | null;
   readonly onePacket: boolean;
+  readonly fragments: ServiceConfig['fragments'];
   readonly check: CheckConfig | null;
   /** Null takes that of [global]. */
   readonly slowStartMs: number | null;

@@ -258,6 +258,9 @@ export interface CheckConfig {
 /** Connections of a server that is drained or gone: they go on; those of a removed one end; all end. */
 export const EXPIRE_QUIESCENT = ['off', 'removed', 'on'] as const;
 
+/** What becomes of fragments: put together first, passed on as they come (dr, tun), dropped. */
+export const FRAGMENT_POLICIES = ['reassemble', 'forward', 'drop'] as const;
+
 /** How clients are remembered, so that they come to the same server again. */
 export interface PersistenceConfig {
   /** From the last connection on. */
@@ -299,6 +302,8 @@ export interface ServiceConfig {
   readonly persistence: PersistenceConfig | null;
   /** Layer 4, UDP, not fnat: each datagram is scheduled, and forgotten. */
   readonly onePacket: boolean;
+  /** Layer 4: the same for all services of an address and protocol. */
+  readonly fragments: (typeof FRAGMENT_POLICIES)[number];
   /** Null: the servers are not checked. */
   readonly check: CheckConfig | null;
   /** How long a server that comes up takes to get its whole weight; 0 = it has it at once. */

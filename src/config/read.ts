@@ -220,6 +220,7 @@ function policy(
     expireQuiescent: values.expire_quiescent?.value ?? 'off',
     persistence: readPersistence(values),
     onePacket: values.one_packet?.value === 'on',
+    fragments: values.fragments?.value ?? 'reassemble',
     check: readCheck(values, errors),
     slowStartMs: values.slow_start?.value ?? null,
     maxConnections: values.max_connections?.value ?? 0,

@@ -107,6 +107,7 @@ export function serviceLines(service: Omit<ServiceConfig, 'dests'>, mayNeedLocal
     ['expire_quiescent', service.expireQuiescent],
     ...persistenceLines(service.persistence),
     ['one_packet', service.onePacket ? 'on' : 'off'],
+    ['fragments', service.fragments],
     ...checkLines(service.check),
     ['slow_start', formatDuration(service.slowStartMs)],
     ['max_connections', service.maxConnections],

@@ -9,6 +9,7 @@ import { checkRows } from './check-rows.ts';
 import { match } from './match.ts';
 import {
   EXPIRE_QUIESCENT,
+  FRAGMENT_POLICIES,
   LINK_KINDS,
   LOG_LEVELS,
   MODES,
@@ -619,6 +620,17 @@ const serviceRows = {
     reloadable: true,
     example: 'on',
     doc: 'With `persistence`: whether a server whose weight is 0, or that is drained, gets its clients back (`off`) or they are scheduled anew (`on`).',
+  },
+  fragments: {
+    type: 'word',
+    read: values.oneOf(FRAGMENT_POLICIES),
+    unit: '',
+    default: 'reassemble',
+    without: '',
+    range: FRAGMENT_POLICIES.join(', '),
+    reloadable: true,
+    example: 'forward',
+    doc: 'Modes of layer 4: what becomes of fragments. `reassemble` puts datagrams together, and cuts them again where the link demands it. `forward`, for TCP and UDP in modes `dr` and `tun`, passes each on as it comes, to the server of the first one, and drops those that come before it. `drop` drops all. Services of one address and protocol must agree.',
   },
   one_packet: {
     type: 'word',

@@ -313,4 +313,5 @@ const l4Service = (service: ServiceConfig): L4Service => ({
   expireQuiescent: service.expireQuiescent,
   persistence: service.persistence,
   onePacket: service.onePacket,
+  fragments: service.fragments,
 });

@@ -194,6 +194,7 @@ class World {
       expireQuiescent: 'off',
       persistence: null,
       onePacket: false,
+      fragments: 'reassemble',
     });
     // Every address is announced, twice; then the link is quiet.
     for (let i = 0; i < 10; i++) this.run(0, 1_000_000);

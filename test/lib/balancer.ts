@@ -198,6 +198,7 @@ function configuration(servers: number, options: BalancerOptions): Config {
     expireQuiescent: 'off',
     persistence: null,
     onePacket: false,
+    fragments: 'reassemble',
     check: null,
     slowStartMs: 0,
     maxConnections: 0,

@@ -132,6 +132,7 @@ export class L4Network {
         expireQuiescent: 'off',
         persistence: null,
         onePacket: false,
+        fragments: 'reassemble',
         ...options.service,
       });
       return id;

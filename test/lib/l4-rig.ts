@@ -182,6 +182,7 @@ export class L4Rig {
       expireQuiescent: 'off',
       persistence: null,
       onePacket: false,
+      fragments: 'reassemble',
       ...options.service,
     });
     ctx.probe = (f, verdict) => this.settled(f, verdict);

@@ -38,6 +38,7 @@ const NAT: L4Service = {
   expireQuiescent: 'off',
   persistence: null,
   onePacket: false,
+  fragments: 'reassemble',
 };
 const REMEMBER: Persistence = { timeoutMs: 60_000, netmask: -1, expireQuiescent: false };
 

@@ -180,7 +180,13 @@ test('persistence that is switched off holds nobody any more', () => {
   const rig = rigOf();
   const first = ask(rig, A, CPORT);
   const off = { mode: c.NAT, localAddresses: [], inTurn: true, mss: 0 };
-  rig.l4.setService(rig.service, { ...off, expireQuiescent: 'off', persistence: null, onePacket: false });
+  rig.l4.setService(rig.service, {
+    ...off,
+    expireQuiescent: 'off',
+    persistence: null,
+    onePacket: false,
+    fragments: 'reassemble',
+  });
   assert.is.not(ask(rig, A, CPORT + 1), first);
 });
 

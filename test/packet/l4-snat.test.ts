@@ -38,6 +38,7 @@ const SNAT: L4Service = {
   expireQuiescent: 'off',
   persistence: null,
   onePacket: false,
+  fragments: 'reassemble',
 };
 
 interface SnatRig extends L4Rig {

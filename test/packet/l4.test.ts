@@ -342,6 +342,7 @@ test('NAT: the same client port to the same server through two services is refus
     expireQuiescent: 'off',
     persistence: null,
     onePacket: false,
+    fragments: 'reassemble',
   });
   rig.feed(fromClient({ flags: 'S' }));
   rig.feed(fromClient({ flags: 'S', dport: 81 }));

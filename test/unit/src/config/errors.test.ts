@@ -657,6 +657,17 @@ reports('a service with two ways to tell it', GENERAL, webWith('mode = nat\nmark
 reports('all ports of the proxy', GENERAL, { 9: 'ports = 0' }, [
   'lb.conf:7: [service web] ports: mode proxy serves TCP at an address and a port; choose a mode of layer 4',
 ]);
+reports('fragments that cannot be forwarded', GENERAL, webWith('mode = nat\nfragments = forward'), [
+  'lb.conf:7: [service web] fragments: only TCP and UDP in modes dr and tun can forward fragments; choose reassemble or drop',
+]);
+reports(
+  'fragments of one address and two minds',
+  GENERAL,
+  { 7: '[service other]\nip = 192.168.100.10\nports = 81\nmode = nat\nfragments = drop\ncount = 0\n[service web]' },
+  [
+    'lb.conf:13: [service web] fragments: [service other] (line 7) has the address too, and says drop; let all services of an address and protocol say the same',
+  ],
+);
 reports('networks of clients', GENERAL, webWith('accept_proxy = 10.0.0.1/8, 10.0.0.0/33, ten'), [
   'lb.conf:10: [service web] accept_proxy: 10.0.0.1/8 has bits beyond its prefix; write 10.0.0.0/8',
   "lb.conf:10: [service web] accept_proxy: '10.0.0.0/33' is not a network; write networks and addresses, as in 10.1.0.0/16, 192.168.100.77",

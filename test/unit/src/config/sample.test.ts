@@ -36,6 +36,7 @@ const service = (port: number): Config['services'][number] => ({
   expireQuiescent: 'off',
   persistence: null,
   onePacket: false,
+  fragments: 'reassemble',
   check: null,
   slowStartMs: 0,
   maxConnections: 0,

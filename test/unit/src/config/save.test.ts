@@ -154,6 +154,7 @@ const service = (vip: number, hosts: readonly number[], locals: readonly number[
         }),
       ),
       onePacket: fc.boolean(),
+      fragments: fc.constant('reassemble' as const),
       check: fc.option(check),
       slowStartMs: fc.integer({ min: 0, max: 3_600_000 }),
       maxConnections: fc.integer({ min: 0, max: 1_000_000 }),
