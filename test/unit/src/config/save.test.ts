@@ -101,7 +101,7 @@ const tcp = fc.record({
 const range = fc
   .record({ a: fc.integer(), b: fc.integer(), p: fc.nat(65535), q: fc.nat(65535) })
   .map(({ a, b, p, q }) => ({
-    low: Math.min(a >>> 0, b >>> 0) | 0,
+    low: Math.min(a >>> 0, b >>> 0) & ~1,
     high: Math.max(a >>> 0, b >>> 0) | 1 | 0,
     lowPort: Math.min(p, q),
     highPort: Math.max(p, q),
