@@ -1,6 +1,6 @@
 /**
- * A device that misbehaves on purpose and reproducibly: loss, duplication, reordering, delay with jitter, corruption, a rate
- * limit with a queue, each direction by its own rules. The same seed, frames and times give the same faults. Rules that are
+ * A device that misbehaves on purpose and reproducibly: loss, duplication, reordering, delay with jitter, corruption, marks of
+ * congestion, a rate limit with a queue, each direction by its own rules. The same seed, frames and times give the same faults. Rules that are
  * zero draw no random numbers and change nothing.
  *
  * Corruption happens on the wire, behind the offloads: a device that may corrupt what it sends offers none (netif then
@@ -17,7 +17,9 @@ import { FAULT_LOSS, FAULT_RATE, PORT_CLOSED } from '../../drop.ts';
 import { F_CSUM_PARTIAL, F_CSUM_VALID, GSO_NONE } from '../../mem/frame-pool.ts';
 import type { FrameId, Micros, Random } from '../../types.ts';
 import { DELIVERED, DROP } from '../../verdict.ts';
+import * as ethernet from '../../wire/ethernet.ts';
 import { ETH_LEN } from '../../wire/ethernet.ts';
+import * as ipv4 from '../../wire/ipv4.ts';
 import { IPV4_LEN } from '../../wire/ipv4.ts';
 import { duplicate } from '../copy.ts';
 import { type Capabilities, type Device, type DeviceStats, NO_FDS } from '../device.ts';
@@ -30,6 +32,8 @@ export interface FaultRules {
   readonly duplicate: number;
   readonly corrupt: number;
   readonly reorder: number;
+  /** Of the IPv4 packets whose sender says that it knows ECN: marked "congestion experienced" (RFC 3168 §5). */
+  readonly mark: number;
   /** How much longer a reordered frame is held back, so that later ones overtake it. */
   readonly reorderMicros: Micros;
   /** Every frame waits `delayMicros` and up to `jitterMicros` more; frames overtake each other when jitter exceeds their distance. */
@@ -46,6 +50,7 @@ export const NO_FAULTS: FaultRules = {
   duplicate: 0,
   corrupt: 0,
   reorder: 0,
+  mark: 0,
   reorderMicros: 0,
   delayMicros: 0,
   jitterMicros: 0,
@@ -61,6 +66,8 @@ export interface FaultOptions {
 }
 
 const SCRATCH = 256;
+/** The ECN bits of the TOS byte, both of them: congestion experienced (RFC 3168 §5). */
+const CE = 3;
 /** Heap entries that one admitted frame may need: itself and its duplicate. */
 const PER_FRAME = 2;
 
@@ -189,7 +196,8 @@ class Impairment {
       ctx.settle(f, DROP | FAULT_LOSS);
       return;
     }
-    const sent = this.chance(rules.corrupt) ? this.corrupt(f) : f;
+    const marked = this.isMarkable(f) && this.chance(rules.mark) ? this.mark(f) : f;
+    const sent = this.chance(rules.corrupt) ? this.corrupt(marked) : marked;
     const copy = this.chance(rules.duplicate) ? duplicate(ctx, sent) : 0;
     this.schedule(sent);
     if (copy !== 0) this.schedule(copy);
@@ -214,16 +222,40 @@ class Impairment {
     this.heap.push(f, due);
   }
 
-  /** Damages one byte; returns the frame that has the damage, a copy when somebody else still needs the original. */
-  private corrupt(f: FrameId): FrameId {
+  /** `f`, or a copy of it when somebody else still needs the original; 0 when there is no room for one. */
+  private ours(f: FrameId): FrameId {
     const { ctx } = this;
-    const pool = ctx.pool;
-    let g = f;
-    if (pool.refs[f]! > 1) {
-      g = duplicate(ctx, f);
-      if (g === 0) return f;
-      ctx.settle(f, DELIVERED);
-    }
+    if (ctx.pool.refs[f]! === 1) return f;
+    const g = duplicate(ctx, f);
+    if (g !== 0) ctx.settle(f, DELIVERED);
+    return g;
+  }
+
+  /** An IPv4 packet, whole as far as its header goes, with ECT(0) or ECT(1). */
+  private isMarkable(f: FrameId): boolean {
+    if (this.rules.mark === 0) return false;
+    const { buf, off, len } = this.ctx.pool;
+    const at = off[f]!;
+    if (len[f]! < ETH_LEN + IPV4_LEN || ethernet.type(buf, at) !== ethernet.ETHERTYPE_IPV4) return false;
+    const ecn = ipv4.tos(buf, at + ETH_LEN) & CE;
+    return ecn !== 0 && ecn !== CE;
+  }
+
+  /** Marks a packet; returns the frame that has the mark. */
+  private mark(f: FrameId): FrameId {
+    const g = this.ours(f);
+    if (g === 0) return f;
+    const { buf, off } = this.ctx.pool;
+    const ip = off[g]! + ETH_LEN;
+    ipv4.setTos(buf, ip, ipv4.tos(buf, ip) | CE);
+    return g;
+  }
+
+  /** Damages one byte; returns the frame that has the damage. */
+  private corrupt(f: FrameId): FrameId {
+    const { pool } = this.ctx;
+    const g = this.ours(f);
+    if (g === 0) return f;
     let from = 0;
     let to = pool.len[g]!;
     if (pool.gsoType[g] !== GSO_NONE) {

@@ -17,7 +17,8 @@ function complaint(spec: string): string {
 }
 
 test('every key is read in its unit', () => {
-  const spec = 'loss=1%,duplicate=0.5%,reorder=2%,corrupt=100%,hold=500us,delay=2ms,jitter=1.5ms,rate=10mbit,seed=7';
+  const spec =
+    'loss=1%,duplicate=0.5%,reorder=2%,corrupt=100%,mark=3%,hold=500us,delay=2ms,jitter=1.5ms,rate=10mbit,seed=7';
   assert.equal(readFaults(spec), {
     link: null,
     rules: {
@@ -25,6 +26,7 @@ test('every key is read in its unit', () => {
       duplicate: 0.005,
       reorder: 0.02,
       corrupt: 1,
+      mark: 0.03,
       reorderMicros: 500,
       delayMicros: 2000,
       jitterMicros: 1500,
@@ -51,7 +53,7 @@ test('a name in front spares the other links', () => {
 });
 
 test('the description asks for the same again, with the seed that was chosen', () => {
-  const faults = readFaults('duplicate=0.25%,reorder=1%,delay=250us,jitter=1s,rate=1.5gbit');
+  const faults = readFaults('duplicate=0.25%,reorder=1%,mark=0.5%,delay=250us,jitter=1s,rate=1.5gbit');
   assert.match(describeFaults(faults), /,seed=\d+$/);
   assert.equal(readFaults(describeFaults(faults)), faults);
 });

@@ -10,6 +10,7 @@ import { memoryWire, OFFLOAD_WIRE } from '../../../../../stack/netif/memory.ts';
 import { DueHeap } from '../../../../../stack/netif/middleware/due-heap.ts';
 import { Fault, type FaultRules, NO_FAULTS } from '../../../../../stack/netif/middleware/fault.ts';
 import { DELIVERED } from '../../../../../stack/verdict.ts';
+import { check, setTos, tos } from '../../../../../stack/wire/ipv4.ts';
 import {
   assertConserved,
   bytesOf,
@@ -172,6 +173,27 @@ for (const side of ['rx', 'tx'] as const) {
     assert.equal(at(s, 4000), [500]);
   });
 
+  test(`${side}: of the packets that know ECN some are marked, with a right header checksum; others never`, () => {
+    const s = scene({ mark: 0.5 }, side);
+    const seen = [0, 0, 0, 0];
+    for (let i = 0; i < 400; i++) {
+      const f = tcpFrame(s.ctxA, 100, 0);
+      setTos(s.ctxA.pool.buf, s.ctxA.pool.off[f]! + 14, 0xb8 | (i & 1 ? 2 : 0));
+      s.a.tx(Int32Array.of(f), 0, 1);
+      const out = new Int32Array(1);
+      assert.is(s.b.rx(out, 1), 1);
+      const { buf, i32, off, len } = s.ctxB.pool;
+      const ip = off[out[0]!]! + 14;
+      assert.is(check(buf, i32, ip, ip + len[out[0]!]! - 14), 0);
+      assert.is(tos(buf, ip) & 0xfc, 0xb8);
+      seen[tos(buf, ip) & 3]! += 1;
+      s.ctxB.settle(out[0]!, DELIVERED);
+    }
+    assert.equal([seen[0], seen[1], seen[2]! + seen[3]!], [200, 0, 200]);
+    // Six standard deviations of the binomial distribution: sqrt(200 / 4) = 7.
+    assert.ok(Math.abs(seen[3]! - 100) < 43, `${seen[3]} marked`);
+  });
+
   test(`${side}: close gives back what is held`, () => {
     const s = scene({ delayMicros: 1e6 }, side);
     send(s, 60, 61, 62);
@@ -209,6 +231,23 @@ test('tx: a frame that somebody else still needs is damaged in a copy', () => {
   const out = new Int32Array(1);
   assert.is(s.b.rx(out, 1), 1);
   assert.not.equal(bytesOf(s.ctxB, out[0]!), before);
+});
+
+test('tx: a frame that somebody else still needs is marked in a copy; what is no IPv4 packet is left alone', () => {
+  const s = scene({ mark: 1 }, 'tx');
+  const f = tcpFrame(s.ctxA, 0, 0);
+  setTos(s.ctxA.pool.buf, s.ctxA.pool.off[f]! + 14, 1);
+  s.ctxA.retain(f);
+  const short = testFrame(s.ctxA, 33, 0);
+  const other = testFrame(s.ctxA, 60, 3);
+  const before = [f, short, other].map((one) => bytesOf(s.ctxA, one));
+  s.a.tx(Int32Array.of(f, short, other), 0, 3);
+  assert.equal(bytesOf(s.ctxA, f), before[0]);
+  const out = new Int32Array(3);
+  assert.is(s.b.rx(out, 3), 3);
+  assert.is(bytesOf(s.ctxB, out[0]!)[15], 3);
+  assert.equal([bytesOf(s.ctxB, out[1]!), bytesOf(s.ctxB, out[2]!)], before.slice(1));
+  assertConserved(s.ctxA, 'A');
 });
 
 test('tx: a device that corrupts offers no offload, since damage happens behind it', () => {
