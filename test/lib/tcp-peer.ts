@@ -29,7 +29,7 @@ import {
   tcpBytes,
 } from './segment.ts';
 import { ip, makeHost, outstanding, SMALL_HOST } from './sim.ts';
-import { checkBlock } from './sim-tcp.ts';
+import { checkBlock } from './tcp-laws.ts';
 
 export const HOST = ip('10.0.0.1');
 export const PEER = ip('10.0.0.2');

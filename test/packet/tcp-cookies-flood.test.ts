@@ -9,7 +9,7 @@ import type { SocketOwner, Tcb } from '../../stack/tcp/tcb.ts';
 import { seeded } from '../lib/random.ts';
 import { segmentFrame } from '../lib/segment.ts';
 import { ip, pair, Sim, type SimHost, SMALL_HOST } from '../lib/sim.ts';
-import { checkFrames } from '../lib/sim-tcp.ts';
+import { checkFrames } from '../lib/tcp-laws.ts';
 import { pattern } from '../lib/tcp-peer.ts';
 
 const VICTIM = ip('10.0.0.1');

@@ -65,6 +65,18 @@ export interface FaultOptions {
   readonly capacity: number;
 }
 
+/** Frames that met each fault so far; those lost and those beyond the rate are among the drops, too. */
+export interface FaultCounts {
+  lost: number;
+  duplicated: number;
+  corrupted: number;
+  reordered: number;
+  marked: number;
+  overRate: number;
+}
+
+const newCounts = (): FaultCounts => ({ lost: 0, duplicated: 0, corrupted: 0, reordered: 0, marked: 0, overRate: 0 });
+
 const SCRATCH = 256;
 /** The ECN bits of the TOS byte, both of them: congestion experienced (RFC 3168 §5). */
 const CE = 3;
@@ -75,6 +87,9 @@ export class Fault implements Device {
   readonly name: string;
   readonly caps: Capabilities;
   readonly stats: DeviceStats;
+  /** What was injected, by direction. */
+  readonly rxCounts = newCounts();
+  readonly txCounts = newCounts();
 
   private readonly ctx: Context;
   private readonly inner: Device;
@@ -86,8 +101,8 @@ export class Fault implements Device {
   constructor(ctx: Context, inner: Device, options: FaultOptions, random: Random) {
     this.ctx = ctx;
     this.inner = inner;
-    this.incoming = new Impairment(ctx, options.rx, options.capacity, random);
-    this.outgoing = new Impairment(ctx, options.tx, options.capacity, random);
+    this.incoming = new Impairment(ctx, options.rx, options.capacity, random, this.rxCounts);
+    this.outgoing = new Impairment(ctx, options.tx, options.capacity, random, this.txCounts);
     this.name = inner.name;
     this.caps = options.tx.corrupt > 0 ? { ...inner.caps, txChecksum: false, tso: false, scatter: false } : inner.caps;
     this.stats = inner.stats;
@@ -175,13 +190,15 @@ class Impairment {
   private readonly ctx: Context;
   private readonly rules: FaultRules;
   private readonly random: Random;
+  private readonly counts: FaultCounts;
   /** When the rate-limited line has sent all that was admitted. */
   private busyUntil: Micros = 0;
 
-  constructor(ctx: Context, rules: FaultRules, capacity: number, random: Random) {
+  constructor(ctx: Context, rules: FaultRules, capacity: number, random: Random, counts: FaultCounts) {
     this.ctx = ctx;
     this.rules = rules;
     this.random = random;
+    this.counts = counts;
     this.heap = new DueHeap(capacity);
   }
 
@@ -193,6 +210,7 @@ class Impairment {
   admit(f: FrameId): void {
     const { ctx, rules } = this;
     if (this.chance(rules.loss)) {
+      this.counts.lost++;
       ctx.settle(f, DROP | FAULT_LOSS);
       return;
     }
@@ -200,7 +218,9 @@ class Impairment {
     const sent = this.chance(rules.corrupt) ? this.corrupt(marked) : marked;
     const copy = this.chance(rules.duplicate) ? duplicate(ctx, sent) : 0;
     this.schedule(sent);
-    if (copy !== 0) this.schedule(copy);
+    if (copy === 0) return;
+    this.counts.duplicated++;
+    this.schedule(copy);
   }
 
   private schedule(f: FrameId): void {
@@ -210,6 +230,7 @@ class Impairment {
       const start = Math.max(due, this.busyUntil);
       const waitingBytes = ((start - due) * rules.bitsPerSecond) / 8e6;
       if (waitingBytes > rules.queueBytes) {
+        this.counts.overRate++;
         ctx.settle(f, DROP | FAULT_RATE);
         return;
       }
@@ -218,7 +239,10 @@ class Impairment {
     }
     due += rules.delayMicros;
     if (rules.jitterMicros > 0) due += this.below(rules.jitterMicros + 1);
-    if (this.chance(rules.reorder)) due += rules.reorderMicros;
+    if (this.chance(rules.reorder)) {
+      this.counts.reordered++;
+      due += rules.reorderMicros;
+    }
     this.heap.push(f, due);
   }
 
@@ -245,6 +269,7 @@ class Impairment {
   private mark(f: FrameId): FrameId {
     const g = this.ours(f);
     if (g === 0) return f;
+    this.counts.marked++;
     const { buf, off } = this.ctx.pool;
     const ip = off[g]! + ETH_LEN;
     ipv4.setTos(buf, ip, ipv4.tos(buf, ip) | CE);
@@ -256,6 +281,7 @@ class Impairment {
     const { pool } = this.ctx;
     const g = this.ours(f);
     if (g === 0) return f;
+    this.counts.corrupted++;
     let from = 0;
     let to = pool.len[g]!;
     if (pool.gsoType[g] !== GSO_NONE) {

@@ -194,6 +194,19 @@ for (const side of ['rx', 'tx'] as const) {
     assert.ok(Math.abs(seen[3]! - 100) < 43, `${seen[3]} marked`);
   });
 
+  test(`${side}: what was injected is counted, in its direction`, () => {
+    const always = { loss: 0, duplicate: 1, corrupt: 1, reorder: 1, reorderMicros: 10, mark: 1 };
+    const s = scene({ ...always, bitsPerSecond: 8e6, queueBytes: 200 }, side);
+    const frames = Int32Array.from([0, 0], () => tcpFrame(s.ctxA, 400, 0));
+    for (const f of frames) setTos(s.ctxA.pool.buf, s.ctxA.pool.off[f]! + 14, 2);
+    s.a.tx(frames, 0, 2);
+    at(s, 0);
+    const { rxCounts, txCounts } = (side === 'rx' ? s.b : s.a) as Fault;
+    const [counts, others] = side === 'rx' ? [rxCounts, txCounts] : [txCounts, rxCounts];
+    assert.equal(counts, { lost: 0, duplicated: 2, corrupted: 2, reordered: 1, marked: 2, overRate: 3 });
+    assert.ok(Object.values(others).every((n) => n === 0));
+  });
+
   test(`${side}: close gives back what is held`, () => {
     const s = scene({ delayMicros: 1e6 }, side);
     send(s, 60, 61, 62);
