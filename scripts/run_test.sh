@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests of one group and ends with the line "N passed, N failed".
 #
-#   scripts/run_test.sh [protocol|ring|hash|sim|e2e|all]      all, when none is named
+#   scripts/run_test.sh [protocol|ring|hash|sim|e2e|soak|all]  all, when none is named
 #   scripts/run_test.sh test/FILE.test.ts...                  these files
 #
 # End-to-end tests build network namespaces: they need root or user namespaces, and are skipped, with the reason,

@@ -1,5 +1,6 @@
 /**
- * The test runner: every `*.test.ts` file in a process of its own, two at a time, end-to-end files one at a time.
+ * The test runner: every `*.test.ts` file in a process of its own, two at a time, end-to-end files one at a time,
+ * with the soak beside them, which waits for most of its minute.
  * It shows the output of the files that failed and ends with the line `N passed, N failed` (`, N skipped` where
  * something was). A file counts as failed when it reports no test, dies, or exceeds its time limit; with CI=true a
  * skipped test counts as failed.
@@ -8,7 +9,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { listFiles } from './lib/files.ts';
-import { GROUPS, groupOf, isGroup } from './lib/groups.ts';
+import { GROUPS, type Group, groupOf, isGroup } from './lib/groups.ts';
 import { judge, type Verdict } from './lib/outcome.ts';
 import { namespaceWrapper } from './lib/privilege.ts';
 
@@ -128,12 +129,16 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 }
 
 const files = choose(process.argv.slice(2));
-const e2e = files.filter((file) => groupOf(file) === 'e2e');
+const inNamespaces = (file: string): boolean => ['e2e', 'soak'].includes(groupOf(file));
+const of = (group: Group): string[] => files.filter((file) => groupOf(file) === group);
 await runAll(
-  files.filter((file) => groupOf(file) !== 'e2e'),
+  files.filter((file) => !inNamespaces(file)),
   2,
   [],
   FILE_LIMIT_MS,
 );
-if (e2e.length > 0) await runAll(e2e, 1, namespaceWrapper(), E2E_LIMIT_MS);
+if (files.some(inNamespaces)) {
+  const wrapper = namespaceWrapper();
+  await Promise.all([of('e2e'), of('soak')].map((some) => runAll(some, 1, wrapper, E2E_LIMIT_MS)));
+}
 process.exitCode = close();

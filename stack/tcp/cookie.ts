@@ -14,7 +14,8 @@
  *     bit  4     SACK permitted
  *     bit  5     ECN agreed (RFC 3168)
  *
- * What a cookie cannot do: SYN-ACKs are not repeated, and the MSS is rounded down to one of eight.
+ * What a cookie cannot do: SYN-ACKs are not repeated, and the MSS is rounded down to one of eight. What overtakes the first
+ * segment behind the SYN brings no cookie and is reset like any stray segment, and with it the connection.
  * Called by listen.ts.
  */
 import { TCP_NO_SOCKET, TCP_TABLE_FULL } from '../drop.ts';

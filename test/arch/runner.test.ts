@@ -49,6 +49,8 @@ test('a skip is a skip, and a failure where the run is strict', () => {
 
 test('each path has one group', () => {
   assert.is(groupOf('test/e2e/lab.test.ts'), 'e2e');
+  assert.is(groupOf('test/soak/soak.test.ts'), 'soak');
+  assert.is(groupOf('test/unit/soak/plan.test.ts'), 'protocol');
   assert.is(groupOf('test/sim/tcp-loss.test.ts'), 'sim');
   assert.is(groupOf('test/ring/spsc-stress.test.ts'), 'ring');
   assert.is(groupOf('test/unit/stack/mem/slab.test.ts'), 'ring');

@@ -53,3 +53,10 @@ export function faultOfUnknown(side: Side, { how, received, wrongAt }: Outcome):
   if (side === 'kernel' && how === 'normal') return ''; // as above
   return how === 'reset' || how === 'timeout' ? '' : `ended as '${how}' after ${received} bytes, its number unknown`;
 }
+
+/**
+ * A peer whose second segment overtakes its first meets a listener that has sent a cookie and knows nothing of it: that is
+ * a reset, on any stack with cookies. There can be no more of these than cookies that were found wrong.
+ */
+export const overtookCookie = (plan: ConnPlan, side: Side, { how, received }: Outcome): boolean =>
+  plan.opener === 'kernel' && how === 'reset' && (side === 'tsvs' || received === 0);

@@ -7,7 +7,7 @@ import { STATE_NAMES } from '../../stack/tcp/state.ts';
 import type { Tcb } from '../../stack/tcp/tcb.ts';
 import { ip } from '../lib/sim.ts';
 import { checkBlock, checkFrames, StallDetector } from '../lib/tcp-laws.ts';
-import { awaited, faultOf, faultOfUnknown, resetter } from './judge.ts';
+import { awaited, faultOf, faultOfUnknown, overtookCookie, resetter } from './judge.ts';
 import type { Kernel } from './kernel.ts';
 import type { Outcome } from './messages.ts';
 import { type ConnPlan, type Plans, planOf, type Side } from './plan.ts';
@@ -49,6 +49,8 @@ export class Round {
   private nextKernelLook = 0;
   private looking = false;
   private kernelOpen = 0;
+  /** Connections that were lost to a segment that overtook a cookie. */
+  private readonly overtaken = new Set<number>();
   private readonly kernelDone = new Set<string>();
 
   constructor(plans: Plans, station: Station, kernel: Kernel, tally: Tally) {
@@ -94,6 +96,7 @@ export class Round {
       if (station.activeMs > limit) throw new Error(`not over after ${DRAIN_MS / 1000} s: ${this.leftovers()}`);
       await this.step();
     }
+    this.tally.overtaken += this.overtaken.size;
     this.tally.worst(this.stalls, this.kernelWatch);
   }
 
@@ -116,6 +119,11 @@ export class Round {
     const entry = this.open.get(outcome.n);
     const plan = outcome.n < 0 ? null : planOf(this.plans, outcome.n);
     this.tally.ended(side, outcome);
+    if (plan !== null && overtookCookie(plan, side, outcome) && this.mayBeOvertaken(plan)) {
+      this.overtaken.add(plan.n);
+      this.open.delete(outcome.n);
+      return;
+    }
     const fault = plan === null ? faultOfUnknown(side, outcome) : faultOf(plan, side, outcome);
     if (fault !== '' && this.failure === null) {
       this.failure = new Error(
@@ -124,6 +132,11 @@ export class Round {
     }
     entry?.missing.delete(side);
     if (entry?.missing.size === 0) this.open.delete(outcome.n);
+  }
+
+  /** Are there more wrong cookies than connections lost to them, this one apart? */
+  private mayBeOvertaken({ n }: ConnPlan): boolean {
+    return this.overtaken.has(n) || this.overtaken.size < this.of.tcp.stats.cookiesFailed;
   }
 
   private async step(): Promise<void> {

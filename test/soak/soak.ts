@@ -85,6 +85,7 @@ async function oneRound(
       round * ROUND_NUMBERS,
       ms,
       width,
+      conditions.backlog,
     );
     assert.is(station.host.tcp.segments.used, 0, 'descriptors left');
     checkFrames({ host: station.host, ctx }, true);

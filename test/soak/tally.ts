@@ -22,6 +22,8 @@ export class Tally {
   /** Connections that one side resets by plan, and those to a port where nobody listens. */
   resets = 0;
   refused = 0;
+  /** Connections reset because a segment overtook the one that brought a SYN cookie back. */
+  overtaken = 0;
   /** Bytes received and compared, by who sent them. */
   bytesFrom: Record<Side, number> = { tsvs: 0, kernel: 0 };
   /** Longest stand in ms, and as a share of what is allowed. */
@@ -81,7 +83,7 @@ export function report(t: Tally, seed: number, seconds: number): string[] {
     `faults           ${count(faults.lost)} frames lost, ${count(faults.duplicated)} doubled, ${count(faults.reordered)} reordered,` +
       ` ${count(faults.corrupted)} damaged, ${count(faults.marked)} marked, ${count(faults.overRate)} beyond the rate`,
     `shut windows     ${count(tcp.zeroWindowProbes)} probes by tsvs, ${count(kernel['TCPToZeroWindowAdv'])} times by the kernel`,
-    `SYN cookies      ${count(tcp.cookiesSent)} sent, ${count(tcp.cookiesAccepted)} came back`,
+    `SYN cookies      ${count(tcp.cookiesSent)} sent, ${count(tcp.cookiesAccepted)} came back, ${count(t.overtaken)} connections lost to overtaking`,
     `ECN granted      ${count(ecn.tsvs.granted)} times by tsvs, ${count(ecn.kernel.granted)} by the kernel`,
     `marks to tsvs    echoed in ${count(ecn.tsvs.ece)} segments, answered by ${count(ecn.kernel.cwr)} CWR`,
     `marks to kernel  echoed in ${count(ecn.kernel.ece)} segments, answered by ${count(ecn.tsvs.cwr)} CWR, ${count(tcp.ecnReductions)} reductions`,
