@@ -100,8 +100,8 @@ export function readHeader(from: Uint8Array): number {
 export const LONGEST = 3_000_000;
 
 function drawSide(dice: Dice, longest: number): SidePlan {
-  const bulk = dice.chance(0.1);
-  const send = dice.chance(0.15) ? 0 : dice.spread(1, bulk ? longest : longest / 10);
+  const bulk = dice.chance(0.2);
+  const send = dice.chance(0.15) ? 0 : bulk ? dice.spread(10_000, longest) : dice.spread(1, longest / 10);
   const rests = dice.chance(0.25);
   return {
     send,

@@ -33,6 +33,8 @@ interface Open {
 }
 
 export class Round {
+  /** How it went, once it is over. */
+  summary = '';
   private readonly plans: Plans;
   private readonly station: Station;
   private readonly kernel: Kernel;
@@ -91,11 +93,14 @@ export class Round {
       while (this.open.size < width && this.failure === null) this.begin(planOf(this.plans, n++));
       await this.step();
     }
-    const limit = station.activeMs + DRAIN_MS;
+    const opened = n - first;
+    const drainFrom = station.activeMs;
+    const limit = drainFrom + DRAIN_MS;
     while (!this.isQuiet()) {
       if (station.activeMs > limit) throw new Error(`not over after ${DRAIN_MS / 1000} s: ${this.leftovers()}`);
       await this.step();
     }
+    this.summary = `${opened} connections in ${(ms / 1000).toFixed(1)} s, ended after another ${((station.activeMs - drainFrom) / 1000).toFixed(1)} s`;
     this.tally.overtaken += this.overtaken.size;
     this.tally.worst(this.stalls, this.kernelWatch);
   }

@@ -4,7 +4,7 @@
  *
  * Called by scripts/soak.ts and test/soak/soak.test.ts.
  */
-import { mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -22,7 +22,7 @@ import { report, Tally } from './tally.ts';
 const ROUND_MS = 12_000;
 const LEAST_ROUNDS = 8;
 /** Numbers for the connections of a round: so they do not depend on how many those before it had. */
-const ROUND_NUMBERS = 1_000_000;
+const ROUND_NUMBERS = 100_000;
 
 export interface SoakResult {
   readonly tally: Tally;
@@ -47,14 +47,12 @@ export async function soak(options: SoakOptions, say: (line: string) => void): P
       const conditions = conditionsOf(seed, round);
       say(`round ${round}: ${describe(conditions).join('\n  ')}`);
       try {
-        await oneRound(options, ctx, kernel, tally, round, roundMs, file);
+        say(`  ${await oneRound(options, ctx, kernel, tally, round, roundMs, file)}`);
         rmSync(file);
       } catch (error) {
-        const kept = resolve(keep, `soak-seed-${seed}-round-${round}.pcapng`);
-        renameSync(file, kept);
         failure = [
           (error as Error).message,
-          `capture: ${kept}`,
+          ...keepCapture(file, resolve(keep, `soak-seed-${seed}-round-${round}.pcapng`)),
           `again: npm run soak -- --seed ${seed} --seconds ${seconds} --width ${width} --round ${round}`,
         ].join('\n');
       }
@@ -68,6 +66,14 @@ export async function soak(options: SoakOptions, say: (line: string) => void): P
   return { tally, failure };
 }
 
+/** Moves a capture to where it stays; gives the line that says where, or none when there is no capture. */
+function keepCapture(file: string, kept: string): string[] {
+  if (!existsSync(file)) return [];
+  copyFileSync(file, kept);
+  return [`capture: ${kept}`];
+}
+
+/** Gives a summary of it. */
 async function oneRound(
   { seed, width }: SoakOptions,
   ctx: Context,
@@ -76,19 +82,16 @@ async function oneRound(
   round: number,
   ms: number,
   file: string,
-): Promise<void> {
+): Promise<string> {
   const conditions = conditionsOf(seed, round);
   await kernel.configure(conditions.options, conditions.ecn, conditions.kernelBuffer);
   const station = await Station.start(ctx, kernel, seed, round, conditions, file);
   try {
-    await new Round({ seed, longest: conditions.longest }, station, kernel, tally).run(
-      round * ROUND_NUMBERS,
-      ms,
-      width,
-      conditions.backlog,
-    );
+    const it = new Round({ seed, longest: conditions.longest }, station, kernel, tally);
+    await it.run(round * ROUND_NUMBERS, ms, width, conditions.backlog);
     assert.is(station.host.tcp.segments.used, 0, 'descriptors left');
     checkFrames({ host: station.host, ctx }, true);
+    return it.summary;
   } finally {
     tally.round(station.host, station.fault, station.observer);
     station.close();
