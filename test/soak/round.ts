@@ -124,12 +124,12 @@ export class Round {
     const entry = this.open.get(outcome.n);
     const plan = outcome.n < 0 ? null : planOf(this.plans, outcome.n);
     this.tally.ended(side, outcome);
-    if (plan !== null && overtookCookie(plan, side, outcome) && this.mayBeOvertaken(plan)) {
+    const fault = plan === null ? faultOfUnknown(side, outcome) : faultOf(plan, side, outcome);
+    if (fault !== '' && plan !== null && overtookCookie(plan, side, outcome) && this.mayBeOvertaken(plan)) {
       this.overtaken.add(plan.n);
-      this.open.delete(outcome.n);
+      this.open.delete(plan.n);
       return;
     }
-    const fault = plan === null ? faultOfUnknown(side, outcome) : faultOf(plan, side, outcome);
     if (fault !== '' && this.failure === null) {
       this.failure = new Error(
         `connection ${outcome.n}: the end of ${side} ${fault}\n  ${JSON.stringify(outcome)}\n  ${JSON.stringify(plan)}`,
