@@ -20,6 +20,7 @@ import { Context } from '../../stack/context.ts';
 import { DEFAULT_HOST, Host } from '../../stack/host.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
 import { Fault } from '../../stack/netif/middleware/fault.ts';
+import type { TcpConfig } from '../../stack/tcp/tcp.ts';
 import { ip } from '../lib/sim.ts';
 import { capture } from './capture.ts';
 import type { Conditions } from './conditions.ts';
@@ -64,9 +65,9 @@ export class Station {
     this.observer = new Observer(ctx, device);
     const random = new SeededRandom(mixSeed(seed, OF_FAULTS, round));
     this.fault = new Fault(ctx, this.observer, { rx: c.rx, tx: c.tx, capacity: FAULT_CAPACITY }, random);
-    const tcp = {
+    const tcp: TcpConfig = {
       ...DEFAULT_HOST.tcp,
-      ...{ maxConnections: 4096, maxTimeWait: 16_384, maxSegments: c.maxSegments, ecn: c.ecn },
+      ...{ maxConnections: 4096, maxTimeWait: 16_384, maxSegments: c.maxSegments, ecn: c.ecn ? 'on' : 'off' },
       ...{ rcvBuf: c.rcvBuf, sndBuf: c.sndBuf, congestion: c.congestion },
     };
     this.host = new Host(
@@ -79,7 +80,7 @@ export class Station {
         reassembly: { ...DEFAULT_HOST.reassembly, datagrams: 64 },
       },
     );
-    this.waiter = new PollWaiter([tap.fd], -1);
+    this.waiter = new PollWaiter([tap], -1);
   }
 
   /** Opens the TAP, moves it to the kernel's namespace and sets both sides up. `file` is the capture that will be written. */

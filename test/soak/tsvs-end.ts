@@ -4,13 +4,15 @@
  */
 import * as sock from '../../stack/tcp/socket.ts';
 import { END_NAMES } from '../../stack/tcp/state.ts';
-import type { SocketOwner, Tcb } from '../../stack/tcp/tcb.ts';
+import type { KeepAlive, SocketOwner, Tcb } from '../../stack/tcp/tcb.ts';
 import type { Tcp } from '../../stack/tcp/tcp.ts';
 import type { Outcome } from './messages.ts';
 import { type ConnPlan, Dice, HEADER, mixSeed, OF_END, type Plans, planOf, readHeader, StreamBytes } from './plan.ts';
 
 const SIP_MS = 3;
-const KEEPALIVE_MS = 1000;
+const KEEPALIVE: KeepAlive = { idleMs: 1000, intervalMs: 2000, count: 10 };
+/** Once the other side is known to be gone. */
+const HURRIED: KeepAlive = { idleMs: 250, intervalMs: 250, count: 10 };
 const BUFFER = new Uint8Array(65536);
 
 /** What the ends of one run share. */
@@ -64,7 +66,7 @@ export class TsvsEnd implements SocketOwner {
     this.tcb = tcb;
     this.established = true;
     if (this.plan !== null) tcb.noDelay = this.plan.tsvs.noDelay ? 1 : 0;
-    sock.keepAlive(this.of.tcp, tcb, KEEPALIVE_MS);
+    sock.keepAlive(this.of.tcp, tcb, KEEPALIVE);
     this.push();
   }
 
@@ -89,7 +91,7 @@ export class TsvsEnd implements SocketOwner {
 
   /** The other side is gone: asks it soon, in case its reset was lost. */
   hurry(): void {
-    if (this.tcb !== null && this.established) sock.keepAlive(this.of.tcp, this.tcb, KEEPALIVE_MS / 4);
+    if (this.tcb !== null && this.established) sock.keepAlive(this.of.tcp, this.tcb, HURRIED);
   }
 
   private pull(): void {
