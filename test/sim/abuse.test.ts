@@ -9,7 +9,7 @@ import * as sock from '../../stack/tcp/socket.ts';
 import { BalancedNetwork, server } from '../lib/balancer.ts';
 import { Endpoint, type EndpointPlan, listen } from '../lib/endpoint.ts';
 import { seeded } from '../lib/random.ts';
-import { checkFrames } from '../lib/sim-tcp.ts';
+import { checkFrames } from '../lib/tcp-laws.ts';
 
 const ANSWER = 300_000;
 /** What servers do with honest clients: an answer, then the end. */
