@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Running } from '../lib/netns.ts';
+import { type Running, SWITCH } from '../lib/netns.ts';
 import { noCommands } from '../lib/privilege.ts';
 import { HTTP, IPERF, type LabNetwork, SERVERS, TAP, VIP } from './lab-network.ts';
 import type { PeerName } from './options.ts';
@@ -29,21 +29,21 @@ const direct: Peer = {
   stop: async () => undefined,
 };
 
-const tsvs: Peer = {
-  name: 'tsvs',
+const tsvsOn = (name: PeerName, link: string, place: string): Peer => ({
+  name,
   target: VIP,
   missing: () => undefined,
   start: (lab) => {
     const file = join(lab.folder, `lb-${lab.profile}.conf`);
     writeFileSync(file, tsvsConfig(lab));
-    return lab.net.startTsvs(file, `tap:${TAP}`, ['--control', join(lab.folder, 'tsvs.sock')]);
+    return lab.net.startTsvs(file, link, ['--control', join(lab.folder, 'tsvs.sock')], place);
   },
   stop: async (_lab, running) => {
     if (running === null) return undefined; // It did not start, which has been said.
     const code = await running.stop();
     return code === 0 ? undefined : `tsvs ended with ${code}: ${running.output.slice(-2000)}`;
   },
-};
+});
 
 function tsvsConfig({ profile }: LabNetwork): string {
   const service = (name: string, port: number, ...scheduler: string[]): string[] => [
@@ -124,4 +124,10 @@ const nodeNet = kernelPeer(
   },
 );
 
-export const PEERS: Readonly<Record<PeerName, Peer>> = { direct, tsvs, haproxy, 'node-net': nodeNet };
+export const PEERS: Readonly<Record<PeerName, Peer>> = {
+  direct,
+  tsvs: tsvsOn('tsvs', `tap:${TAP}`, SWITCH),
+  haproxy,
+  'node-net': nodeNet,
+  'tsvs-packet': tsvsOn('tsvs-packet', 'packet:eth0', 'balancer'),
+};

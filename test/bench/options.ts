@@ -10,7 +10,9 @@ export type ProfileName = (typeof PROFILE_NAMES)[number];
 export const WORKLOAD_NAMES = ['conn', 'req', 'bulk', 'ping'] as const;
 export type WorkloadName = (typeof WORKLOAD_NAMES)[number];
 
-export const PEER_NAMES = ['direct', 'tsvs', 'haproxy', 'node-net'] as const;
+/** `tsvs` is on a TAP in the switch, `tsvs-packet` on the balancer's interface by packet sockets. */
+export const PEER_NAMES = ['direct', 'tsvs', 'haproxy', 'node-net', 'tsvs-packet'] as const;
+const USUAL_PEERS = PEER_NAMES.slice(0, 4);
 export type PeerName = (typeof PEER_NAMES)[number];
 
 const PARTS = ['memory', 'lab', 'idle'];
@@ -38,7 +40,7 @@ export const USAGE = `npm run bench -- [--json] [--only memory|lab|idle]
   --seconds S     whole seconds of one run in the lab (3)
   --profiles L    of ${PROFILE_NAMES.join(',')} (all)
   --workloads L   of ${WORKLOAD_NAMES.join(',')} (all)
-  --peers L       of ${PEER_NAMES.join(',')} (all; direct is always measured)
+  --peers L       of ${PEER_NAMES.join(',')} (${USUAL_PEERS.join(',')}; direct is always measured)
   --scale F       iterations in memory, as a factor (1)
   --sessions L    numbers of idle sessions to hold, rising (1000,9000,20000)`;
 
@@ -56,7 +58,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
       sessions: { ...text, default: '1000,9000,20000' },
       profiles: { ...text, default: PROFILE_NAMES.join(',') },
       workloads: { ...text, default: WORKLOAD_NAMES.join(',') },
-      peers: { ...text, default: PEER_NAMES.join(',') },
+      peers: { ...text, default: USUAL_PEERS.join(',') },
     },
   });
   const { only } = values;
