@@ -40,7 +40,7 @@ const COUNTERS: Readonly<Record<string, string>> = {
   'port.txFrames': 'Frames written to all ports.',
   'port.txBytes': 'Their bytes.',
   'port.missed':
-    'Frames that the system dropped before tsvs could read them, as far as it tells (packet links). Not among received.',
+    'Frames that the system dropped before tsvs could read them, as far as it tells (links of kind packet and xdp). Not among received.',
   'icmp.echoes': 'Echo requests answered.',
   'icmp.errors': 'ICMP errors sent.',
   'tcp.open': 'Connections now, half-open and closing ones included.',

@@ -1,6 +1,6 @@
 /** `--link kind:device` in place of the first configured link. */
 import { macFromIpv4 } from '../config/address.ts';
-import { type Config, LINK_KINDS, type LinkKind } from '../config/model.ts';
+import { type Config, INTERFACE_KINDS, LINK_KINDS, type LinkKind } from '../config/model.ts';
 import { nearest } from '../config/nearest.ts';
 import { EXIT, Failure } from './failure.ts';
 
@@ -20,7 +20,7 @@ export function withLink(config: Config, word: string): Config {
   const [first, ...rest] = config.links;
   // A MAC address that was made for a TAP gives way to that of the interface.
   const ours = macFromIpv4(config.services[0]?.vip ?? 0);
-  const mac = kind === 'packet' && first!.mac === ours ? null : (first!.mac ?? ours);
+  const mac = INTERFACE_KINDS.includes(kind) && first!.mac === ours ? null : (first!.mac ?? ours);
   return { ...config, links: [{ ...first!, name: device, kind, device, mac }, ...rest] };
 }
 

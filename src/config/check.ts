@@ -6,7 +6,8 @@ import { formatIpv4, formatNetwork, macFromIpv4, networkOf, reservedRole } from 
 import { checkRules, markedAddresses, placesOf } from './check-rules.ts';
 import type { Draft, DraftLink, DraftService } from './draft.ts';
 import type { ErrorList, Located, Where } from './error.ts';
-import type { Config, InterfaceAddress, Ipv4, LinkConfig, LinkKind, Mode, ServiceConfig } from './model.ts';
+import type { Config, InterfaceAddress, Ipv4, LinkConfig, Mode, ServiceConfig } from './model.ts';
+import { INTERFACE_KINDS } from './model.ts';
 import type { ServerKeys } from './read-section.ts';
 import type { ServerValue } from './values.ts';
 
@@ -341,12 +342,10 @@ function checkDests(draft: Draft, service: DraftService): void {
 
 /** The plain form without [link]: one TAP with everything it can. */
 const PLAIN_LINK = {
-  ...({ name: 'tap0', kind: 'tap', device: 'tap0', offload: 'on', mtu: 1500 } as const),
+  ...({ name: 'tap0', kind: 'tap', device: 'tap0', offload: 'on', xdpMode: 'auto', mtu: 1500 } as const),
   addresses: [],
   routes: [],
 };
-/** Links that are an interface of the system with a MAC address of its own. */
-const HAVE_MAC: readonly LinkKind[] = ['packet'];
 /** Linux's IFNAMSIZ without the final zero. */
 const INTERFACE_NAME_MAX = 15;
 
@@ -367,16 +366,40 @@ function buildLinks(draft: Draft): LinkConfig[] {
       const message = `${link.mac.value} is not the mac of [vip], ${vipMac.value} (line ${vipMac.line})`;
       errors.add(link.mac, message, 'keep one of them');
     }
-    const { name, kind, device, offload, mtu } = link;
+    checkNatOnXdp(draft, link, i === 0 && vipMac !== null);
+    const { name, kind, device, offload, xdpMode, mtu } = link;
     const addresses = link.addresses?.value ?? [];
-    const made = HAVE_MAC.includes(kind) ? null : macFromIpv4((i > 0 ? addresses[0]?.ip : undefined) ?? firstVip);
+    const made = INTERFACE_KINDS.includes(kind)
+      ? null
+      : macFromIpv4((i > 0 ? addresses[0]?.ip : undefined) ?? firstVip);
     const mac = link.mac?.value ?? (i === 0 ? vipMac?.value : undefined) ?? made;
-    return { name, kind, device: device.value, offload, mac, mtu, addresses, routes: link.routes?.value ?? [] };
+    return {
+      name,
+      kind,
+      device: device.value,
+      offload,
+      xdpMode,
+      mac,
+      mtu,
+      addresses,
+      routes: link.routes?.value ?? [],
+    };
   });
 }
 
+/** Answers of servers are addressed to the clients in mode nat: an xdp link knows them as ours by the MAC address alone. */
+function checkNatOnXdp(draft: Draft, link: DraftLink, hasMac: boolean): void {
+  if (link.kind !== 'xdp' || link.mac || hasMac) return;
+  if (!draft.services.some((service) => modeOf(service, draft) === 'nat')) return;
+  const message = 'mode nat on an xdp link needs a MAC address that is not the one of the interface';
+  draft.errors.add({ ...link.where, key: 'mac' }, message, 'add mac = 02:00:00:64:00:0a');
+}
+
 function checkDevice({ kind, device }: DraftLink, errors: ErrorList): void {
-  if ((kind !== 'tap' && kind !== 'packet') || new RegExp(`^[^\\s/:]{1,${INTERFACE_NAME_MAX}}$`).test(device.value))
+  if (
+    (kind !== 'tap' && !INTERFACE_KINDS.includes(kind)) ||
+    new RegExp(`^[^\\s/:]{1,${INTERFACE_NAME_MAX}}$`).test(device.value)
+  )
     return;
   const hint = `up to ${INTERFACE_NAME_MAX} characters without / : and spaces, as in tap0`;
   errors.add(device, `'${device.value}' cannot be the name of an interface`, hint);

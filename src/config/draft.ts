@@ -21,6 +21,7 @@ import type {
   ServiceConfig,
   TcpSettings,
   Timeouts,
+  XdpMode,
 } from './model.ts';
 import type { ServerKeys } from './read-section.ts';
 import type { ServerValue } from './values.ts';
@@ -83,6 +84,7 @@ export interface DraftLink {
   readonly kind: LinkKind;
   readonly device: Located<string>;
   readonly offload: 'on' | 'off';
+  readonly xdpMode: XdpMode;
   readonly mac: Located<Mac> | null;
   readonly mtu: number;
   readonly addresses: Located<readonly InterfaceAddress[]> | null;

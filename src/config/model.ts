@@ -52,7 +52,12 @@ export interface MarkConfig {
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-export const LINK_KINDS = ['tap', 'packet', 'memory', 'pcapfile'] as const;
+export const LINK_KINDS = ['tap', 'packet', 'xdp', 'memory', 'pcapfile'] as const;
+/** Links that are an interface of the system, with a MAC address of its own. */
+export const INTERFACE_KINDS: readonly LinkKind[] = ['packet', 'xdp'];
+export const XDP_MODES = ['auto', 'native', 'generic'] as const;
+export type XdpMode = (typeof XDP_MODES)[number];
+
 export type LinkKind = (typeof LINK_KINDS)[number];
 
 export const CHECK_KINDS = ['off', 'tcp', 'http'] as const;
@@ -170,10 +175,12 @@ export interface TcpSettings {
 export interface LinkConfig {
   readonly name: string;
   readonly kind: LinkKind;
-  /** tap, packet: the interface; pcapfile: the capture to replay; memory: the wire's name. */
+  /** tap, packet, xdp: the interface; pcapfile: the capture to replay; memory: the wire's name. */
   readonly device: string;
   /** Checksum and segmentation offload (the virtio-net header) on links that can. */
   readonly offload: 'on' | 'off';
+  /** Where the XDP program runs; other links do not look at it. */
+  readonly xdpMode: XdpMode;
   /** Our own address on this link; null takes that of the interface. */
   readonly mac: Mac | null;
   /** Bytes of an IP packet, without the Ethernet header. */

@@ -182,6 +182,7 @@ function readLink(file: string, section: IniSection, errors: ErrorList): DraftLi
     kind: values.kind?.value ?? 'tap',
     device: values.device ?? { ...where, value: section.name },
     offload: values.offload?.value ?? 'on',
+    xdpMode: values.xdp_mode?.value ?? 'auto',
     mac: values.mac,
     mtu: values.mtu?.value ?? 0,
     addresses: values.address,

@@ -64,10 +64,10 @@ export function globalLines(global: GlobalConfig): Line[] {
 
 const timeoutLine = (key: string, ms: number | null): Line[] => (ms === null ? [] : [[key, formatDuration(ms)]]);
 
-export function linkLines({ kind, device, offload, mac, mtu, addresses, routes }: LinkConfig): Line[] {
+export function linkLines({ kind, device, offload, xdpMode, mac, mtu, addresses, routes }: LinkConfig): Line[] {
   const list = (key: string, items: readonly string[]): Line[] => (items.length === 0 ? [] : [[key, items.join(', ')]]);
   return [
-    ...Object.entries({ kind, device, offload, ...(mac === null ? {} : { mac }), mtu }),
+    ...Object.entries({ kind, device, offload, xdp_mode: xdpMode, ...(mac === null ? {} : { mac }), mtu }),
     ...list(
       'address',
       addresses.map(({ ip, prefixLen }) => `${formatIpv4(ip)}/${prefixLen}`),

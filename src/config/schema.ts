@@ -19,6 +19,7 @@ import {
   SCHEDULERS,
   type SchedulerKey,
   TIMEOUT_PROFILES,
+  XDP_MODES,
 } from './model.ts';
 import { serviceTcpRows, tcpRows } from './tcp-rows.ts';
 import type { Value } from './values.ts';
@@ -306,7 +307,7 @@ const linkRows = {
     range: LINK_KINDS.join(', '),
     reloadable: false,
     example: 'tap',
-    doc: '`tap` is a Linux TAP interface, `packet` an existing Linux interface through packet sockets ([Links](links.md)), `memory` a wire to another stack in the same process, `pcapfile` replays a capture.',
+    doc: '`tap` is a Linux TAP interface, `packet` an existing Linux interface through packet sockets, `xdp` one through AF_XDP ([Links](links.md)), `memory` a wire to another stack in the same process, `pcapfile` replays a capture.',
   },
   device: {
     type: 'path',
@@ -314,10 +315,10 @@ const linkRows = {
     unit: '',
     default: null,
     without: 'the name of the link',
-    range: 'tap, packet: at most 15 characters without / and spaces',
+    range: 'tap, packet, xdp: at most 15 characters without / and spaces',
     reloadable: false,
     example: 'tap0',
-    doc: 'tap, packet: the interface; pcapfile: the file to replay; memory: the name of the wire.',
+    doc: 'tap, packet, xdp: the interface; pcapfile: the file to replay; memory: the name of the wire.',
   },
   offload: {
     type: 'word',
@@ -330,10 +331,21 @@ const linkRows = {
     example: 'on',
     doc: 'Whether checksums and segmentation are left to the other side of a link that can do them (the virtio-net header of a TAP or packet socket). `off` puts complete frames of at most `mtu` on the wire.',
   },
+  xdp_mode: {
+    type: 'word',
+    read: values.oneOf(XDP_MODES),
+    unit: '',
+    default: 'auto',
+    without: '',
+    range: XDP_MODES.join(', '),
+    reloadable: false,
+    example: 'generic',
+    doc: 'Links of kind `xdp`: whether the XDP program runs in the driver (`native`) or behind it (`generic`). `auto` tries the driver first. Other links do not look at it.',
+  },
   mac: {
     ...ownMac,
     without:
-      'packet: that of the interface; others: 02:00 followed by the four bytes of the first VIP, or of `address`',
+      'packet, xdp: that of the interface; others: 02:00 followed by the four bytes of the first VIP, or of `address`',
     doc: 'Our own MAC address on this link. With [vip] mac present the two must agree on the first link.',
   },
   mtu: {

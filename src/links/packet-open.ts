@@ -115,20 +115,25 @@ export function closePacket({ fd, ringAddress }: PacketHandle): void {
  * anew. Returns 0, or the errno of what failed.
  */
 export function bindPacket(sys: Syscalls, fd: number, index: number, mac: readonly number[]): number {
+  letIn(sys, fd, index, mac);
+  // struct sockaddr_ll: family u16, protocol u16, interface i32, then fields that bind ignores.
   const at = new NativeBytes(sys, 24);
+  at.u16[0] = AF_PACKET;
+  at.u16[1] = ETH_P_ALL;
+  at.i32[1] = index;
+  return sys.bind(fd, at.address, 20) < 0 ? sys.errno() : 0;
+}
+
+/** Has interface `index` let in frames to `mac` for as long as packet socket `fd` is open. */
+export function letIn(sys: Syscalls, fd: number, index: number, mac: readonly number[]): void {
   // struct packet_mreq: interface i32, type u16, length u16, address.
+  const at = new NativeBytes(sys, 16);
   at.i32[0] = index;
   at.u16[2] = PACKET_MR_UNICAST;
   at.u16[3] = 6;
   at.u8.set(mac, 8);
   // Refused by interfaces that have no filter: those let everything in.
   sys.setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, at.address, 16);
-  // struct sockaddr_ll: family u16, protocol u16, interface i32, then fields that bind ignores.
-  at.u8.fill(0);
-  at.u16[0] = AF_PACKET;
-  at.u16[1] = ETH_P_ALL;
-  at.i32[1] = index;
-  return sys.bind(fd, at.address, 20) < 0 ? sys.errno() : 0;
 }
 
 /** Sets the options, which the kernel takes before the ring only, and makes that. Returns its address, 0 when there is none. */

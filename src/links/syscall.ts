@@ -36,6 +36,8 @@ export interface Syscalls {
   /** Returns the address, or -1. */
   readonly mmap: (address: number, length: number, prot: number, flags: number, fd: number, offset: number) => number;
   readonly munmap: (address: number, length: number) => number;
+  /** Any system call by its number; unused arguments are 0. */
+  readonly call: (number: number, a: number, b: number, c: number, d: number, e: number, f: number) => number;
   /** Copies memory that does not overlap. */
   readonly memcpy: (to: number, from: number, length: number) => number;
   /** Memory of the system, such as a ring it shares with us, as bytes. Nobody may touch them once it is unmapped. */
@@ -145,6 +147,7 @@ function declare(koffi: Koffi): Syscalls {
     eventfd: f('eventfd', 'int', ['uint32', 'int']),
     mmap: f('mmap', 'int64', ['uint64', 'uint64', 'int', 'int', 'int', 'int64']),
     munmap: f('munmap', 'int', ['uint64', 'uint64']),
+    call: f('syscall', 'int64', ['uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'uint64']),
     memcpy: f('memcpy', 'uint64', ['uint64', 'uint64', 'uint64']),
     view: (address, length) => koffi.view(address, length),
     errno: () => koffi.errno(),

@@ -3,15 +3,18 @@
  * are, and returns plain data that travels to the worker; `drive` makes a device of that there.
  */
 import type { Context } from '../../stack/context.ts';
+import { FramePool, type PoolShare } from '../../stack/mem/frame-pool.ts';
 import type { Device } from '../../stack/netif/device.ts';
 import { Fault } from '../../stack/netif/middleware/fault.ts';
 import { formatMac, macBytes, macFromIpv4 } from '../config/address.ts';
 import type { Config, Ipv4, LinkConfig, LinkKind, Mac } from '../config/model.ts';
 import { PacketDevice } from '../links/packet.ts';
 import { openPacket, type PacketHandle } from '../links/packet-open.ts';
-import { LinkError } from '../links/syscall.ts';
+import { LinkError, syscalls } from '../links/syscall.ts';
 import { TapDevice } from '../links/tap.ts';
 import { openTap, type TapHandle } from '../links/tap-open.ts';
+import { umemOf, XdpDevice } from '../links/xdp.ts';
+import { openXdp, type XdpHandle } from '../links/xdp-open.ts';
 import type { Plug } from './pipeline.ts';
 import type { FaultPlan } from './plan.ts';
 import { SeededRandom } from './seeded.ts';
@@ -23,12 +26,21 @@ const FAULT_CAPACITY = 8192;
 interface Opened {
   tap: TapHandle;
   packet: PacketHandle;
+  xdp: XdpHandle;
 }
 type OpenKind = keyof Opened & LinkKind;
 
+/** What links that are opened together have in common. */
+interface Around {
+  /** The worker's pool; its slots are not ours to take here. */
+  readonly pool: FramePool;
+  /** The AF_XDP socket that has the pool registered, which further ones share; -1 = none yet. */
+  umemSocket: number;
+}
+
 interface Driver<H> {
   /** Throws LinkError with what to do. */
-  open(link: LinkConfig): H;
+  open(link: LinkConfig, around: Around): H;
   drive(ctx: Context, handle: H): Device;
   /** The MAC address of the interface where ours is its own; absent: the configuration names ours. */
   mac?(handle: H): Mac;
@@ -45,6 +57,16 @@ const DRIVERS: { readonly [K in OpenKind]: Driver<Opened[K]> } = {
     drive: (ctx, handle) => new PacketDevice(ctx, handle),
     mac: (handle) => formatMac(handle.mac),
   },
+  xdp: {
+    open({ device, mac, xdpMode }, around) {
+      const options = { name: device, mac: mac === null ? null : macBytes(mac), mode: xdpMode };
+      const handle = openXdp(options, umemOf(syscalls(), around.pool), around.umemSocket);
+      if (around.umemSocket < 0) around.umemSocket = handle.queues[0]!.fd;
+      return handle;
+    },
+    drive: (ctx, handle) => new XdpDevice(ctx, handle),
+    mac: (handle) => formatMac(handle.mac),
+  },
 };
 
 /** An opened link as it travels to the worker. */
@@ -52,22 +74,23 @@ export type LinkHandle = {
   readonly [K in OpenKind]: { readonly kind: K; readonly handle: Opened[K]; readonly name: string; readonly mac: Mac };
 }[OpenKind];
 
-/** Opens what the configuration names, in its order. Throws LinkError with what to do. */
-export function openLinks({ links, services }: Config): LinkHandle[] {
-  return links.map((link) => openLink(link, services[0]?.vip ?? 0));
+/** Opens what the configuration names, in its order, for the worker that has this pool. Throws LinkError with what to do. */
+export function openLinks({ links, services }: Config, share: PoolShare): LinkHandle[] {
+  const around: Around = { pool: FramePool.attach(share, false), umemSocket: -1 };
+  return links.map((link) => openLink(link, services[0]?.vip ?? 0, around));
 }
 
-function openLink(link: LinkConfig, vip: Ipv4): LinkHandle {
+function openLink(link: LinkConfig, vip: Ipv4, around: Around): LinkHandle {
   const { kind, device } = link;
   if (!Object.hasOwn(DRIVERS, kind)) {
     throw new LinkError('NOT_A_PORT', `${kind}:${device}: a running tsvs needs a link to a network, such as tap:tap0`);
   }
-  return openWith(kind as OpenKind, link, vip);
+  return openWith(kind as OpenKind, link, vip, around);
 }
 
-function openWith<K extends OpenKind>(kind: K, link: LinkConfig, vip: Ipv4): LinkHandle {
+function openWith<K extends OpenKind>(kind: K, link: LinkConfig, vip: Ipv4, around: Around): LinkHandle {
   const driver: Driver<Opened[K]> = DRIVERS[kind];
-  const handle = driver.open(link);
+  const handle = driver.open(link, around);
   const mac = link.mac ?? driver.mac?.(handle) ?? macFromIpv4(vip);
   return { kind, handle, name: link.name, mac } as LinkHandle;
 }

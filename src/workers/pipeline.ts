@@ -19,7 +19,7 @@ import { PROTO_MARK, PROTO_MATCH, ServiceColumns, ServiceTable } from '../../lb/
 import { SlowStart } from '../../lb/slow-start.ts';
 import type { Context } from '../../stack/context.ts';
 import { DEFAULT_HOST, Host, type HostConfig, type HostEvents } from '../../stack/host.ts';
-import { PRIMARY, VIP } from '../../stack/inetaddr/addr.ts';
+import { type LocalAddress, PRIMARY, VIP } from '../../stack/inetaddr/addr.ts';
 import type { Device } from '../../stack/netif/device.ts';
 import type { Port } from '../../stack/netif/port.ts';
 import { type Route4, SCOPE_GLOBAL } from '../../stack/route/route4.ts';
@@ -136,6 +136,11 @@ export function buildPipeline(
         });
 
   if (l4 !== null) followTimeouts(l4, config.global);
+  const tell =
+    (ours: boolean) =>
+    (own: LocalAddress): void =>
+      host.netif.port(own.port)?.device.claim?.(own.addr, ours);
+  host.addresses.listen({ added: tell(true), removed: tell(false) });
   for (const [addr, role] of ownAddresses(config)) {
     const { port, prefixLen } = home(addr);
     host.addresses.add({ addr, prefixLen, port: port.id, flags: ADDRESS_FLAGS[role] });

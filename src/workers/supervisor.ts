@@ -39,7 +39,7 @@ export class Supervisor extends EventEmitter implements Drainable {
     this.control = new Int32Array(this.share.control);
     this.sender = new Sender(this.share.commands);
     const sys = syscalls();
-    const links = openLinks(config);
+    const links = openLinks(config, this.share.pool);
     this.eventFd = sys.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (this.eventFd < 0) throw new LinkError('EVENTFD', 'cannot make an eventfd: too many open files?');
     this.one = new NativeBytes(sys, 8);

@@ -114,6 +114,7 @@ export class FramePool {
   private readonly freeBig: Int32Array;
   private nFreeSmall = 0;
   private nFreeBig = 0;
+  private nLent = 0;
 
   /** Use `create` or `attach`. `owner` fills the free lists: exactly one thread may own a pool's slots for now. */
   private constructor(share: PoolShare, config: PoolConfig, owner: boolean) {
@@ -227,6 +228,28 @@ export class FramePool {
     return true;
   }
 
+  /**
+   * Lends a small slot to a device, which has the system receive into it: out of the pool, yet no frame and not in use. 0 when
+   * none is free. It ends with `receive` or `takeBack`.
+   */
+  lend(): FrameId {
+    if (this.nFreeSmall === 0) return 0;
+    this.nLent++;
+    return this.freeSmall[--this.nFreeSmall]!;
+  }
+
+  /** A lent slot has been filled: it becomes a frame, as after `alloc`. */
+  receive(f: FrameId): void {
+    this.nLent--;
+    this.reset(f, f * this.config.slotBytes);
+  }
+
+  /** A lent slot comes back unused. */
+  takeBack(f: FrameId): void {
+    this.nLent--;
+    this.freeSmall[this.nFreeSmall++] = f;
+  }
+
   /** First byte of the frame's slot. */
   base(f: FrameId): number {
     return f < this.config.slots
@@ -257,8 +280,8 @@ export class FramePool {
     return this.nFreeBig;
   }
 
-  /** Frames not on a free list: received, created and not yet settled. */
+  /** Frames not on a free list and not lent: received, created and not yet settled. */
   get inUse(): number {
-    return this.config.slots - 1 - this.nFreeSmall + this.config.bigSlots - this.nFreeBig;
+    return this.config.slots - 1 - this.nFreeSmall - this.nLent + this.config.bigSlots - this.nFreeBig;
   }
 }

@@ -9,6 +9,8 @@
  * @hot
  */
 
+import type { Ipv4 } from '../types.ts';
+
 export interface Capabilities {
   /** Largest layer-3 packet in bytes (the MTU), without segmentation offload. */
   readonly mtu: number;
@@ -60,6 +62,8 @@ export interface Device {
    * whether input is there already. False = it is, do not sleep. `rx` disarms. Absent: polling the descriptors is enough.
    */
   prepareSleep?(): boolean;
+  /** An address became ours (or is no longer): for links that share an interface with the kernel and are told whose is what. */
+  claim?(addr: Ipv4, ours: boolean): void;
   /** Fills `out[0..n)` with received frames (off, len, flags, gso and checksum metadata set) and returns n <= max. */
   rx(out: Int32Array, max: number): number;
   /** Sends `frames[from..to)`; returns how many were accepted, counted from `from`. */

@@ -2,7 +2,6 @@
  * Packet sockets against the kernel: the device contract over the two ends of a veth pair, with a ring and without, and
  * what happens when the interface is set down, deleted and created again, or when we are late.
  */
-import { spawnSync } from 'node:child_process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -23,42 +22,31 @@ import {
   receive,
   testFrame,
 } from '../contract/device.ts';
-import { inNamespace } from '../lib/enter-netns.ts';
-import { Net, SWITCH } from '../lib/netns.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
+import { VethPair } from '../lib/veth-pair.ts';
 
 const add = testUnless(noNamespaces() ?? noCommands('ip'), test);
 
-let shared: Net | undefined;
-const place = (): string => {
-  shared ??= new Net({ hosts: {} });
-  return shared.namespace(SWITCH);
+let shared: VethPair | undefined;
+const pairOf = (): VethPair => {
+  shared ??= new VethPair();
+  return shared;
 };
-
-function ip(...words: string[]): void {
-  const { status, stderr } = spawnSync('ip', ['-n', place(), ...words], { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`ip ${words.join(' ')}: ${stderr}`);
-}
-
-function addPair(): void {
-  ip('link', 'add', 'va', 'type', 'veth', 'peer', 'name', 'vb');
-  for (const end of ['va', 'vb']) ip('link', 'set', end, 'addrgenmode', 'none', 'up');
-}
 
 /** Opens an end, as the main thread would, and drives it, as a worker would. */
 function plugIn(ctx: Context, options: PacketOptions): PacketDevice {
-  const handle = inNamespace(place(), () => openPacket(options));
+  const handle = pairOf().inside(() => openPacket(options));
   // What goes to a worker has to survive the journey.
   return new PacketDevice(ctx, structuredClone(handle));
 }
 
 function pair(offload: boolean, ring: boolean): Rig & { a: PacketDevice; b: PacketDevice } {
-  addPair();
+  pairOf().add();
   const ctxA = newContext();
   const ctxB = newContext();
   const a = plugIn(ctxA, { name: 'va', offload, ring, mac: MAC_A });
   const b = plugIn(ctxB, { name: 'vb', offload, ring, mac: MAC_B });
-  return { a, b, ctxA, ctxB, carry: () => pause(2), cleanup: () => ip('link', 'del', 'va') };
+  return { a, b, ctxA, ctxB, carry: () => pause(2), cleanup: () => pairOf().remove() };
 }
 
 deviceContract('packet', add, { bounded: false }, () => pair(true, true));
@@ -88,7 +76,7 @@ function scene(name: string, body: (rig: ReturnType<typeof pair>, later: () => v
     } finally {
       rig.a.close();
       rig.b.close();
-      spawnSync('ip', ['-n', place(), 'link', 'del', 'va']);
+      pairOf().remove();
     }
   });
 }
@@ -104,26 +92,26 @@ async function passes(rig: Rig, length: number): Promise<void> {
 }
 
 scene('an interface that is set down costs what is sent meanwhile, and comes back', async (rig, later) => {
-  ip('link', 'set', 'va', 'down');
+  pairOf().ip('link', 'set', 'va', 'down');
   assert.is(rig.a.tx(Int32Array.of(testFrame(rig.ctxA, 100, 1)), 0, 1), 1);
   assert.is(rig.ctxA.drops[LINK_DOWN], 1);
   later();
   assert.is(rig.a.up, false);
   assert.is(rig.b.up, false, 'the other end has no carrier');
-  ip('link', 'set', 'va', 'up');
+  pairOf().ip('link', 'set', 'va', 'up');
   later();
   assert.ok(rig.a.up && rig.b.up);
   await passes(rig, 101);
 });
 
 scene('an interface that is deleted and created again is taken up again', async (rig, later) => {
-  ip('link', 'del', 'va');
+  pairOf().ip('link', 'del', 'va');
   later();
   assert.not(rig.a.up || rig.b.up);
   const f = testFrame(rig.ctxA, 100, 1);
   assert.is(rig.a.tx(Int32Array.of(f), 0, 1), 0, 'the frame stays with the caller');
   rig.ctxA.settle(f, DELIVERED);
-  addPair();
+  pairOf().add();
   later();
   assert.ok(rig.a.up && rig.b.up);
   await passes(rig, 102);
@@ -145,7 +133,7 @@ add('packet: says why an interface cannot be opened', () => {
   const options = { offload: true, ring: true, mac: null };
   const text = (name: string): string => {
     try {
-      closePacket(inNamespace(place(), () => openPacket({ ...options, name })));
+      closePacket(pairOf().inside(() => openPacket({ ...options, name })));
       return 'opened';
     } catch (error) {
       assert.instance(error, LinkError);

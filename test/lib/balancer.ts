@@ -239,6 +239,7 @@ function configuration(servers: number, options: BalancerOptions): Config {
         offload: 'off',
         mac: '02:00:00:00:00:0a',
         mtu: options.mtu ?? 1500,
+        xdpMode: 'auto',
         addresses: [],
         routes: [],
       },

@@ -28,6 +28,8 @@ export interface VipNetOptions {
   readonly servers?: number;
   /** What tsvs is on; absent: a TAP that is a port of the switch. Otherwise it is at a host of its own, on its interface. */
   readonly link?: LinkKind;
+  /** Further lines of [link], such as `xdp_mode = generic`. */
+  readonly linkSettings?: readonly string[];
   /** Hosts beside client and servers. */
   readonly others?: readonly string[];
   /** Off: tsvs and the kernels put complete frames on the wire, as an Ethernet cable would have them. */
@@ -189,7 +191,8 @@ export class VipNet {
     }
   }
 
-  private config({ offload = true, settings = [], more = [], gateway, global = [] }: VipNetOptions): string {
+  private config(options: VipNetOptions): string {
+    const { offload = true, settings = [], more = [], gateway, global = [], linkSettings = [] } = options;
     const services = [
       ['web', HTTP, 'rr'],
       ['talk', TALK, 'rr'],
@@ -212,6 +215,7 @@ export class VipNet {
       ...(this.link === 'tap' ? ['kind = tap', 'device = tap0'] : [`kind = ${this.link}`, 'device = eth0']),
       `offload = ${offload ? 'on' : 'off'}`,
       `mac = ${VIP_MAC}`,
+      ...linkSettings,
       '[network]',
       'netmask = 255.255.255.0',
       ...(gateway === undefined ? [] : [`gateway = ${gateway}`]),

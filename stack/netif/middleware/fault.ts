@@ -15,7 +15,7 @@
 import type { Context } from '../../context.ts';
 import { FAULT_LOSS, FAULT_RATE, PORT_CLOSED } from '../../drop.ts';
 import { F_CSUM_PARTIAL, F_CSUM_VALID, GSO_NONE } from '../../mem/frame-pool.ts';
-import type { FrameId, Micros, Random } from '../../types.ts';
+import type { FrameId, Ipv4, Micros, Random } from '../../types.ts';
 import { DELIVERED, DROP } from '../../verdict.ts';
 import * as ethernet from '../../wire/ethernet.ts';
 import { ETH_LEN } from '../../wire/ethernet.ts';
@@ -122,6 +122,10 @@ export class Fault implements Device {
 
   get notice(): string {
     return this.inner.notice ?? '';
+  }
+
+  claim(addr: Ipv4, ours: boolean): void {
+    this.inner.claim?.(addr, ours);
   }
 
   prepareSleep(): boolean {

@@ -9,7 +9,7 @@
  * Frames dropped elsewhere can be added with the verdict as a comment: `ctx.probe = (f, v) => writer.record(f, DIRECTION_IN, name(v))`.
  */
 import type { Context } from '../../context.ts';
-import type { FrameId, Micros } from '../../types.ts';
+import type { FrameId, Ipv4, Micros } from '../../types.ts';
 import * as pcapng from '../../wire/pcapng.ts';
 import { DIRECTION_IN, DIRECTION_OUT } from '../../wire/pcapng.ts';
 import { copyBytes } from '../copy.ts';
@@ -74,6 +74,10 @@ export class PcapWriter implements Device {
 
   get notice(): string {
     return this.inner.notice ?? '';
+  }
+
+  claim(addr: Ipv4, ours: boolean): void {
+    this.inner.claim?.(addr, ours);
   }
 
   prepareSleep(): boolean {

@@ -8,7 +8,7 @@
  */
 import type { Context } from '../../context.ts';
 import { F_CSUM_PARTIAL, GSO_NONE } from '../../mem/frame-pool.ts';
-import type { FrameId } from '../../types.ts';
+import type { FrameId, Ipv4 } from '../../types.ts';
 import { describe } from '../../wire/pretty.ts';
 import { type Capabilities, type Device, type DeviceStats, NO_FDS } from '../device.ts';
 
@@ -46,6 +46,10 @@ export class Tracer implements Device {
 
   get notice(): string {
     return this.inner.notice ?? '';
+  }
+
+  claim(addr: Ipv4, ours: boolean): void {
+    this.inner.claim?.(addr, ours);
   }
 
   prepareSleep(): boolean {

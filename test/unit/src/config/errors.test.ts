@@ -477,6 +477,9 @@ reports('two services of one name', GENERAL, { 9: 'ports = 80,81', 12: '[service
 reports('second link without a network', GENERAL, { 3: '[link wan]\n[network]' }, [
   'lb.conf:3: [link wan] address: key is missing; add address = 10.1.0.2/24, as of this link',
 ]);
+reports('mode nat on an xdp link', GENERAL, { 2: 'kind = xdp', 9: 'ports = 80\nmode = nat' }, [
+  'lb.conf:1: [link lan] mac: mode nat on an xdp link needs a MAC address that is not the one of the interface; add mac = 02:00:00:64:00:0a',
+]);
 reports('interface name that is too long', GENERAL, { 2: 'device = interface-number-0' }, [
   "lb.conf:2: [link lan] device: 'interface-number-0' cannot be the name of an interface; up to 15 characters without / : and spaces, as in tap0",
 ]);

@@ -26,6 +26,7 @@ import {
   type ServiceConfig,
   SYN_COOKIE_WORDS,
   TIMEOUT_PROFILES,
+  XDP_MODES,
 } from '../../../../src/config/model.ts';
 import { save } from '../../../../src/config/save.ts';
 
@@ -282,13 +283,19 @@ const config: fc.Arbitrary<Config> = network
           kind: fc.constantFrom(...LINK_KINDS),
           device,
           offload: fc.constantFrom('on' as const, 'off' as const),
+          xdpMode: fc.constantFrom(...XDP_MODES),
           mac,
           mtu: fc.integer({ min: 576, max: 1500 }),
           unnamed: fc.boolean(),
           second: fc.boolean(),
         })
         .map(({ unnamed, second, ...one }) => {
-          const first = { ...one, mac: unnamed && one.kind === 'packet' ? null : one.mac, addresses: [], routes: [] };
+          const first = {
+            ...one,
+            mac: unnamed && one.kind === 'packet' ? null : one.mac,
+            addresses: [],
+            routes: [],
+          };
           const addresses = [{ ip: 0x01020304, prefixLen: 29 }];
           const routes = [{ network: 0x01030000, prefixLen: 16, gateway: 0x01020305 }];
           const other = { ...first, name: `${one.name.slice(0, 10)}-2`, device: 'other', addresses, routes };

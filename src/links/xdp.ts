@@ -1,0 +1,326 @@
+/**
+ * AF_XDP as a device: what the XDP program (xdp-program.ts) takes from an interface arrives in slots of the pool without a system
+ * call, the rest stays with the kernel. Sending is one system call per burst.
+ *
+ * ```
+ *  pool --lend--> fill ring --kernel--> rx ring --receive--> frame
+ *  frame --tx ring--> kernel --completion ring--> sent, slot free
+ * ```
+ *
+ * A received frame starts 258 bytes into its slot, of which the kernel keeps 256: more headroom than elsewhere, and room for
+ * 1790 bytes. Frames are sent from where they lie; only one in a big slot, which is not the kernel's to read, is copied first.
+ * For each slot filled another one is lent; when the pool has none, the frame is dropped as POOL_EMPTY and its slot lent again.
+ *
+ * There is no virtio-net header here: no segments, and a checksum that a sender on this machine left unfinished is recognised
+ * by its value (partial-checksum.ts) and said once in `notice`.
+ *
+ * Ten times a second the interface is looked at; one that was deleted is opened again when it is back.
+ *
+ * Ownership: as device.ts says; frames are `sent` when the kernel says so.
+ * @hot
+ */
+import type { Context } from '../../stack/context.ts';
+import { LINK_ERROR, OVERSIZE, POOL_EMPTY, PORT_CLOSED, RUNT } from '../../stack/drop.ts';
+import type { FramePool } from '../../stack/mem/frame-pool.ts';
+import { F_CSUM_PARTIAL, GSO_NONE } from '../../stack/mem/frame-pool.ts';
+import { duplicate } from '../../stack/netif/copy.ts';
+import type { Capabilities, Device, DeviceStats } from '../../stack/netif/device.ts';
+import { FRAME_OVERHEAD, newStats } from '../../stack/netif/device.ts';
+import type { FrameId, Ipv4 } from '../../stack/types.ts';
+import { DELIVERED, DROP } from '../../stack/verdict.ts';
+import { ETH_LEN } from '../../stack/wire/ethernet.ts';
+import { Bpf } from './bpf.ts';
+import { askingSocket, InterfaceQuery } from './ifreq.ts';
+import { markPartial } from './partial-checksum.ts';
+import { EAGAIN, EBUSY, EINTR, ENOBUFS, errnoName, LinkError, type Syscalls, syscalls } from './syscall.ts';
+import { closeXdp, openXdp, type Umem, XDP_RING, type XdpHandle, type XdpOptions } from './xdp-open.ts';
+import { XdpQueue } from './xdp-queue.ts';
+import { XdpStatistics } from './xdp-statistics.ts';
+
+const LOOK_MS = 100;
+/** Looks at the completion ring before a socket with frames on their way is closed. */
+const LAST_LOOKS = 16;
+/** Slots lent of the pool at most: one in so many. */
+const SHARE = 4;
+
+export class XdpDevice implements Device {
+  readonly name: string;
+  readonly caps: Capabilities;
+  readonly stats: DeviceStats = newStats();
+  readonly moreFds: Int32Array;
+  readonly revives = true;
+  up = true;
+  notice = '';
+
+  private readonly ctx: Context;
+  private readonly pool: FramePool;
+  private readonly sys: Syscalls;
+  private readonly bpf: Bpf;
+  private readonly umem: Umem;
+  private readonly query: InterfaceQuery;
+  private readonly socket: number;
+  private readonly losses: XdpStatistics;
+  /** Bits of an address within its slot. */
+  private readonly shift: number;
+  private readonly umemBytes: number;
+  private readonly maxFrame: number;
+  private readonly addresses = new Set<Ipv4>();
+  /** By slot: lent to the kernel; times it is on its way out. */
+  private readonly lent: Uint8Array;
+  private readonly leaving: Uint8Array;
+  private readonly options: XdpOptions;
+  /** Ours from the first opening on: a new interface may have another of its own. */
+  private readonly mac: readonly number[];
+  private handle: XdpHandle | null = null;
+  private queues: readonly XdpQueue[] = [];
+  private lookedMs: number;
+  private closed = false;
+
+  /** Drives what `openXdp` opened over this context's pool, here or in another thread; everything in it is ours from now on. */
+  constructor(ctx: Context, handle: XdpHandle) {
+    const { name } = handle.options;
+    const { slots, slotBytes } = ctx.pool.config;
+    this.name = `xdp:${name}`;
+    this.caps = {
+      ...{ mtu: handle.mtu, txChecksum: false, rxChecksum: true, tso: false, scatter: false },
+      queues: handle.queues.length,
+    };
+    this.moreFds = new Int32Array(handle.queues.length - 1).fill(-1);
+    this.ctx = ctx;
+    this.pool = ctx.pool;
+    this.sys = syscalls();
+    this.bpf = new Bpf(this.sys);
+    this.umem = umemOf(this.sys, ctx.pool);
+    this.losses = new XdpStatistics(this.sys);
+    this.socket = askingSocket(this.sys);
+    this.query = new InterfaceQuery(this.sys, this.socket, name);
+    this.shift = Math.log2(slotBytes);
+    this.umemBytes = slots * slotBytes;
+    this.maxFrame = handle.mtu + FRAME_OVERHEAD;
+    this.lent = new Uint8Array(slots);
+    this.leaving = new Uint8Array(slots);
+    this.options = handle.options;
+    this.mac = handle.mac;
+    this.lookedMs = ctx.nowMs;
+    this.take(handle);
+    this.up = this.query.isUp();
+  }
+
+  get fd(): number {
+    return this.queues[0]?.fd ?? -1;
+  }
+
+  /** An address became or is no longer ours: the program is told. */
+  claim(addr: Ipv4, ours: boolean): void {
+    if (ours) this.addresses.add(addr);
+    else this.addresses.delete(addr);
+    if (this.handle === null) return;
+    const key = (addr >>> 24) | ((addr >> 8) & 0xff00) | ((addr & 0xff00) << 8) | (addr << 24);
+    if (ours) this.bpf.setEntry(this.handle.addresses, key, 1);
+    else this.bpf.deleteEntry(this.handle.addresses, key);
+  }
+
+  prepareSleep(): boolean {
+    this.reap();
+    for (let i = 0; i < this.queues.length; i++) if (this.queues[i]!.received() > 0) return false;
+    return true;
+  }
+
+  rx(out: Int32Array, max: number): number {
+    if (this.closed) return 0;
+    if (((this.ctx.nowMs - this.lookedMs) | 0) >= LOOK_MS) this.look();
+    this.reap();
+    let given = 0;
+    for (let i = 0; i < this.queues.length; i++) {
+      const queue = this.queues[i]!;
+      if (queue.isSending()) this.kick(queue);
+      given = this.receive(queue, out, given, max);
+    }
+    return given;
+  }
+
+  private receive(queue: XdpQueue, out: Int32Array, first: number, max: number): number {
+    const { ctx, pool, lent, shift, stats } = this;
+    let n = queue.received();
+    if (n === 0) return first;
+    if (n > max - first) n = max - first;
+    let given = first;
+    for (let i = 0; i < n; i++) {
+      const address = queue.rxAddress(i);
+      const f = address >>> shift;
+      const next = pool.lend();
+      if (next === 0) {
+        ctx.refuse(0, POOL_EMPTY);
+        queue.fill(f << shift);
+        continue;
+      }
+      queue.fill(next << shift);
+      lent[next] = 1;
+      lent[f] = 0;
+      pool.receive(f);
+      pool.off[f] = address;
+      const length = queue.rxLength(i);
+      pool.len[f] = length;
+      stats.rxFrames += 1;
+      stats.rxBytes += length;
+      if (markPartial(pool, f) && this.notice === '') this.notice = PARTIAL.replaceAll('NAME', this.name.slice(4));
+      out[given++] = f;
+    }
+    queue.rxDone(n);
+    queue.fillDone();
+    return given;
+  }
+
+  tx(frames: Int32Array, from: number, to: number): number {
+    const queue = this.queues[0];
+    if (queue === undefined || !this.up) return 0;
+    this.reap();
+    let room = queue.txRoom();
+    let i = from;
+    for (; i < to && room > 0; i++) {
+      const reason = this.objection(frames[i]!);
+      if (reason !== 0) {
+        this.ctx.settle(frames[i]!, DROP | reason);
+        continue;
+      }
+      const f = this.within(frames[i]!);
+      if (f === 0) continue;
+      const length = this.pool.len[f]!;
+      queue.put(this.pool.off[f]!, length);
+      this.leaving[f]! += 1;
+      this.stats.txFrames += 1;
+      this.stats.txBytes += length;
+      room--;
+    }
+    this.kick(queue);
+    this.reap();
+    return i - from;
+  }
+
+  /** Why the frame cannot be sent here, 0 when it can. */
+  private objection(f: FrameId): number {
+    const { pool } = this;
+    if (pool.wireLength(f) < ETH_LEN) return RUNT;
+    if (pool.wireLength(f) > this.maxFrame && pool.gsoType[f] === GSO_NONE) return OVERSIZE;
+    if (pool.gsoType[f] === GSO_NONE && (pool.flags[f]! & F_CSUM_PARTIAL) === 0 && pool.frag[f] === 0) return 0;
+    this.countName('no offload');
+    return LINK_ERROR;
+  }
+
+  /** The frame itself, or its copy where the kernel can read it; 0 when there is no slot for that, and the frame is dropped. */
+  private within(f: FrameId): FrameId {
+    if (this.pool.off[f]! < this.umemBytes) return f;
+    if (this.pool.freeSmallCount === 0) {
+      this.ctx.settle(f, DROP | POOL_EMPTY);
+      return 0;
+    }
+    const copy = duplicate(this.ctx, f);
+    this.ctx.settle(f, DELIVERED);
+    return copy;
+  }
+
+  private kick(queue: XdpQueue): void {
+    const errno = queue.kick();
+    if (errno === 0 || errno === EAGAIN || errno === EBUSY || errno === ENOBUFS || errno === EINTR) return;
+    this.countName(errnoName(errno));
+    this.lookedMs = (this.ctx.nowMs - LOOK_MS) | 0;
+  }
+
+  /** Ends the way of frames that have been sent. */
+  private reap(): void {
+    for (let i = 0; i < this.queues.length; i++) {
+      const queue = this.queues[i]!;
+      const n = queue.sent();
+      if (n === 0) continue;
+      for (let k = 0; k < n; k++) {
+        const f = queue.sentAddress(k) >>> this.shift;
+        this.leaving[f]! -= 1;
+        this.ctx.sent(f);
+      }
+      queue.sentDone(n);
+    }
+  }
+
+  // The interface
+
+  private look(): void {
+    this.lookedMs = this.ctx.nowMs;
+    const index = this.query.index();
+    if (this.handle !== null && index !== this.handle.index) this.release();
+    if (this.handle === null && index >= 0) this.reopen();
+    this.up = this.handle !== null && this.query.isUp();
+    this.stats.missed = this.losses.read(this.queues);
+    if (this.losses.tooLarge && this.notice === '') this.notice = LARGE.replaceAll('NAME', this.name.slice(4));
+  }
+
+  private take(handle: XdpHandle): void {
+    this.handle = handle;
+    this.queues = handle.queues.map((queue) => new XdpQueue(this.sys, queue));
+    this.queues.slice(1, this.moreFds.length + 1).forEach((queue, i) => {
+      this.moreFds[i] = queue.fd;
+    });
+    const { slots } = this.pool.config;
+    const each = Math.min(XDP_RING, Math.floor(slots / SHARE / this.queues.length));
+    for (const queue of this.queues) {
+      for (let n = 0; n < each; n++) {
+        const f = this.pool.lend();
+        if (f === 0) break;
+        this.lent[f] = 1;
+        queue.fill(f << this.shift);
+      }
+      queue.fillDone();
+    }
+    for (const addr of this.addresses) this.claim(addr, true);
+  }
+
+  private reopen(): void {
+    try {
+      this.take(openXdp({ ...this.options, mac: this.mac }, this.umem));
+    } catch (error) {
+      this.countName(error instanceof LinkError ? error.code : 'EOPEN');
+    }
+  }
+
+  /** Closes the sockets; what was lent comes back, what is still on its way is lost. */
+  private release(): void {
+    if (this.handle === null) return;
+    for (let n = 0; n < LAST_LOOKS; n++) {
+      for (const queue of this.queues) if (queue.isSending()) queue.kick();
+      this.reap();
+    }
+    this.losses.read(this.queues);
+    this.losses.forget();
+    closeXdp(this.handle);
+    this.handle = null;
+    this.queues = [];
+    this.moreFds.fill(-1);
+    for (let f = 1; f < this.lent.length; f++) {
+      if (this.lent[f] === 1) this.pool.takeBack(f);
+      for (; this.leaving[f]! > 0; this.leaving[f]! -= 1) this.ctx.settle(f, DROP | PORT_CLOSED);
+    }
+    this.lent.fill(0);
+  }
+
+  private countName(name: string): void {
+    this.stats.errors[name] = (this.stats.errors[name] ?? 0) + 1;
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.up = false;
+    this.release();
+    if (this.socket >= 0) this.sys.close(this.socket);
+  }
+}
+
+/** The small slots of a pool as memory of the kernel. */
+export function umemOf(sys: Syscalls, pool: FramePool): Umem {
+  const { slots, slotBytes } = pool.config;
+  return { address: sys.addressOf(new Uint8Array(pool.share.memory)), slots, slotBytes };
+}
+
+const PARTIAL =
+  "frames arrive with unfinished checksums, from a sender on this machine: tsvs finishes them; 'ethtool -K PEER tx off' at the other end of NAME spares it that";
+const LARGE =
+  "frames arrive that no slot holds, and are lost: 'ethtool -K PEER tso off gso off' at the other end of NAME, 'ethtool -K NAME gro off lro off' here";

@@ -1,0 +1,235 @@
+/**
+ * AF_XDP against the kernel: the device contract over the two ends of a veth pair, in the driver and behind it, and what
+ * happens when the interface is set down, deleted and created again; whose frames the program takes, and whose not.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { XdpMode } from '../../src/config/model.ts';
+import { PacketDevice } from '../../src/links/packet.ts';
+import { openPacket } from '../../src/links/packet-open.ts';
+import { LinkError, syscalls } from '../../src/links/syscall.ts';
+import { umemOf, XdpDevice } from '../../src/links/xdp.ts';
+import { closeXdp, openXdp } from '../../src/links/xdp-open.ts';
+import type { Context } from '../../stack/context.ts';
+import { FATE_RECEIVED } from '../../stack/context.ts';
+import { F_CSUM_PARTIAL } from '../../stack/mem/frame-pool.ts';
+import { DELIVERED } from '../../stack/verdict.ts';
+import {
+  assertConserved,
+  deviceContract,
+  MAC_A,
+  MAC_B,
+  newContext,
+  type Rig,
+  receive,
+  tcpFrame,
+  testFrame,
+} from '../contract/device.ts';
+import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
+import { VethPair } from '../lib/veth-pair.ts';
+
+const add = testUnless(noNamespaces() ?? noCommands('ip'), test);
+
+let shared: VethPair | undefined;
+const pairOf = (): VethPair => {
+  shared ??= new VethPair();
+  return shared;
+};
+
+/** Opens an end, as the main thread would, and drives it, as a worker would. */
+function plugIn(ctx: Context, name: string, mode: XdpMode, mac: readonly number[] | null): XdpDevice {
+  const handle = pairOf().inside(() => openXdp({ name, mode, mac }, umemOf(syscalls(), ctx.pool)));
+  // What goes to a worker has to survive the journey.
+  return pairOf().inside(() => new XdpDevice(ctx, structuredClone(handle)));
+}
+
+function rigOf(mode: XdpMode): Rig & { a: XdpDevice; b: XdpDevice } {
+  pairOf().add();
+  const ctxA = newContext();
+  const ctxB = newContext();
+  const a = plugIn(ctxA, 'va', mode, MAC_A);
+  const b = plugIn(ctxB, 'vb', mode, MAC_B);
+  return { a, b, ctxA, ctxB, carry: () => pause(2), cleanup: () => pairOf().remove() };
+}
+
+deviceContract('xdp native', add, { bounded: false }, () => rigOf('native'));
+deviceContract('xdp generic', add, { bounded: false }, () => rigOf('generic'));
+
+const LATER_MS = 100;
+
+/** A scene of its own on a pair; `later` lets the time pass after which a device looks at its interface. */
+function scene(name: string, body: (rig: ReturnType<typeof rigOf>, later: () => void) => Promise<void> | void): void {
+  add(`xdp: ${name}`, async () => {
+    const rig = rigOf('auto');
+    let now = 0;
+    try {
+      await body(rig, () => {
+        now += LATER_MS * 1000;
+        for (const [ctx, device] of [[rig.ctxA, rig.a] as const, [rig.ctxB, rig.b] as const]) {
+          ctx.tick(now);
+          const out = new Int32Array(64);
+          const n = pairOf().inside(() => device.rx(out, 64));
+          ctx.fate[FATE_RECEIVED]! += n;
+          for (const f of out.subarray(0, n)) ctx.settle(f, DELIVERED);
+        }
+      });
+      assertConserved(rig.ctxA, 'A');
+      assertConserved(rig.ctxB, 'B');
+    } finally {
+      rig.a.close();
+      rig.b.close();
+      pairOf().remove();
+    }
+    assert.is(rig.ctxA.pool.inUse, 0);
+    assert.is(rig.ctxA.pool.freeSmallCount, rig.ctxA.pool.config.slots - 1, 'every slot that was lent is back');
+  });
+}
+
+async function passes(rig: Rig, length: number): Promise<void> {
+  assert.is(rig.a.tx(Int32Array.of(testFrame(rig.ctxA, length, 1)), 0, 1), 1);
+  const got = await receive(rig, 1);
+  assert.equal(
+    got.map((f) => rig.ctxB.pool.len[f]),
+    [length],
+  );
+  for (const f of got) rig.ctxB.settle(f, DELIVERED);
+}
+
+scene('an interface that is set down comes back', async (rig, later) => {
+  pairOf().ip('link', 'set', 'va', 'down');
+  later();
+  assert.not(rig.a.up || rig.b.up);
+  pairOf().ip('link', 'set', 'va', 'up');
+  later();
+  assert.ok(rig.a.up && rig.b.up);
+  await passes(rig, 101);
+});
+
+scene('an interface that is deleted and created again is taken up again', async (rig, later) => {
+  pairOf().ip('link', 'del', 'va');
+  later();
+  assert.not(rig.a.up || rig.b.up);
+  assert.is(rig.a.fd, -1);
+  const f = testFrame(rig.ctxA, 100, 1);
+  assert.is(rig.a.tx(Int32Array.of(f), 0, 1), 0, 'the frame stays with the caller');
+  rig.ctxA.settle(f, DELIVERED);
+  pairOf().add();
+  later();
+  assert.ok(rig.a.up && rig.b.up);
+  await passes(rig, 102);
+});
+
+scene('a frame that lies in a big slot is copied where the kernel can read it', async (rig) => {
+  const f = rig.ctxA.createBig();
+  const { pool } = rig.ctxA;
+  const small = testFrame(rig.ctxA, 200, 7);
+  pool.buf.copyWithin(pool.off[f]!, pool.off[small]!, pool.off[small]! + 200);
+  pool.len[f] = 200;
+  rig.ctxA.settle(small, DELIVERED);
+  assert.is(rig.a.tx(Int32Array.of(f), 0, 1), 1);
+  const [got] = await receive(rig, 1);
+  assert.is(rig.ctxB.pool.len[got!], 200);
+  rig.ctxB.settle(got!, DELIVERED);
+});
+
+add('xdp: takes ARP and IPv4 for our addresses, and leaves the rest to the kernel', async () => {
+  pairOf().add();
+  const ctxA = newContext();
+  const ctxB = newContext();
+  const a = pairOf().inside(
+    () => new PacketDevice(ctxA, openPacket({ name: 'va', offload: true, ring: true, mac: MAC_A })),
+  );
+  const b = plugIn(ctxB, 'vb', 'auto', null);
+  const rig: Rig = { a, b, ctxA, ctxB, carry: () => pause(2) };
+  try {
+    b.claim(0x0a070002, true);
+    // To 10.7.0.2, with an unfinished checksum: ours.
+    a.tx(Int32Array.of(tcpFrame(ctxA, 0, 0)), 0, 1);
+    const [f] = await receive(rig, 1);
+    assert.ok(ctxB.pool.flags[f!]! & F_CSUM_PARTIAL, 'the checksum is known to be unfinished');
+    assert.match(b.notice, /ethtool -K PEER tx off/);
+    ctxB.settle(f!, DELIVERED);
+    // An ARP request for it: ours; for another: the kernel's.
+    for (const [last, ours] of [
+      [2, true],
+      [3, false],
+    ] as const) {
+      const arp = testFrame(ctxA, 60, 0);
+      ctxA.pool.buf.set([8, 6, 0, 1, 8, 0, 6, 4, 0, 1], ctxA.pool.off[arp]! + 12);
+      ctxA.pool.buf.set([10, 7, 0, last], ctxA.pool.off[arp]! + 38);
+      a.tx(Int32Array.of(arp), 0, 1);
+      const got = await receive(rig, 1);
+      assert.is(got.length, ours ? 1 : 0);
+      for (const one of got) ctxB.settle(one, DELIVERED);
+    }
+    b.claim(0x0a070002, false);
+    a.tx(Int32Array.of(tcpFrame(ctxA, 0, 0)), 0, 1);
+    assert.equal(await receive(rig, 1), []);
+  } finally {
+    a.close();
+    b.close();
+    pairOf().remove();
+  }
+});
+
+add('xdp: two interfaces share the pool, and a received frame goes out through the other as it lies', async () => {
+  const pair = pairOf();
+  pair.add();
+  pair.ip('link', 'add', 'vc', 'type', 'veth', 'peer', 'name', 'vd');
+  for (const end of ['vc', 'vd']) pair.ip('link', 'set', end, 'up');
+  const middle = newContext();
+  const [ctxA, ctxB] = [newContext(), newContext()];
+  const plain = (ctx: Context, name: string): PacketDevice =>
+    pair.inside(() => new PacketDevice(ctx, openPacket({ name, offload: false, ring: true, mac: MAC_B })));
+  const [a, d] = [plain(ctxA, 'va'), plain(ctxB, 'vd')];
+  const umem = umemOf(syscalls(), middle.pool);
+  const [b, c] = pair.inside(() => {
+    const first = openXdp({ name: 'vb', mode: 'auto', mac: MAC_B }, umem);
+    const second = openXdp({ name: 'vc', mode: 'auto', mac: MAC_B }, umem, first.queues[0]!.fd);
+    return [new XdpDevice(middle, first), new XdpDevice(middle, second)] as const;
+  });
+  try {
+    a.tx(Int32Array.of(testFrame(ctxA, 300, 5)), 0, 1);
+    const [f] = await receive({ a, b, ctxA, ctxB: middle, carry: () => pause(2) }, 1);
+    const slot = middle.pool.base(f!);
+    assert.is(c.tx(Int32Array.of(f!), 0, 1), 1);
+    const [g] = await receive({ a: c, b: d, ctxA: middle, ctxB, carry: () => pause(2) }, 1);
+    assert.is(ctxB.pool.len[g!], 300);
+    ctxB.settle(g!, DELIVERED);
+    assert.is(c.prepareSleep(), true);
+    assert.is(middle.pool.inUse, 0, `slot ${slot} is free again`);
+    assertConserved(middle, 'in the middle');
+  } finally {
+    for (const device of [a, b, c, d]) device.close();
+    pair.remove();
+    pair.ip('link', 'del', 'vc');
+  }
+});
+
+add('xdp: says why an interface cannot be opened', () => {
+  const { pool } = newContext();
+  const text = (name: string): string => {
+    try {
+      closeXdp(pairOf().inside(() => openXdp({ name, mode: 'auto', mac: null }, umemOf(syscalls(), pool))));
+      return 'opened';
+    } catch (error) {
+      assert.instance(error, LinkError);
+      return `${(error as LinkError).code}: ${(error as LinkError).message}`;
+    }
+  };
+  pairOf().add();
+  assert.match(text('nowhere'), /^ENODEV: xdp nowhere: there is no interface nowhere/);
+  const first = newContext();
+  const device = plugIn(first, 'va', 'auto', null);
+  assert.match(text('va'), /^EBUSY: xdp va: another XDP program or socket has it/);
+  device.close();
+  assert.is(text('va'), 'opened');
+  pairOf().remove();
+});
+
+test.after(async () => {
+  await shared?.close();
+});
+
+test.run();

@@ -1,0 +1,33 @@
+/** A veth pair, va and vb, in a namespace of its own, for the links that are interfaces of the system. */
+import { spawnSync } from 'node:child_process';
+import { inNamespace } from './enter-netns.ts';
+import { Net, SWITCH } from './netns.ts';
+
+export class VethPair {
+  private readonly net = new Net({ hosts: {} });
+  private readonly place = this.net.namespace(SWITCH);
+
+  ip(...words: string[]): void {
+    const { status, stderr } = spawnSync('ip', ['-n', this.place, ...words], { encoding: 'utf8' });
+    if (status !== 0) throw new Error(`ip ${words.join(' ')}: ${stderr}`);
+  }
+
+  add(): void {
+    this.ip('link', 'add', 'va', 'type', 'veth', 'peer', 'name', 'vb');
+    for (const end of ['va', 'vb']) this.ip('link', 'set', end, 'addrgenmode', 'none', 'up');
+  }
+
+  /** Both ends; nothing when they are gone already. */
+  remove(): void {
+    spawnSync('ip', ['-n', this.place, 'link', 'del', 'va']);
+  }
+
+  /** Does something in the namespace that must not be asynchronous. */
+  inside<T>(body: () => T): T {
+    return inNamespace(this.place, body);
+  }
+
+  close(): Promise<void> {
+    return this.net.close();
+  }
+}
