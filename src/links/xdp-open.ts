@@ -105,8 +105,26 @@ const XDP_HEADROOM = 2;
 const MAX_ADDRESSES = 4096;
 const MAX_QUEUES = 64;
 
-/** Throws a LinkError that says what to do. `share`: a socket that has the pool registered already, -1 = none. */
-export function openXdp(options: XdpOptions, umem: Umem, share = -1): XdpHandle {
+/** The kernel lets go of a closed socket's queue a moment later: attempts, and what lies between them, in ms. */
+export const PATIENT = 50;
+const BETWEEN_MS = 20;
+
+/**
+ * Throws a LinkError that says what to do. `share`: a socket that has the pool registered already, -1 = none; `attempts`: how
+ * often to try while something else has the queue, which blocks the thread meanwhile.
+ */
+export function openXdp(options: XdpOptions, umem: Umem, share = -1, attempts = 1): XdpHandle {
+  for (let n = 1; ; n++) {
+    try {
+      return openOnce(options, umem, share);
+    } catch (error) {
+      if (n >= attempts || !(error instanceof LinkError) || error.code !== 'EBUSY') throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BETWEEN_MS);
+    }
+  }
+}
+
+function openOnce(options: XdpOptions, umem: Umem, share: number): XdpHandle {
   const { name, mode } = options;
   checkInterfaceName('xdp', name);
   const sys = syscalls();
@@ -141,7 +159,7 @@ export function openXdp(options: XdpOptions, umem: Umem, share = -1): XdpHandle 
     for (const queue of queues) closeQueue(sys, queue);
     for (const fd of opened) sys.close(fd);
     throw error instanceof LinkError && !error.message.startsWith('xdp')
-      ? openError(name, error.code, error.message)
+      ? openError(name, error.code, error.message.replace(/ \(\w+\)$/, ''))
       : error;
   }
 }

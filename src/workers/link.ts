@@ -14,7 +14,7 @@ import { LinkError, syscalls } from '../links/syscall.ts';
 import { TapDevice } from '../links/tap.ts';
 import { openTap, type TapHandle } from '../links/tap-open.ts';
 import { umemOf, XdpDevice } from '../links/xdp.ts';
-import { openXdp, type XdpHandle } from '../links/xdp-open.ts';
+import { openXdp, PATIENT, type XdpHandle } from '../links/xdp-open.ts';
 import type { Plug } from './pipeline.ts';
 import type { FaultPlan } from './plan.ts';
 import { SeededRandom } from './seeded.ts';
@@ -60,7 +60,7 @@ const DRIVERS: { readonly [K in OpenKind]: Driver<Opened[K]> } = {
   xdp: {
     open({ device, mac, xdpMode }, around) {
       const options = { name: device, mac: mac === null ? null : macBytes(mac), mode: xdpMode };
-      const handle = openXdp(options, umemOf(syscalls(), around.pool), around.umemSocket);
+      const handle = openXdp(options, umemOf(syscalls(), around.pool), around.umemSocket, PATIENT);
       if (around.umemSocket < 0) around.umemSocket = handle.queues[0]!.fd;
       return handle;
     },
