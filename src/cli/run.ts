@@ -18,7 +18,7 @@ import type { Logger } from 'pino';
 import { SessionLogReader } from '../../lb/l7/session-log.ts';
 import { SpscRing } from '../../stack/mem/spsc-ring.ts';
 import { type Loaded, loadFile } from '../config/load.ts';
-import type { Config } from '../config/model.ts';
+import type { Config, GlobalConfig } from '../config/model.ts';
 import { formatService } from '../config/service-address.ts';
 import { RunningConfig } from '../control/running-config.ts';
 import { ControlServer } from '../control/server.ts';
@@ -28,6 +28,8 @@ import { LinkError } from '../links/syscall.ts';
 import { AccessLog, type LineSink, openLines } from '../log/access-log.ts';
 import { createLogger, type LogFormat } from '../log/logger.ts';
 import { describe } from '../log/words.ts';
+import { PrivilegeError } from '../privileges/account.ts';
+import { Identity } from '../privileges/identity.ts';
 import { version } from '../version.ts';
 import type { Drain } from '../workers/drain.ts';
 import type { WorkerEvent } from '../workers/events.ts';
@@ -65,10 +67,19 @@ export async function run(options: RunOptions): Promise<void> {
     );
   if (options.capture !== undefined) checkCapture(options.capture);
 
-  const lines = config.global.accessLog === null ? null : openAccessLog(config.global.accessLog, log);
-
-  const control = await openControl(options.control ?? config.global.controlSocket ?? defaultSocket());
-  const supervisor = await startWorker(config, options.capture ?? null, fault).catch((error: unknown) => {
+  const identity = identityOf(config.global);
+  const { controlSocket, controlMode, accessLog: logFile } = config.global;
+  const socket = options.control ?? controlSocket ?? defaultSocket();
+  const control = await openControl(socket, Number.parseInt(controlMode, 8));
+  let lines = null as LineSink | null;
+  const opened = (): void => {
+    identity.own(socket, logFile);
+    identity.assume();
+    for (const warning of identity.warnings(options.config, socket, logFile)) log.warn(warning);
+    if (logFile !== null) lines = openAccessLog(logFile, log);
+    if (options.capture !== undefined) checkCapture(options.capture);
+  };
+  const supervisor = await startWorker(config, options.capture ?? null, fault, opened).catch((error: unknown) => {
     control.close();
     throw error;
   });
@@ -101,18 +112,35 @@ function loadAgain(file: string, { fstack, link }: RunOptions): Loaded {
 }
 
 /** The configuration's links, opened, and a worker that serves. Throws Failure. */
-async function startWorker(config: Config, capture: string | null, fault: FaultPlan | null): Promise<Supervisor> {
+async function startWorker(
+  config: Config,
+  capture: string | null,
+  fault: FaultPlan | null,
+  opened: () => void,
+): Promise<Supervisor> {
   try {
-    return await Supervisor.start(config, capture, fault);
+    return await Supervisor.start(config, capture, fault, opened);
   } catch (error) {
+    if (error instanceof Failure) throw error;
+    if (error instanceof PrivilegeError) throw new Failure(EXIT.SYSTEM, error.message);
     if (error instanceof LinkError) throw new Failure(EXIT.SYSTEM, error.message);
     throw new Failure(EXIT.WORKER, `the worker died while starting: ${(error as Error).stack}`);
   }
 }
 
-async function openControl(path: string): Promise<ControlServer> {
+/** Throws Failure when there is no such user or group. */
+function identityOf(global: GlobalConfig): Identity {
   try {
-    return await ControlServer.open(path);
+    return new Identity(global);
+  } catch (error) {
+    if (error instanceof PrivilegeError || error instanceof LinkError) throw new Failure(EXIT.SYSTEM, error.message);
+    throw error;
+  }
+}
+
+async function openControl(path: string, mode: number): Promise<ControlServer> {
+  try {
+    return await ControlServer.open(path, mode);
   } catch (error) {
     throw error instanceof ControlSocketError ? new Failure(EXIT.SYSTEM, error.message) : error;
   }

@@ -101,12 +101,22 @@ export function schedulerKeys(scheduler: SchedulerName): SchedulerKey[] {
   return keys.filter((key) => SCHEDULER_KEYS[key].scheduler === scheduler);
 }
 
+/** Permissions of the control socket, in octal. */
+export const CONTROL_MODES = ['0660', '0600', '0666'] as const;
+export type ControlMode = (typeof CONTROL_MODES)[number];
+
 export interface GlobalConfig {
   /** The mode of services that name none. */
   readonly mode: Mode;
   readonly logLevel: LogLevel;
   /** Path of the unix control socket; null leaves the choice to the program. */
   readonly controlSocket: string | null;
+  /** Its permissions, and whose group they are for: a name or number; null = that of the process. */
+  readonly controlMode: ControlMode;
+  readonly controlGroup: string | null;
+  /** Who the process becomes once its links are open, by name or number; null = it stays who it is. `group` only with `user`. */
+  readonly user: string | null;
+  readonly group: string | null;
   readonly workers: number;
   /** How long sessions may go on after SIGTERM before they are reset. */
   readonly drainTimeoutMs: number;

@@ -34,6 +34,8 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
   };
 
   const globals = (one('global') ?? readSection(file, blank('global'), SCHEMA.global.rows, errors)).values;
+  if (globals.group && !globals.user)
+    errors.add(globals.group, 'a group without a user', 'add user = tsvs, or leave it out');
   const tcp = (one('tcp') ?? readSection(file, blank('tcp'), SCHEMA.tcp.rows, errors)).values;
   const vip = one('vip');
   const servers = one('realserver');
@@ -55,6 +57,10 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
     global: {
       mode: globals.mode?.value ?? 'proxy',
       logLevel: globals.log_level?.value ?? 'info',
+      controlMode: globals.control_mode?.value ?? '0660',
+      controlGroup: globals.control_group?.value ?? null,
+      user: globals.user?.value ?? null,
+      group: globals.group?.value ?? null,
       controlSocket: globals.control_socket?.value ?? null,
       workers: globals.workers?.value ?? 1,
       accessLog: accessLog(globals.access_log?.value),

@@ -49,6 +49,10 @@ export function globalLines(global: GlobalConfig): Line[] {
     ['mode', global.mode],
     ['log_level', global.logLevel],
     ...(global.controlSocket === null ? [] : [['control_socket', global.controlSocket] as const]),
+    ['control_mode', global.controlMode],
+    ...optional('control_group', global.controlGroup),
+    ...optional('user', global.user),
+    ...optional('group', global.group),
     ['workers', global.workers],
     ...(global.accessLog === null ? [] : [['access_log', global.accessLog] as const]),
     ['drain_timeout', formatDuration(global.drainTimeoutMs)],
@@ -63,6 +67,8 @@ export function globalLines(global: GlobalConfig): Line[] {
 }
 
 const timeoutLine = (key: string, ms: number | null): Line[] => (ms === null ? [] : [[key, formatDuration(ms)]]);
+
+const optional = (key: string, value: string | null): Line[] => (value === null ? [] : [[key, value]]);
 
 export function linkLines({ kind, device, offload, xdpMode, mac, mtu, addresses, routes }: LinkConfig): Line[] {
   const list = (key: string, items: readonly string[]): Line[] => (items.length === 0 ? [] : [[key, items.join(', ')]]);

@@ -235,6 +235,15 @@ export function formatDuration(ms: number): string {
   return `${ms / UNIT_MS[unit]}${unit}`;
 }
 
+/** A user or group: a name as useradd takes it, or a number. */
+export const account: Value<string> = value((text, fail) => {
+  if (/^\d+$/.test(text)) readInteger(text, 0, 0xfffffffe, 'an id', fail);
+  else if (!/^[a-z_][a-z0-9_-]{0,30}\$?$/i.test(text)) {
+    fail(`'${clip(text)}' is neither a name nor a number`, 'write the name of an account, as in tsvs, or its id');
+  }
+  return text;
+});
+
 /** A file or device name. Characters that INI gives a meaning cannot be part of it. */
 export const path: Value<string> = value((text, fail) => {
   const bad = /["'\\#;\ufffd]/.exec(text);

@@ -100,9 +100,9 @@ export class ControlServer {
   }
 
   /** Throws ControlSocketError when the path cannot be had. */
-  static async open(path: string): Promise<ControlServer> {
+  static async open(path: string, mode?: number): Promise<ControlServer> {
     const control = new ControlServer(path);
-    control.removeFile = await claimSocket(control.server, path);
+    control.removeFile = await claimSocket(control.server, path, mode);
     // process.exit comes by here from wherever it is called.
     process.once('exit', control.removeFile);
     return control;

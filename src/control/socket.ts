@@ -7,8 +7,8 @@ import { createConnection, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
-/** The owner and his group may use it. */
-const FORBIDDEN_BITS = 0o117;
+/** Who may use it by default: the owner and his group. */
+export const SOCKET_MODE = 0o660;
 /** sizeof(sun_path) - 1 */
 const MAX_PATH_BYTES = 107;
 
@@ -33,8 +33,8 @@ export function defaultSocket(env: NodeJS.ProcessEnv = process.env, uid = proces
   return runtime ? join(runtime, 'tsvs.sock') : join(tmpdir(), `tsvs-${uid ?? 'user'}.sock`);
 }
 
-/** Makes `server` listen at `path`, readable for owner and group. Returns what removes the file again. Throws ControlSocketError. */
-export async function claimSocket(server: Server, path: string): Promise<() => void> {
+/** Makes `server` listen at `path`, which gets these permissions. Returns what removes the file again. Throws ControlSocketError. */
+export async function claimSocket(server: Server, path: string, mode = SOCKET_MODE): Promise<() => void> {
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
     throw new ControlSocketError(path, `the path is longer than ${MAX_PATH_BYTES} bytes: ${ELSEWHERE}`);
   }
@@ -43,21 +43,21 @@ export async function claimSocket(server: Server, path: string): Promise<() => v
     throw new ControlSocketError(path, `there is no directory ${dirname(path)}: make it, or ${ELSEWHERE}`);
   }
   try {
-    await listen(server, path);
+    await listen(server, path, mode);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw explain(path, error as NodeJS.ErrnoException);
     await removeStale(path);
-    await listen(server, path).catch((again: NodeJS.ErrnoException) => {
+    await listen(server, path, mode).catch((again: NodeJS.ErrnoException) => {
       throw explain(path, again);
     });
   }
   return remover(path);
 }
 
-function listen(server: Server, path: string): Promise<void> {
+function listen(server: Server, path: string, mode: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    const mask = process.umask(FORBIDDEN_BITS);
+    const mask = process.umask(0o777 & ~mode);
     try {
       // Binds before it returns, so the file is never more open than it should be.
       server.listen(path, () => {
@@ -100,8 +100,12 @@ function answers(path: string): Promise<boolean> {
 function remover(path: string): () => void {
   const { ino } = statSync(path);
   return () => {
-    // Somebody may have removed the file and put his own there.
-    if (lstatSync(path, { throwIfNoEntry: false })?.ino === ino) unlinkSync(path);
+    try {
+      // Somebody may have removed the file and put his own there.
+      if (lstatSync(path, { throwIfNoEntry: false })?.ino === ino) unlinkSync(path);
+    } catch {
+      // Who has given up his rights may not be allowed to (run.ts warns of that at the start); the next start replaces it.
+    }
   };
 }
 

@@ -38,6 +38,14 @@ export interface Syscalls {
   readonly munmap: (address: number, length: number) => number;
   /** Any system call by its number; unused arguments are 0. */
   readonly call: (number: number, a: number, b: number, c: number, d: number, e: number, f: number) => number;
+  /** prctl(2); the calling thread's. */
+  readonly prctl: (option: number, a: number, b: number, c: number, d: number) => number;
+  /** `header`, `data`: addresses of the structs of capset(2); the calling thread's. */
+  readonly capset: (header: number, data: number) => number;
+  /** Addresses of a struct passwd or group, which hold until the next such call; 0 = there is none. */
+  readonly getpwnam: (name: string) => number;
+  readonly getpwuid: (uid: number) => number;
+  readonly getgrnam: (name: string) => number;
   /** Copies memory that does not overlap. */
   readonly memcpy: (to: number, from: number, length: number) => number;
   /** Memory of the system, such as a ring it shares with us, as bytes. Nobody may touch them once it is unmapped. */
@@ -149,6 +157,11 @@ function declare(koffi: Koffi): Syscalls {
     munmap: f('munmap', 'int', ['uint64', 'uint64']),
     call: f('syscall', 'int64', ['uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'uint64']),
     memcpy: f('memcpy', 'uint64', ['uint64', 'uint64', 'uint64']),
+    prctl: f('prctl', 'int', ['int', 'uint64', 'uint64', 'uint64', 'uint64']),
+    capset: f('capset', 'int', ['uint64', 'uint64']),
+    getpwnam: f('getpwnam', 'uint64', ['str']),
+    getpwuid: f('getpwuid', 'uint64', ['uint32']),
+    getgrnam: f('getgrnam', 'uint64', ['str']),
     view: (address, length) => koffi.view(address, length),
     errno: () => koffi.errno(),
     addressOf: (bytes) => Number(koffi.address(bytes)),

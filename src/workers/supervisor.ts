@@ -33,7 +33,7 @@ export class Supervisor extends EventEmitter implements Drainable {
   private readonly worker: Worker;
   private failure: Error | null = null;
 
-  private constructor(config: Config, capture: string | null, fault: FaultPlan | null) {
+  private constructor(config: Config, capture: string | null, fault: FaultPlan | null, opened: () => void) {
     super();
     this.share = planWorker(config);
     this.control = new Int32Array(this.share.control);
@@ -44,6 +44,7 @@ export class Supervisor extends EventEmitter implements Drainable {
     if (this.eventFd < 0) throw new LinkError('EVENTFD', 'cannot make an eventfd: too many open files?');
     this.one = new NativeBytes(sys, 8);
     this.one.i32[0] = 1;
+    opened();
     const data: WorkerData = { index: 0, config, share: this.share, links, eventFd: this.eventFd, capture, fault };
     this.worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data });
     this.worker.on('message', (event: WorkerEvent) => this.emit('event', event));
@@ -58,9 +59,17 @@ export class Supervisor extends EventEmitter implements Drainable {
     });
   }
 
-  /** Opens the links and starts the worker; resolves when it serves. Throws LinkError, or what the worker died of. */
-  static async start(config: Config, capture: string | null, fault: FaultPlan | null = null): Promise<Supervisor> {
-    const s = new Supervisor(config, capture, fault);
+  /**
+   * Opens the links and starts the worker; resolves when it serves. `opened` is called in between: what needs rights has
+   * been done then, and no frame has been read. Throws LinkError, or what the worker died of.
+   */
+  static async start(
+    config: Config,
+    capture: string | null,
+    fault: FaultPlan | null = null,
+    opened: () => void = () => {},
+  ): Promise<Supervisor> {
+    const s = new Supervisor(config, capture, fault, opened);
     await new Promise<void>((resolve, reject) => {
       s.once('event', () => resolve());
       s.once('exit', (error) => reject(error ?? new Error('the worker ended before it served')));

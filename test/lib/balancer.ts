@@ -221,6 +221,7 @@ function configuration(servers: number, options: BalancerOptions): Config {
       mode: 'proxy',
       logLevel: 'info',
       controlSocket: null,
+      ...({ controlMode: '0660', controlGroup: null, user: null, group: null } as const),
       workers: 1,
       drainTimeoutMs: 1000,
       accessLog: null,

@@ -3,7 +3,7 @@
  * counts is read from its control socket; `close` asks it to stop and checks that every frame and session is accounted
  * for. Addresses: client 10.9.0.1, VIP 10.9.0.10, servers 10.9.0.11 upwards, further hosts 10.9.0.100 upwards.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -42,6 +42,9 @@ export interface VipNetOptions {
   readonly more?: readonly (readonly [name: string, port: number])[];
   /** Where addresses beyond the network are said to be. */
   readonly gateway?: string;
+  /** User and group that the folder belongs to, and its permissions. */
+  readonly folderOf?: readonly [uid: number, gid: number];
+  readonly folderMode?: number;
   /** Lines of [global]; FOLDER is the network's own. */
   readonly global?: readonly string[];
 }
@@ -74,6 +77,8 @@ export class VipNet {
       if (!offload) await lab.switchOffloadsOff(link === 'tap' ? others : [...others, LB]);
       const config = join(lab.folder, 'lb.conf');
       writeFileSync(config, lab.config(options));
+      if (options.folderOf !== undefined) chownSync(lab.folder, ...options.folderOf);
+      if (options.folderMode !== undefined) chmodSync(lab.folder, options.folderMode);
       const args = ['--control', lab.socket, ...(fault === undefined ? [] : ['--fault', fault])];
       const [word, place] = link === 'tap' ? ['tap:tap0', SWITCH] : [`${link}:eth0`, LB];
       lab.running = await lab.net.startTsvs(config, word, args, place);

@@ -173,6 +173,33 @@ for (const [line, expected] of [
   });
 }
 
+for (const [line, expected] of [
+  ['user = a b', "user: 'a b' is neither a name nor a number; write the name of an account, as in tsvs, or its id"],
+  ['user = 4294967295', 'user: 4294967295 is too large; an id is 0..4294967294'],
+  ['group = tsvs', 'group: a group without a user; add user = tsvs, or leave it out'],
+  ['control_group = ,', "control_group: ',' is neither a name nor a number"],
+  ['control_mode = 0777', "control_mode: '0777' is unknown; "],
+  ['slow_start = 30', "slow_start: '30' has no unit; write 30s or 30ms"],
+  ['slow_start = 2h', 'slow_start: 2h is too long; a time is 0..1h'],
+] as const) {
+  test(`[global] ${line} is refused`, () => {
+    const [error, ...others] = errorsOf(PLAIN.replace('mode = proxy', line));
+    assert.equal(others, []);
+    assert.ok(error?.startsWith('lb.conf:2'), error);
+    assert.ok(error?.includes(expected), `${error} -- should say: ${expected}`);
+  });
+}
+
+test('slow_start: of [global], and what a service says instead', () => {
+  const text = `[global]\nslow_start = 30s\n${GENERAL.replace('[service db]', 'slow_start = 0\n[service db]')}`;
+  const loaded = load(text, 'lb.conf');
+  if (!('model' in loaded)) throw new Error(loaded.errors.map(formatError).join('\n'));
+  assert.equal(
+    loaded.model.services.map(({ slowStartMs }) => slowStartMs),
+    [0, 30_000],
+  );
+});
+
 test('[tcp]: what it says, and what services say instead', () => {
   const text = `[tcp]
 congestion = reno

@@ -55,6 +55,7 @@ const SAMPLE: Config = {
     mode: 'proxy',
     logLevel: 'info',
     controlSocket: null,
+    ...({ controlMode: '0660', controlGroup: null, user: null, group: null } as const),
     workers: 1,
     drainTimeoutMs: 10_000,
     accessLog: null,

@@ -11,6 +11,7 @@ import {
   CHECK_METHODS,
   type CheckConfig,
   CONGESTION,
+  CONTROL_MODES,
   type Config,
   type DestConfig,
   ECN_WORDS,
@@ -263,19 +264,28 @@ const config: fc.Arbitrary<Config> = network
     const locals = [12, 13, 14].map(host);
     return fc.record({
       spare: fc.constant(host(9)),
-      global: fc.record({
-        mode: fc.constantFrom(...MODES),
-        logLevel: fc.constantFrom(...LOG_LEVELS),
-        controlSocket: fc.option(path),
-        workers: fc.constant(1),
-        accessLog: fc.option(path.filter((text) => text !== 'off')),
-        drainTimeoutMs: fc.integer({ min: 0, max: DAY_MS }),
-        slowStartMs: fc.integer({ min: 0, max: 3_600_000 }),
-        xmitTtl: fc.boolean(),
-        layer4: fc.boolean(),
-        timeoutProfile: fc.constantFrom(...TIMEOUT_PROFILES),
-        connTimeouts: fc.record({ tcpMs: seconds, tcpFinMs: seconds, udpMs: seconds }),
-      }),
+      global: fc
+        .record({
+          mode: fc.constantFrom(...MODES),
+          logLevel: fc.constantFrom(...LOG_LEVELS),
+          controlSocket: fc.option(path),
+          controlMode: fc.constantFrom(...CONTROL_MODES),
+          controlGroup: fc.constantFrom(null, 'adm', '27'),
+          account: fc.constantFrom(
+            { user: null, group: null },
+            { user: 'tsvs', group: null },
+            { user: '65534', group: 'nogroup' },
+          ),
+          workers: fc.constant(1),
+          accessLog: fc.option(path.filter((text) => text !== 'off')),
+          drainTimeoutMs: fc.integer({ min: 0, max: DAY_MS }),
+          slowStartMs: fc.integer({ min: 0, max: 3_600_000 }),
+          xmitTtl: fc.boolean(),
+          layer4: fc.boolean(),
+          timeoutProfile: fc.constantFrom(...TIMEOUT_PROFILES),
+          connTimeouts: fc.record({ tcpMs: seconds, tcpFinMs: seconds, udpMs: seconds }),
+        })
+        .map(({ account, ...rest }) => ({ ...rest, ...account })),
       tcp,
       links: fc
         .record({

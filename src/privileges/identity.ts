@@ -1,0 +1,78 @@
+/**
+ * Who tsvs is after its start, as [global] says, and the files that this concerns: the control socket and the access log
+ * belong to it, and what it will not be able to do with files is said at once. Used by src/cli/run.ts.
+ */
+import { accessSync, closeSync, constants, fchownSync, lchownSync, openSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { GlobalConfig } from '../config/model.ts';
+import { type Account, findAccount, findGroup, PrivilegeError } from './account.ts';
+import { dropPrivileges } from './drop.ts';
+
+export class Identity {
+  /** Null: the process stays who it is. */
+  private readonly account: Account | null;
+  private readonly controlGid: number | null;
+  private readonly name: string;
+
+  /** Throws PrivilegeError when there is no such user or group. */
+  constructor({ user, group, controlGroup }: Pick<GlobalConfig, 'user' | 'group' | 'controlGroup'>) {
+    this.name = user ?? '';
+    this.account = user === null ? null : findAccount(user, group);
+    this.controlGid = controlGroup === null ? null : findGroup(controlGroup);
+  }
+
+  /** Gives the user the socket, and the log, which is made if need be. Throws PrivilegeError. */
+  own(socket: string, accessLog: string | null): void {
+    const { account, controlGid } = this;
+    if (account === null && controlGid === null) return;
+    const uid = account?.uid ?? process.getuid!();
+    const gid = account?.gid ?? process.getgid!();
+    // No link is followed: the folders may be the user's, and what it put there must not become its own.
+    give('control_group', socket, () => lchownSync(socket, uid, controlGid ?? gid));
+    if (account === null || accessLog === null) return;
+    give('access_log', accessLog, () => {
+      const { O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW } = constants;
+      const fd = openSync(accessLog, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o640);
+      fchownSync(fd, uid, gid);
+      closeSync(fd);
+    });
+  }
+
+  /** Becomes the user. Throws PrivilegeError. */
+  assume(): void {
+    if (this.account !== null) dropPrivileges(this.account);
+  }
+
+  /** What will fail later for want of rights, now that they are gone. */
+  warnings(config: string, socket: string, accessLog: string | null): string[] {
+    if (this.account === null) return [];
+    const may = (path: string, mode: number): boolean => {
+      try {
+        accessSync(path, mode);
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    const mayMake = (path: string): boolean => may(dirname(resolve(path)), constants.W_OK | constants.X_OK);
+    const who = `user ${this.name}`;
+    return [
+      ...(may(config, constants.R_OK) ? [] : [`${who} may not read ${config}: it cannot be read again by a reload`]),
+      ...(mayMake(socket) ? [] : [`${who} cannot remove ${socket} at the end: it stays there until the next start`]),
+      ...(accessLog === null || mayMake(accessLog)
+        ? []
+        : [`${who} cannot make files beside ${accessLog}: once renamed it cannot be opened anew`]),
+    ];
+  }
+}
+
+function give(what: string, path: string, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const hint =
+      code === 'ELOOP' ? 'name the file itself, not a link to it' : 'start as root, in a folder that is there';
+    throw new PrivilegeError(`${what}: ${path} cannot be given to another (${code}): ${hint}`);
+  }
+}
