@@ -219,6 +219,45 @@ scene('the program: what is added is served, listed, counted, saved and restored
   assert.match(outside.stderr, /10\.99\.0\.1 is outside the network 10\.0\.1\.0\/24/);
 });
 
+/** Recorded cases whose order of servers and counts a running tsvs must give: NAT, each connection closed before the next. */
+const ORDERS = [
+  '60-seq-rr-1-1-1-nat',
+  '62-seq-wrr-4-3-2-nat',
+  '96-seq-closed-lc-1-1-1-nat',
+  '98-seq-closed-wlc-4-3-2-nat',
+];
+
+scene('the order of servers, and the counts of connections, as IPVS had them', async (lab) => {
+  const { net } = lab;
+  const address = ['dpip', 'addr', 'add', '192.168.0.1/24', 'dev', 'tap0'];
+  assert.is((await lab.program('dist/bin.js', ...address)).code, 0);
+  for (const i of [1, 2, 3]) {
+    await net.exec(`rs${i}`, ['ip', 'addr', 'add', `192.168.0.1${i}/24`, 'dev', 'eth0']);
+    await net.exec(`rs${i}`, ['ip', 'route', 'add', '10.0.1.10/32', 'via', '192.168.0.1']);
+    await net.startRealServer(`rs${i}`, `rs${i}`);
+  }
+  const around = { target: new RemoteTable(net.socketPath()), names: NAMES, program: 'ipvsadm' };
+  const run = (command: string): ReturnType<typeof runLine> => runLine(command, '', around, new Map());
+  for (const [i, name] of ORDERS.entries()) {
+    // Recorded with a fresh director each: connections of a server that was there before would count.
+    const fresh = (text: string): string => text.replaceAll('10.0.1.100', `10.0.1.10${i}`);
+    await run('ipvsadm -C');
+    const { steps, remarks } = parseRecording(readFileSync(`${GOLDEN}/cases/${name}.txt`, 'utf8'));
+    for (const { command } of steps.filter((step) => / -[AaC] ?/.test(step.command))) {
+      assert.is((await run(fresh(command))).exitCode, 0, command);
+    }
+    const [, order = ''] = /^order: (.*)$/.exec(remarks.find((one) => one.startsWith('order: ')) ?? '') ?? [];
+    const n = order.split(' ').length;
+    const script = `for i in $(seq ${n}); do curl -sS --max-time 5 ${fresh('http://10.0.1.100/')}; done`;
+    const { stdout, stderr } = await net.exec('client', ['bash', '-c', script]);
+    assert.equal([stderr, stdout.trim().split(/\s+/).join(' ')], ['', order], name);
+    if (!name.includes('closed')) continue;
+    const listed = steps.find(({ command }) => command === 'ipvsadm -Ln')!;
+    const rows = (text: string): string => text.replace(/\(size=\d+\)/, '');
+    assert.is(rows((await run('ipvsadm -Ln')).stdout), rows(fresh(listed.stdout)), name);
+  }
+});
+
 scene('a connection goes on, whatever is changed around it', async (lab) => {
   const { net } = lab;
   await net.startRealServer('rs1', 'rs-1');
