@@ -88,8 +88,9 @@ export class FastPath implements BurstInput {
   private readonly sums: Int32Array;
   private readonly noted = new Int32Array(BURST);
   private nNoted = 0;
-  /** Packets of the burst that go through tunnels. */
+  /** Packets of the burst that go through tunnels, and those whose addresses change. */
   private tunnelled = 0;
+  private rewritten = 0;
 
   constructor(parts: FastParts) {
     this.ctx = parts.ctx;
@@ -110,9 +111,10 @@ export class FastPath implements BurstInput {
     this.sums = new Int32Array((parts.services.dests.capacity + 1) * 2);
   }
 
-  burst(port: Port, frames: Int32Array, verdicts: Int32Array, n: number): void {
+  burst(port: Port, frames: Int32Array, verdicts: Int32Array, n: number): number {
     verdicts.fill(PASS, 0, n);
-    if (!this.mayCutShort()) return;
+    if (!this.mayCutShort()) return n;
+    const before = this.packets;
     const { tcpBurst, udpBurst } = this;
     sortBurst(this.ctx.pool, port, frames, n, tcpBurst, udpBurst);
     if (tcpBurst.n > 0) {
@@ -120,7 +122,7 @@ export class FastPath implements BurstInput {
       tcpBurst.guess();
       this.matchTcp(tcpBurst);
       this.admit(tcpBurst, this.tcpTimeouts, verdicts);
-      this.rewriteTcp(tcpBurst);
+      if (this.rewritten > 0) this.rewriteTcp(tcpBurst);
       if (this.tunnelled > 0) this.tunnel(tcpBurst);
       this.forward(tcpBurst);
     }
@@ -129,11 +131,12 @@ export class FastPath implements BurstInput {
       udpBurst.guess();
       this.matchUdp(udpBurst);
       this.admit(udpBurst, this.udpTimeouts, verdicts);
-      this.rewriteUdp(udpBurst);
+      if (this.rewritten > 0) this.rewriteUdp(udpBurst);
       if (this.tunnelled > 0) this.tunnel(udpBurst);
       this.forward(udpBurst);
     }
     if (this.nNoted > 0) this.settleCounts();
+    return n - (this.packets - before);
   }
 
   /** Finds the connections of plain segments. */
@@ -196,6 +199,7 @@ export class FastPath implements BurstInput {
     adjacencies.findAll(key, hop, n);
     let passed = 0;
     let tunnelled = 0;
+    let direct = 0;
     for (let k = 0; k < n; k++) {
       const hit = hits[k];
       if (hit === 0) continue;
@@ -213,6 +217,7 @@ export class FastPath implements BurstInput {
       }
       verdicts[index[k]] = STOLEN;
       if (mode === TUNNELLED) tunnelled += 1;
+      else if (mode === DIRECT) direct += 1;
       const due = (nowMs + timeouts.of(service, meta & c.STATE_MASK)) | 0;
       if (((due - rows[at + c.DUE]) | 0) >= 0) rows[at + c.DUE] = due;
       else table.refresh(row, (due - nowMs) | 0);
@@ -222,6 +227,7 @@ export class FastPath implements BurstInput {
     }
     this.packets += passed;
     this.tunnelled = tunnelled;
+    this.rewritten = passed - tunnelled - direct;
   }
 
   /** Bytes of the largest packet that the way takes; 0 = there is no way. */

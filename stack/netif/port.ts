@@ -29,8 +29,11 @@ export interface FrameInput {
 
 /** A short cut: sees each burst as the link brought it, nothing of it checked. */
 export interface BurstInput {
-  /** Sets `verdicts[0..n)`: PASS for what is to go the usual way, untouched; any other verdict is the frame's. */
-  burst(port: Port, frames: Int32Array, verdicts: Int32Array, n: number): void;
+  /**
+   * Sets `verdicts[0..n)`: PASS for what is to go the usual way, untouched; any other verdict is the frame's. Returns how many
+   * are not STOLEN; when there are none, nobody looks at the verdicts.
+   */
+  burst(port: Port, frames: Int32Array, verdicts: Int32Array, n: number): number;
 }
 
 /** Frames that may wait for one port between two flushes. */
@@ -121,8 +124,8 @@ export class Netif {
     const n = port.device.rx(burst, BURST);
     if (n === 0) return 0;
     ctx.fate[FATE_RECEIVED]! += n;
-    if (this.shortCut !== null) this.shortCut.burst(port, burst, verdicts, n);
-    else verdicts.fill(PASS, 0, n);
+    if (this.shortCut === null) verdicts.fill(PASS, 0, n);
+    else if (this.shortCut.burst(port, burst, verdicts, n) === 0) return n;
     for (let i = 0; i < n; i++) {
       if (verdicts[i] !== PASS) continue;
       const f = burst[i]!;

@@ -48,7 +48,8 @@ const FRAME = 60;
 const L3 = eth.ETH_LEN;
 const L4_AT = L3 + ipv4.IPV4_LEN;
 
-type Source = (pool: FramePool, off: number, i: number) => void;
+/** Finishes `frames[0..n)`; `first` is the number of the first. */
+type Source = (pool: FramePool, frames: Int32Array, n: number, first: number) => void;
 type Sink = (buf: Uint8Array, off: number, i: number) => void;
 
 /** Gives frames that `source` has finished and shows what is sent to `sink`. */
@@ -88,9 +89,10 @@ class Generator implements Device {
       const f = out[i]!;
       const off = pool.off[f]!;
       copy16(i32, from, off >> 2);
-      this.source(pool, off, this.given++);
       pool.len[f] = FRAME;
     }
+    this.source(pool, out, n, this.given);
+    this.given += n;
     this.left -= n;
     return n;
   }
@@ -219,9 +221,12 @@ export function passing(mode: number, flows: number, proto: number = ipv4.PROTO_
   const world = new World(mode, flows, proto);
   const { device, l4 } = world;
   const begin = (flags: number): Source => {
-    return ({ buf, i32 }, off, i) => {
-      address(i32, off, clientOf(i), VIP);
-      if (proto === ipv4.PROTO_TCP) buf[off + L4_AT + 13] = flags;
+    return ({ buf, i32, off }, frames, n, first) => {
+      for (let i = 0; i < n; i++) {
+        const at = off[frames[i]!]!;
+        address(i32, at, clientOf(first + i), VIP);
+        if (proto === ipv4.PROTO_TCP) buf[at + L4_AT + 13] = flags;
+      }
     };
   };
   for (const flags of [tcp.SYN, tcp.ACK]) {
@@ -233,9 +238,11 @@ export function passing(mode: number, flows: number, proto: number = ipv4.PROTO_
   // A full-period generator: every flow once per round, neighbours far apart.
   let x = 1;
   const mask = flows - 1;
-  device.source = ({ i32 }, off) => {
-    x = (Math.imul(x, 1664525) + 1013904223) & mask;
-    address(i32, off, clientOf(Math.imul(x, 0x9e3779b1) & mask), VIP);
+  device.source = ({ i32, off }, frames, n) => {
+    for (let i = 0; i < n; i++) {
+      x = (Math.imul(x, 1664525) + 1013904223) & mask;
+      address(i32, off[frames[i]!]!, clientOf(Math.imul(x, 0x9e3779b1) & mask), VIP);
+    }
   };
   device.sink = null;
   return (n) => {
@@ -259,9 +266,12 @@ export interface Stall {
 export function expiring(flows: number): Stall {
   const world = new World(c.FNAT, flows);
   const { device, l4 } = world;
-  device.source = ({ buf, i32 }, off, i) => {
-    address(i32, off, clientOf(i), VIP);
-    buf[off + L4_AT + 13] = tcp.SYN;
+  device.source = ({ buf, i32, off }, frames, n, first) => {
+    for (let i = 0; i < n; i++) {
+      const at = off[frames[i]!]!;
+      address(i32, at, clientOf(first + i), VIP);
+      buf[at + L4_AT + 13] = tcp.SYN;
+    }
   };
   device.restart();
   world.run(flows, 10);
@@ -296,14 +306,21 @@ export function opening(): (n: number) => void {
   let flags = 0;
   let seq = 0;
   let ack = 0;
-  const fromClient: Source = ({ buf, i32 }, off, i) => {
-    address(i32, off, clientOf((next + i) & 0xffffff), VIP);
-    segment(buf, off, seq, ack);
+  const fromClient: Source = ({ buf, i32, off }, frames, n, first) => {
+    for (let i = 0; i < n; i++) {
+      const at = off[frames[i]!]!;
+      address(i32, at, clientOf((next + first + i) & 0xffffff), VIP);
+      segment(buf, at, seq, ack);
+    }
   };
-  const fromServer: Source = ({ buf, i32 }, off, i) => {
-    address(i32, off, server[i]!, local[i]!);
-    set32(buf, off + L4_AT, (80 << 16) | port[i]!);
-    segment(buf, off, seq, (number[i]! + ack) | 0);
+  const fromServer: Source = ({ buf, i32, off }, frames, n, first) => {
+    for (let i = 0; i < n; i++) {
+      const at = off[frames[i]!]!;
+      const k = first + i;
+      address(i32, at, server[k]!, local[k]!);
+      set32(buf, at + L4_AT, (80 << 16) | port[k]!);
+      segment(buf, at, seq, (number[k]! + ack) | 0);
+    }
   };
   const segment = (buf: Uint8Array, off: number, seqNo: number, ackNo: number): void => {
     set32(buf, off + L4_AT + 4, seqNo);
