@@ -304,6 +304,8 @@ export class Tcp implements TimerHandler, TimeWaitReply {
         const tcb = this.dirty[i];
         tcb.dirty = 0;
         if (tcb.state !== st.CLOSED) output(this, tcb);
+        // Another owner's turn took what was unread, after this one had been passed by.
+        else if (tcb.closing !== 0 && tcb.rcvQueued === 0) tcb.events |= st.EV_CLOSED;
         if (tcb.events !== 0) this.touch(tcb);
       }
       // What became dirty meanwhile waits behind: bring it to the front.

