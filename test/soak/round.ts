@@ -100,7 +100,11 @@ export class Round {
       if (station.activeMs > limit) throw new Error(`not over after ${DRAIN_MS / 1000} s: ${this.leftovers()}`);
       await this.step();
     }
-    this.summary = `${opened} connections in ${(ms / 1000).toFixed(1)} s, ended after another ${((station.activeMs - drainFrom) / 1000).toFixed(1)} s`;
+    const drainS = (station.activeMs - drainFrom) / 1000;
+    const { retransSegs, timeouts } = host.tcp.stats;
+    this.summary =
+      `${opened} connections in ${(ms / 1000).toFixed(1)} s, ended after another ${drainS.toFixed(1)} s;` +
+      ` ${retransSegs} segments sent again, ${timeouts} time-outs`;
     this.tally.overtaken += this.overtaken.size;
     this.tally.worst(this.stalls, this.kernelWatch);
   }
@@ -136,6 +140,9 @@ export class Round {
       );
     }
     entry?.missing.delete(side);
+    // The same may become of one that we were to reset: we may never have heard of it.
+    const perhaps = plan !== null && overtookCookie(plan, side, outcome) && this.of.tcp.stats.cookiesFailed > 0;
+    if (perhaps && resetter(plan) === 'tsvs') entry?.missing.delete('tsvs');
     if (entry?.missing.size === 0) this.open.delete(outcome.n);
   }
 
