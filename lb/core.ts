@@ -48,7 +48,7 @@ import { ACTIVATED, type ConnTable } from './conn.ts';
 import * as c from './conn-row.ts';
 import type { Templates } from './conn-template.ts';
 import { CoreStats } from './core-stats.ts';
-import { AVAILABLE, type DestTable } from './dest.ts';
+import { AVAILABLE, type DestTable, DRAINED, MAINT } from './dest.ts';
 import { DROP_ALL, FORWARD, FragmentRules } from './fragments.ts';
 import type { LocalAddrs } from './laddr.ts';
 import { Opener } from './opener.ts';
@@ -443,9 +443,10 @@ export class Core implements Hook {
     return service !== 0 && this.mode[service] !== 0 && !this.draining;
   }
 
+  /** Quiescent is who was removed, has weight 0 or was drained by the operator; who fails checks keeps what he has. */
   private takesConnections(dest: number): boolean {
     const { dests } = this;
-    return (dests.flags[dest] & AVAILABLE) !== 0 && dests.weight[dest] > 0;
+    return (dests.flags[dest] & (AVAILABLE | DRAINED | MAINT)) === AVAILABLE && dests.weight[dest] > 0;
   }
 
   /** Ends the connection when its server is drained or gone and its service does not wait. */

@@ -118,5 +118,5 @@ const REUSABLE_ELSEWHERE = bits(TIME_WAIT, FIN_WAIT, CLOSE);
 /** States that a bare SYN of the client may end at once, to begin anew with whichever server is then chosen. */
 export const isReusable = (state: number): boolean => ((REUSABLE >>> state) & 1) !== 0;
 
-/** The same when the connection's server takes no new ones (weight 0, or removed): then also half-closed ones. */
+/** The same when the connection's server takes no new ones (weight 0, drained, or removed): then also half-closed ones. */
 export const isReusableElsewhere = (state: number): boolean => ((REUSABLE_ELSEWHERE >>> state) & 1) !== 0;

@@ -116,7 +116,9 @@ for (const mode of MODE_NAMES)
   });
 
 for (const [what, change] of [
-  ['drained', (rig: L4Rig) => rig.services.editDest(rig.service, { addr: SERVER, port: rig.rport, weight: 0 })],
+  ['of weight 0', (rig: L4Rig) => rig.services.editDest(rig.service, { addr: SERVER, port: rig.rport, weight: 0 })],
+  ['in drain', (rig: L4Rig) => rig.services.setState(rig.services.destIds(rig.service)[0]!, 'drain')],
+  ['in maintenance', (rig: L4Rig) => rig.services.setState(rig.services.destIds(rig.service)[0]!, 'maint')],
   ['removed', (rig: L4Rig) => rig.services.removeDest(rig.service, SERVER, rig.rport)],
 ] as const) {
   test(`a server is ${what}: its connections go on, new ones are refused`, () => {

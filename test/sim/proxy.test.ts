@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readSessions } from '../../lb/l7/session.ts';
+import type { SessionLog } from '../../lb/l7/session-log.ts';
 import type { Context } from '../../stack/context.ts';
 import { OFFLOAD_WIRE } from '../../stack/netif/memory.ts';
 import { Fault, NO_FAULTS } from '../../stack/netif/middleware/fault.ts';
@@ -374,6 +375,35 @@ test('half-open connections are refused while draining, and reset at the end', (
   half.balancer.host.turn(half.now);
   assert.is(half.balancer.host.tcp.open, 0);
   assert.is(half.balancer.host.tcp.stats.outRsts, 1);
+});
+
+test('a client that dies half open was never a session: nothing is counted, logged or leaked, nobody else is touched', () => {
+  const ended: number[] = [];
+  const sessionLog = { lost: 0, finished: (_table: unknown, id: number) => ended.push(id) } as unknown as SessionLog;
+  const net = new BalancedNetwork({ servers: 1, sessionLog });
+  serve(net, 10, 'never');
+  const other = request(net, 10, 'never');
+  assert.ok(net.run(1000, () => other.received === 10));
+  // The connection's tag is that of its listener still: the number of the service, and of the other's session.
+  const { host, proxy } = net.balancer;
+  for (const dies of ['by a reset', 'without a word'] as const) {
+    const half = new Endpoint(net.client.host, { salt: 1, peerSalt: 2, send: 1 });
+    half.tcb = net.connect(half);
+    for (let i = 0; i < 50 && host.tcp.listeners.halfOpen === 0; i++) net.stepOnce();
+    assert.is(host.tcp.listeners.halfOpen, 1, dies);
+    if (dies === 'by a reset') half.abort();
+    else {
+      half.abort();
+      net.unplugClient();
+    }
+    net.run(dies === 'by a reset' ? 1000 : 70_000);
+    assert.equal([host.tcp.listeners.halfOpen, host.tcp.open, proxy.open], [0, 2, 1], dies);
+  }
+  assert.equal([proxy.stats.accepted, proxy.stats.finished, proxy.stats.clientAborts], [1, 0, 0]);
+  assert.equal(ended, []);
+  assert.is(other.end, -1);
+  assert.is(host.tcp.stats.attemptFails, 2);
+  conserved(net.ctx);
 });
 
 test('a full session table refuses the next client and harms no other', () => {
