@@ -130,4 +130,5 @@ export const PEERS: Readonly<Record<PeerName, Peer>> = {
   haproxy,
   'node-net': nodeNet,
   'tsvs-packet': tsvsOn('tsvs-packet', 'packet:eth0', 'balancer'),
+  'tsvs-xdp': tsvsOn('tsvs-xdp', 'xdp:eth0', 'balancer'),
 };

@@ -10,8 +10,8 @@ export type ProfileName = (typeof PROFILE_NAMES)[number];
 export const WORKLOAD_NAMES = ['conn', 'req', 'bulk', 'ping'] as const;
 export type WorkloadName = (typeof WORKLOAD_NAMES)[number];
 
-/** `tsvs` is on a TAP in the switch, `tsvs-packet` on the balancer's interface by packet sockets. */
-export const PEER_NAMES = ['direct', 'tsvs', 'haproxy', 'node-net', 'tsvs-packet'] as const;
+/** `tsvs` is on a TAP in the switch, `tsvs-packet` and `tsvs-xdp` on the balancer's interface. */
+export const PEER_NAMES = ['direct', 'tsvs', 'haproxy', 'node-net', 'tsvs-packet', 'tsvs-xdp'] as const;
 const USUAL_PEERS = PEER_NAMES.slice(0, 4);
 export type PeerName = (typeof PEER_NAMES)[number];
 
