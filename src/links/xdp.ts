@@ -276,8 +276,11 @@ export class XdpDevice implements Device {
   private reopen(): void {
     try {
       this.take(openXdp({ ...this.options, mac: this.mac }, this.umem));
+      this.notice = '';
     } catch (error) {
-      this.countName(error instanceof LinkError ? error.code : 'EOPEN');
+      if (!(error instanceof LinkError)) throw error;
+      this.countName(error.code);
+      this.notice = `the interface is there again and cannot be opened: ${error.message}`;
     }
   }
 
