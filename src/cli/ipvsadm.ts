@@ -14,9 +14,9 @@ import {
 import { AskError, ask, send } from '../control/client.ts';
 import type { LedgerStats } from '../control/ledger.ts';
 import { defaultSocket } from '../control/socket.ts';
-import { parseIpv4Loosely } from '../ipvsadm/address.ts';
+import { parseIpv4Loosely, sameAddress } from '../ipvsadm/address.ts';
 import { type Names, namesFromFiles } from '../ipvsadm/names.ts';
-import type { Endpoint, Mutation } from '../ipvsadm/ops.ts';
+import type { Endpoint, Mutation, ServiceId } from '../ipvsadm/ops.ts';
 import {
   ipvsadm,
   ipvsadmRestore,
@@ -97,6 +97,7 @@ export class RemoteTable implements Target {
 
   async snapshot(of: SnapshotOf): Promise<Snapshot> {
     const { size, timeouts, services } = await ask<IpvsReply>(this.socket, PATHS.ipvs);
+    const conns = of === 'conns' ? (await this.conns()).map(connectionOf) : [];
     return {
       tableSize: size,
       timeouts,
@@ -104,9 +105,14 @@ export class RemoteTable implements Target {
         ...service,
         stats: statsOf(service.stats),
         dests: service.dests.map((dest) => ({ ...dest, stats: statsOf(dest.stats) })),
-        laddrs: service.laddrs.map((local) => ({ ...local, conflicts: BigInt(local.conflicts) })),
+        laddrs: service.laddrs.map(({ address, device }) => {
+          const here = conns.filter(({ local }) => local !== null && sameAddress(local.address, address));
+          const own = here.filter(({ protocol, virtual }) => isOf(service.id, protocol, virtual));
+          // A port that a connection to the same server has is never handed out.
+          return { address, device, conflicts: 0n, conns: own.length };
+        }),
       })),
-      conns: of === 'conns' ? (await this.conns()).map(connectionOf) : [],
+      conns,
       daemons: [],
     };
   }
@@ -133,6 +139,12 @@ export class RemoteTable implements Target {
     }
     return all;
   }
+}
+
+/** Services by mark and by match take connections to any address: theirs are not told apart. */
+function isOf(id: ServiceId, protocol: Connection['protocol'], { address, port }: Endpoint): boolean {
+  if (id.kind !== 'address') return true;
+  return id.protocol === protocol && sameAddress(id.address, address) && (id.port === 0 || id.port === port);
 }
 
 function statsOf(stats: LedgerStats): Stats {

@@ -371,7 +371,7 @@ export interface IpvsReply {
 export type IpvsService = Omit<Service, 'stats' | 'dests' | 'laddrs'> & {
   readonly stats: LedgerStats;
   readonly dests: readonly (Omit<Dest, 'stats'> & { readonly stats: LedgerStats })[];
-  readonly laddrs: readonly (LocalAddress & { readonly conflicts: number; readonly conns: number })[];
+  readonly laddrs: readonly LocalAddress[];
 };
 
 /** POST /v1/ipvs */

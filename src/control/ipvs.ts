@@ -95,7 +95,7 @@ export class Ipvs {
     return {
       ...service,
       stats,
-      laddrs: service.laddrs.map((local) => ({ ...local, conflicts: 0 })),
+      laddrs: service.laddrs.map(({ address, device }) => ({ address, device })),
       dests: service.dests.map((dest) => {
         const id = this.destRow(row, dest);
         if (id === 0) return { ...dest, stats: NO_STATS };

@@ -52,6 +52,9 @@ interface Outcome extends Result {
 
 const EXIT_NOT_FOUND = 1;
 
+/** Questions about connections: local addresses are shown with the number of theirs. */
+const WITH_CONNS: readonly Query['op'][] = ['list-conns', 'list-laddrs'];
+
 /** Errors that say it all. */
 const TELLING: readonly Errno[] = ['ESRCH', 'EEXIST', 'ENOENT', 'ERANGE', 'EPERM', 'ENODEV'];
 
@@ -113,7 +116,7 @@ async function perform(parsed: Parsed, around: Surroundings): Promise<Outcome> {
     return { exitCode: error.exitCode, stdout: '', stderr: `${error.message}\n`, stops: true };
   }
   if (isQuery(op))
-    return answer(op, await around.target.snapshot(op.op === 'list-conns' ? 'conns' : 'table'), around.names);
+    return answer(op, await around.target.snapshot(WITH_CONNS.includes(op.op) ? 'conns' : 'table'), around.names);
   const refused = await around.target.apply(op);
   if (refused === null) return printed('');
   const { errno, why } = typeof refused === 'string' ? { errno: refused, why: '' } : refused;

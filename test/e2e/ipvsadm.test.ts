@@ -203,6 +203,7 @@ scene('the program: what is added is served, listed, counted, saved and restored
     assert.match(line, /^TCP 01:5\d {2}TIME_WAIT {3}10\.0\.1\.10:\d+ +10\.0\.1\.100:80 +10\.0\.1\.2[123]:80$/);
   }
   assert.match(await done('-Ln', '--stats'), /TCP {2}10\.0\.1\.100:80 +4 +\d\d +\d\d +\d{4} +\d{4}\n/);
+  assert.match(await done('--get-laddr'), /^ +10\.0\.1\.50 +0 +4 +$/m);
   await done('-Z');
   assert.match(await done('-Ln', '--stats'), /TCP {2}10\.0\.1\.100:80 +0 +0 +0 +0 +0\n/);
   assert.is(
