@@ -100,7 +100,11 @@ export const UDP_NO_PORT = reason('udp_no_port', 'peer', 'No socket on this UDP 
 export const UDP_QUEUE_FULL = reason('udp_queue_full', 'limit', 'The receive queue of the UDP socket is full.');
 
 // TCP
-export const TCP_MALFORMED = reason('tcp_malformed', 'peer', 'TCP header truncated or its data offset is wrong.');
+export const TCP_MALFORMED = reason(
+  'tcp_malformed',
+  'peer',
+  'TCP header truncated, or its data offset or the length of an option is wrong.',
+);
 export const TCP_CHECKSUM = reason('tcp_checksum', 'peer', 'TCP checksum is wrong.');
 export const TCP_NO_SOCKET = reason('tcp_no_socket', 'peer', 'No TCP socket for this segment: answered with a reset.');
 export const TCP_RESET_IN = reason('tcp_reset_in', 'peer', 'Reset for a connection that does not exist.');

@@ -14,6 +14,7 @@ import {
   TCP_BAD_ACK,
   TCP_CHECKSUM,
   TCP_FLAGS,
+  TCP_MALFORMED,
   TCP_NO_ACK,
   TCP_NO_SOCKET,
   TCP_OUT_OF_WINDOW,
@@ -103,7 +104,7 @@ export class TcpInput implements ProtocolHandler, IcmpErrorSink {
     seg.tos = ip.tos(buf, l3);
     seg.off = off + header;
     seg.len = bytes - header;
-    if (!seg.options.parse(buf, off + wire.TCP_LEN, off + header)) return DROP | TCP_FLAGS;
+    if (!seg.options.parse(buf, off + wire.TCP_LEN, off + header)) return DROP | TCP_MALFORMED;
 
     const ports = wire.ports(buf, off);
     const hash = pool.hash[f] !== 0 ? pool.hash[f] : tcp.flows.hash(src, dst, ports);
