@@ -21,7 +21,8 @@ const common: BuildOptions = {
   logLevel: 'warning',
 };
 
-await build({ ...common, entryPoints: { main: 'src/main.ts', worker: 'src/workers/worker.ts' } });
+const entryPoints = { main: 'src/main.ts', worker: 'src/workers/worker.ts', scheduler: 'lb/sched/contract.ts' };
+await build({ ...common, entryPoints });
 // The entries check the version of Node before anything else is loaded, so main is not bundled into them.
 await build({
   ...common,

@@ -52,6 +52,8 @@ const COUNTERS: Readonly<Record<string, string>> = {
   'pool.freeBig': 'Free 68 KB slots now.',
   'loop.turns': 'Turns of the worker loop.',
   'loop.sleeps': 'Times it slept in poll(2).',
+  'sched.fallbacks':
+    'Schedulers from files that were given up while tsvs runs, once for each service; `wlc` took over.',
   'proxy.open': 'Sessions open now.',
   'l4.open': 'Connections of layer 4 now, those that are over but remembered included.',
   'l4.icmpErrors': 'ICMP errors about connections of layer 4, translated.',

@@ -2,7 +2,7 @@
  * What every scheduler is given and what it promises. A scheduler sees the columns of the real servers, the
  * list of those of its service, a flow and randomness: no protocol, connection, packet or clock.
  *
- * Promises, checked for each one by test/contract/sched.ts:
+ * Promises, checked for each one by suite.ts:
  *  - `pick` returns a server of the list that is `eligible`, or 0; 0 only when none is, or where the factory says
  *    that it may refuse;
  *  - it allocates nothing and looks at each server a bounded number of times;

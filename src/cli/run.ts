@@ -30,11 +30,13 @@ import { createLogger, type LogFormat } from '../log/logger.ts';
 import { describe } from '../log/words.ts';
 import { PrivilegeError } from '../privileges/account.ts';
 import { Identity } from '../privileges/identity.ts';
+import { installSchedulers } from '../schedulers/install.ts';
+import { type Judged, prepareSchedulers } from '../schedulers/prepare.ts';
 import { version } from '../version.ts';
 import type { Drain } from '../workers/drain.ts';
 import type { WorkerEvent } from '../workers/events.ts';
 import type { FaultPlan } from '../workers/plan.ts';
-import { Supervisor } from '../workers/supervisor.ts';
+import { type Opened, Supervisor } from '../workers/supervisor.ts';
 import { loadConfig } from './configuration.ts';
 import { EXIT, Failure } from './failure.ts';
 import { describeFaults, readFaults } from './fault-option.ts';
@@ -72,12 +74,13 @@ export async function run(options: RunOptions): Promise<void> {
   const socket = options.control ?? controlSocket ?? defaultSocket();
   const control = await openControl(socket, Number.parseInt(controlMode, 8));
   let lines = null as LineSink | null;
-  const opened = (): void => {
+  const opened = (): Judged[] => {
     identity.own(socket, logFile);
     identity.assume();
     for (const warning of identity.warnings(options.config, socket, logFile)) log.warn(warning);
     if (logFile !== null) lines = openAccessLog(logFile, log);
     if (options.capture !== undefined) checkCapture(options.capture);
+    return userSchedulers(config, log);
   };
   const supervisor = await startWorker(config, options.capture ?? null, fault, opened).catch((error: unknown) => {
     control.close();
@@ -111,12 +114,22 @@ function loadAgain(file: string, { fstack, link }: RunOptions): Loaded {
   return 'model' in loaded && link !== undefined ? { ...loaded, model: withLink(loaded.model, link) } : loaded;
 }
 
+/** Schedulers from files, made known to this thread for their names; the worker gets them to schedule. */
+function userSchedulers(config: Config, log: Logger): Judged[] {
+  const schedulers = prepareSchedulers(config);
+  for (const { name, problem } of schedulers) {
+    if (problem !== null) log.error({ scheduler: name }, `scheduler ${name}: ${problem}; wlc schedules instead`);
+  }
+  installSchedulers(schedulers, { nowUs: () => 0, gaveUp: () => {} });
+  return schedulers;
+}
+
 /** The configuration's links, opened, and a worker that serves. Throws Failure. */
 async function startWorker(
   config: Config,
   capture: string | null,
   fault: FaultPlan | null,
-  opened: () => void,
+  opened: Opened,
 ): Promise<Supervisor> {
   try {
     return await Supervisor.start(config, capture, fault, opened);

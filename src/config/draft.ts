@@ -17,7 +17,6 @@ import type {
   PersistenceConfig,
   Proto,
   RouteConfig,
-  SchedulerName,
   ServiceConfig,
   TcpSettings,
   Timeouts,
@@ -43,7 +42,7 @@ export interface DraftService {
   readonly proto: Proto;
   /** Null takes the mode of [global]. */
   readonly mode: Mode | null;
-  readonly scheduler: SchedulerName;
+  readonly scheduler: string;
   readonly schedOptions: Readonly<Record<string, string>>;
   readonly timeouts: Timeouts;
   /** What is left out is that of [tcp]. */

@@ -84,6 +84,9 @@ export const SCHEDULERS = [
 ] as const;
 export type SchedulerName = (typeof SCHEDULERS)[number];
 
+/** Whether a scheduler is one from a file. */
+export const isSchedulerFile = (scheduler: string): boolean => /\.(ts|js|mjs)$/.test(scheduler);
+
 /** The keys of a service that are options of one scheduler: whose, and by what name (lb/sched says with which values). */
 export const SCHEDULER_KEYS = {
   hash_key: { scheduler: 'conhash', option: 'key' },
@@ -96,7 +99,7 @@ export const SCHEDULER_KEYS = {
 export type SchedulerKey = keyof typeof SCHEDULER_KEYS;
 
 /** The keys that belong to a scheduler. */
-export function schedulerKeys(scheduler: SchedulerName): SchedulerKey[] {
+export function schedulerKeys(scheduler: string): SchedulerKey[] {
   const keys = Object.keys(SCHEDULER_KEYS) as SchedulerKey[];
   return keys.filter((key) => SCHEDULER_KEYS[key].scheduler === scheduler);
 }
@@ -300,7 +303,8 @@ export interface ServiceConfig {
   /** With proto `match`, else null. */
   readonly match: MatchConfig | null;
   readonly mode: Mode;
-  readonly scheduler: SchedulerName;
+  /** A SchedulerName, or the absolute path of a file with a scheduler in it. */
+  readonly scheduler: string;
   /** Every option the scheduler has, by its own name for it. */
   readonly schedOptions: Readonly<Record<string, string>>;
   readonly timeouts: Timeouts;

@@ -3,11 +3,19 @@
  * sections at once is judged in check.ts.
  */
 
+import { dirname, resolve } from 'node:path';
 import { readCheck } from './check-rows.ts';
 import type { Draft, DraftDest, DraftLink, DraftMark, DraftNetwork, DraftService } from './draft.ts';
 import { clip, ErrorList, type Located, type Where } from './error.ts';
 import { type IniSection, indexIni } from './ini-index.ts';
-import { type Ipv4, type Mode, type PersistenceConfig, SCHEDULER_KEYS, schedulerKeys } from './model.ts';
+import {
+  type Ipv4,
+  isSchedulerFile,
+  type Mode,
+  type PersistenceConfig,
+  SCHEDULER_KEYS,
+  schedulerKeys,
+} from './model.ts';
 import { nearest } from './nearest.ts';
 import { readSection, type SectionReading, type SectionValues, whereIs } from './read-section.ts';
 import { type Rows, SCHEMA, type SectionKind } from './schema.ts';
@@ -205,7 +213,7 @@ function policy(
   values: ServiceValues,
   errors: ErrorList,
 ): Omit<DraftService, 'where' | 'name' | 'vip' | 'ports' | 'mark' | 'match' | 'dests' | 'complete'> {
-  const scheduler = values.scheduler?.value ?? 'conhash';
+  const scheduler = schedulerOf(values);
   return {
     proto: values.proto?.value ?? 'tcp',
     mode: values.mode?.value ?? null,
@@ -236,6 +244,12 @@ function policy(
     acceptProxy: values.accept_proxy?.value ?? [],
     backup: values.backup,
   };
+}
+
+/** A file is where the configuration says, seen from the configuration. */
+function schedulerOf({ scheduler }: ServiceValues): string {
+  if (scheduler === null) return 'conhash';
+  return isSchedulerFile(scheduler.value) ? resolve(dirname(scheduler.file), scheduler.value) : scheduler.value;
 }
 
 function readPersistence(values: ServiceValues): PersistenceConfig | null {

@@ -535,14 +535,14 @@ const serviceRows = {
   },
   scheduler: {
     type: 'word',
-    read: values.oneOf(SCHEDULERS),
+    read: values.scheduler,
     unit: '',
     default: 'conhash',
     without: '',
-    range: SCHEDULERS.join(', '),
+    range: `${SCHEDULERS.join(', ')}, or a file as in \`./mine.ts\``,
     reloadable: true,
     example: 'rr',
-    doc: "Who gets the next connection. `conhash` hashes it onto a ring of servers: a server that leaves moves only its own share, and brings it back when it returns. `rr` takes the servers in turn, whatever their weights, `wrr` by weight; `lc`, `wlc`, `sed` and `nq` go by the connections a server has; `sh` and `mh` by the address of the client, `dh`, `lblc` and `lblcr` by the address it asked for; `fo` and `ovf` prefer the heaviest; `twos` takes the better of two at random. [The schedulers](schedulers.md) has each one's rule, and says when to take it.",
+    doc: "Who gets the next connection. `conhash` hashes it onto a ring of servers: a server that leaves moves only its own share, and brings it back when it returns. `rr` takes the servers in turn, whatever their weights, `wrr` by weight; `lc`, `wlc`, `sed` and `nq` go by the connections a server has; `sh` and `mh` by the address of the client, `dh`, `lblc` and `lblcr` by the address it asked for; `fo` and `ovf` prefer the heaviest; `twos` takes the better of two at random. [The schedulers](schedulers.md) has each one's rule, and says when to take it. A file, its path relative to this one, is a scheduler of your own in TypeScript or JavaScript.",
   },
   hash_key: optionRow(
     'hash_key',

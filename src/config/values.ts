@@ -19,10 +19,12 @@ import {
   type Cidr,
   type InterfaceAddress,
   type Ipv4,
+  isSchedulerFile,
   type Mac,
   MODES,
   type Mode,
   type RouteConfig,
+  SCHEDULERS,
   type StatusRange,
 } from './model.ts';
 import { nearest } from './nearest.ts';
@@ -273,6 +275,17 @@ function readCidr(text: string, fail: Fail): Cidr {
   }
   return { network: network ?? 0, prefixLen };
 }
+
+/** A scheduler by name, or a file with one. */
+export const scheduler: Value<string> = value((text, fail) => {
+  const read = (isSchedulerFile(text) ? path : oneOf(SCHEDULERS)).safeParse(text);
+  if (read.success) return read.data;
+  for (const issue of read.error.issues) {
+    const hint = issue.code === 'custom' ? issue.params?.['hint'] : undefined;
+    fail(issue.message, typeof hint === 'string' ? hint : undefined);
+  }
+  return '';
+});
 
 /** Networks of clients: 10.1.0.0/16, or one address. */
 export const cidrList: Value<readonly Cidr[]> = value((text, fail) =>

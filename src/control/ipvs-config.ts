@@ -17,7 +17,6 @@ import {
   type Mode,
   type PersistenceConfig,
   PROTOS,
-  type SchedulerName,
   type ServiceConfig,
 } from '../config/model.ts';
 import { ipv4 } from '../ipvsadm/address.ts';
@@ -222,7 +221,7 @@ function serviceConfig(service: Service, old: ServiceConfig): ServiceConfig {
   return {
     ...old,
     mode,
-    scheduler: settings.scheduler as SchedulerName,
+    scheduler: settings.scheduler,
     schedOptions: optionsOf(settings, old),
     expireQuiescent:
       settings.expireQuiescent === (old.expireQuiescent === 'on')

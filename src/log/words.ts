@@ -55,6 +55,12 @@ export function describe(event: WorkerEvent, names: Names): LogLine | null {
     case 'stopped':
     case 'applied':
       return null;
+    case 'schedulerGaveUp':
+      return {
+        level: 'error',
+        fields: { scheduler: event.name },
+        message: `scheduler ${event.name} ${event.why}: wlc schedules from now on`,
+      };
     case 'linkGone':
       return {
         level: 'error',

@@ -18,6 +18,8 @@ import { formatError } from '../config/error.ts';
 import { loadFile } from '../config/load.ts';
 import type { Config } from '../config/model.ts';
 import { PcapError, PcapReader } from '../links/pcap-reader.ts';
+import { installSchedulers } from '../schedulers/install.ts';
+import { prepareSchedulers } from '../schedulers/prepare.ts';
 import { CaptureFile } from './capture-file.ts';
 import { Replayer } from './replayer.ts';
 import { movedText, type Print, Report, verdictText } from './report.ts';
@@ -53,6 +55,10 @@ export function runReplay(input: string, options: ReplayOptions, output: Output)
     for (const error of loaded.errors) output.complain(formatError(error));
     return 2;
   }
+  const schedulers = prepareSchedulers(loaded.model);
+  for (const { name, problem } of schedulers)
+    if (problem !== null) output.complain(`scheduler ${name}: ${problem}; wlc schedules instead`);
+  installSchedulers(schedulers, { nowUs: () => 0, gaveUp: (name, why) => output.complain(`scheduler ${name} ${why}`) });
   let reader: PcapReader | null = null;
   let capture: CaptureFile | null = null;
   let code = 0;

@@ -35,6 +35,8 @@ export type RepeatedEvent =
 export type WorkerEvent =
   | { readonly type: 'running' }
   | { readonly type: 'stopped' }
+  /** A scheduler from a file was given up, once for each service that has it. */
+  | { readonly type: 'schedulerGaveUp'; readonly name: string; readonly why: string }
   /** `linkGone`: for good; `linkDown`: it comes back by itself, and then there is a `linkUp`. */
   | { readonly type: 'linkGone' | 'linkDown' | 'linkUp'; readonly name: string }
   | { readonly type: 'linkNotice'; readonly name: string; readonly notice: string }

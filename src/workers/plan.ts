@@ -19,6 +19,7 @@ import { SpscRing } from '../../stack/mem/spsc-ring.ts';
 import { DEFAULT_MAX_NEIGHBOURS, NeighTable } from '../../stack/neigh/table.ts';
 import type { FaultRules } from '../../stack/netif/middleware/fault.ts';
 import type { Config, ServiceConfig } from '../config/model.ts';
+import type { PreparedScheduler } from '../schedulers/install.ts';
 import { commandMemory } from './commands.ts';
 import type { LinkHandle } from './link.ts';
 import { linkMemory } from './link-stats.ts';
@@ -93,6 +94,8 @@ export interface WorkerData {
   readonly config: Config;
   readonly share: WorkerShare;
   /** In the order of the configuration. */
+  /** Schedulers from files, to be installed before the configuration is looked at. */
+  readonly schedulers: readonly PreparedScheduler[];
   readonly links: readonly LinkHandle[];
   readonly eventFd: number;
   /** File that receives every frame as pcapng, or null. */

@@ -33,6 +33,7 @@ const HOST = [
   'pool.freeBig',
   'loop.turns',
   'loop.sleeps',
+  'sched.fallbacks',
   'proxy.open',
   'l4.open',
   'l4.icmpErrors',
@@ -50,6 +51,8 @@ export const COUNTER_NAMES: readonly string[] = [
 export interface LoopStats {
   turns: number;
   sleeps: number;
+  /** Schedulers from files that were given up. */
+  schedulerFallbacks: number;
 }
 
 export class StatsPublisher {
@@ -110,6 +113,7 @@ export class StatsPublisher {
     values[i++] = pool.freeBigCount;
     values[i++] = loop.turns;
     values[i++] = loop.sleeps;
+    values[i++] = loop.schedulerFallbacks;
     values[i++] = proxy.open;
     values[i++] = l4?.open ?? 0;
     values[i++] = l4?.core.related.translated ?? 0;

@@ -2,10 +2,12 @@
  * The control thread's side of a worker: opens the links, makes the memory, starts the thread, wakes it with commands,
  * and notices when it ends.
  */
+
 import { EventEmitter } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Config } from '../config/model.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, LinkError, NativeBytes, syscalls } from '../links/syscall.ts';
+import type { PreparedScheduler } from '../schedulers/install.ts';
 import { type Batch, Sender } from './commands.ts';
 import { Drain, type Drainable } from './drain.ts';
 import type { WorkerEvent } from './events.ts';
@@ -21,6 +23,9 @@ import {
   type WorkerShare,
 } from './plan.ts';
 
+/** Called when the links are open. */
+export type Opened = () => readonly PreparedScheduler[];
+
 /** Emits `event` (WorkerEvent), and `exit` once with the error that ended the worker, or null. */
 export class Supervisor extends EventEmitter implements Drainable {
   readonly share: WorkerShare;
@@ -33,7 +38,7 @@ export class Supervisor extends EventEmitter implements Drainable {
   private readonly worker: Worker;
   private failure: Error | null = null;
 
-  private constructor(config: Config, capture: string | null, fault: FaultPlan | null, opened: () => void) {
+  private constructor(config: Config, capture: string | null, fault: FaultPlan | null, opened: Opened) {
     super();
     this.share = planWorker(config);
     this.control = new Int32Array(this.share.control);
@@ -44,8 +49,17 @@ export class Supervisor extends EventEmitter implements Drainable {
     if (this.eventFd < 0) throw new LinkError('EVENTFD', 'cannot make an eventfd: too many open files?');
     this.one = new NativeBytes(sys, 8);
     this.one.i32[0] = 1;
-    opened();
-    const data: WorkerData = { index: 0, config, share: this.share, links, eventFd: this.eventFd, capture, fault };
+    const schedulers = opened();
+    const data: WorkerData = {
+      index: 0,
+      schedulers,
+      config,
+      share: this.share,
+      links,
+      eventFd: this.eventFd,
+      capture,
+      fault,
+    };
     this.worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data });
     this.worker.on('message', (event: WorkerEvent) => this.emit('event', event));
     this.worker.on('error', (error) => {
@@ -61,13 +75,13 @@ export class Supervisor extends EventEmitter implements Drainable {
 
   /**
    * Opens the links and starts the worker; resolves when it serves. `opened` is called in between: what needs rights has
-   * been done then, and no frame has been read. Throws LinkError, or what the worker died of.
+   * been done then, and no frame has been read; it gives the schedulers from files. Throws LinkError, or what the worker died of.
    */
   static async start(
     config: Config,
     capture: string | null,
     fault: FaultPlan | null = null,
-    opened: () => void = () => {},
+    opened: Opened = () => [],
   ): Promise<Supervisor> {
     const s = new Supervisor(config, capture, fault, opened);
     await new Promise<void>((resolve, reject) => {

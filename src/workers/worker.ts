@@ -7,6 +7,7 @@ import { SessionLog } from '../../lb/l7/session-log.ts';
 import { Context } from '../../stack/context.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
 import { SpscRing } from '../../stack/mem/spsc-ring.ts';
+import { installSchedulers } from '../schedulers/install.ts';
 import { Applier } from './apply.ts';
 import { openCapture } from './capture.ts';
 import { realClock } from './clock.ts';
@@ -30,6 +31,7 @@ const control = new Int32Array(data.share.control);
 const tell = (event: WorkerEvent): void => parentPort!.postMessage(event);
 
 const limiter = new EventLimiter(tell);
+const loop: LoopStats = { turns: 0, sleeps: 0, schedulerFallbacks: 0 };
 
 const pool = FramePool.attach(data.share.pool, true);
 const ctx = new Context(
@@ -47,6 +49,14 @@ const devices = (capture?.devices ?? open).map((device, i) =>
   injectFaults(ctx, device, data.links[i]!.name, i, data.fault),
 );
 const plugs = bare.map(({ mac }, i) => ({ device: devices[i]!, mac }));
+
+installSchedulers(data.schedulers, {
+  nowUs: () => realClock.nowUs(),
+  gaveUp(name, why) {
+    loop.schedulerFallbacks += 1;
+    tell({ type: 'schedulerGaveUp', name, why });
+  },
+});
 
 const pipeline = buildPipeline(ctx, data.config, plugs, data.share, {
   onConflict(port, ip, macHi, macLo) {
@@ -85,7 +95,6 @@ const sessionLog = data.share.sessionLog === null ? null : new SessionLog(SpscRi
 proxy.logTo(sessionLog);
 const waiter = new PollWaiter(devices, data.eventFd);
 const watch = new LinkWatch(devices, () => host.routes.refresh(), tell);
-const loop: LoopStats = { turns: 0, sleeps: 0 };
 const publisher = new StatsPublisher(data.share.counters, host, proxy, l4, health, loop);
 const linkStats = new LinkStats(data.share.links);
 let draining = false;

@@ -8,8 +8,9 @@ import {
   type SchedView,
   schedulers,
 } from '../../lb/sched/index.ts';
-import { contractCases, type MakeScheduler } from './sched.ts';
+import { contractCases as casesWith, type MakeScheduler } from '../../lb/sched/suite.ts';
 
+const contractCases = casesWith(() => process.memoryUsage().heapUsed);
 const SEEDS = [1, 0x2545f491, 0x7fffffff];
 
 /** Every combination of option values, the defaults among them; of a long row of values the first two. */

@@ -1,10 +1,11 @@
 /**
  * The behaviour every scheduler has to show (lb/sched/contract.ts), as cases without a test runner: each throws when
- * the scheduler at hand breaks its promise. No clock, no unseeded randomness.
+ * the scheduler at hand breaks its promise. No clock, no unseeded randomness. Run by tests for the schedulers built in, and
+ * at start for one from a file (src/schedulers). Cold.
  */
 
-import { AVAILABLE, DestTable, INHIBITED, OVERLOAD } from '../../lb/dest.ts';
-import { eligible, FlowKey, type SchedEnv, type Scheduler, type SchedView } from '../../lb/sched/contract.ts';
+import { AVAILABLE, DestTable, INHIBITED, OVERLOAD } from '../dest.ts';
+import { eligible, FlowKey, type SchedEnv, type Scheduler, type SchedView } from './contract.ts';
 
 export type MakeScheduler = (view: SchedView, env: SchedEnv) => Scheduler;
 
@@ -112,7 +113,8 @@ const INVALID: readonly (readonly [string, (rig: Rig, id: number) => void])[] = 
   ['of weight 0', (rig, id) => rig.setWeight(id, 0)],
 ];
 
-export const contractCases: readonly ContractCase[] = [
+/** `heapUsed`: bytes of the heap in use now. */
+export const contractCases = (heapUsed: () => number): readonly ContractCase[] => [
   {
     name: 'picks none from an empty service',
     run(make, seed) {
@@ -298,12 +300,12 @@ export const contractCases: readonly ContractCase[] = [
       let least = Number.POSITIVE_INFINITY;
       // The least of several runs: compiling the code, and the runner itself, allocate too.
       for (let round = 0; round < 8; round++) {
-        const before = process.memoryUsage().heapUsed;
+        const before = heapUsed();
         for (let i = 0; i < picks; i++) {
           rig.flow.set(Math.imul(i, 0x9e3779b1), 0x0a000001, i & 0xffff, 80, 6, 0);
           rig.scheduler.pick(rig.flow);
         }
-        const used = process.memoryUsage().heapUsed - before;
+        const used = heapUsed() - before;
         if (used >= 0) least = Math.min(least, used);
       }
       check(least < picks, `${(least / picks).toFixed(2)} bytes per pick`);
