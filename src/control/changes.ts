@@ -24,6 +24,7 @@ import {
   type ZeroRequest,
 } from './api.ts';
 import { addServer, deleteServer, deleteService, patchService, putService, setLocal } from './edit.ts';
+import { MUTATION } from './mutation-form.ts';
 import { addAddress, addRoute, deleteAddress, deleteRoute, linkIndex } from './network.ts';
 import { ChangeError, ERROR_CODES, find, findServer, type RunningConfig } from './running-config.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -80,9 +81,8 @@ const FORMS = {
   route: z.strictObject({ prefix: z.string(), via: z.string().optional(), link: z.string().optional() }),
   neigh: z.strictObject({ address: z.string(), link: z.string(), mac: z.string().optional() }),
   conn: z.strictObject({ proto: z.enum(['tcp', 'udp']), client: ENDPOINT, vip: ENDPOINT }),
-  // Of mutations only the frame: their form is that of src/ipvsadm, whose rules refuse what makes no sense.
   ipvs: z.strictObject({
-    mutations: z.array(z.looseObject({ op: z.string() })).max(10_000),
+    mutations: z.array(MUTATION).max(10_000),
     atomic: z.boolean().optional(),
   }),
 };

@@ -27,7 +27,6 @@ const NAMES = namesFromFiles(readFileSync(`${GOLDEN}/hosts`, 'utf8'), readFileSy
 /** What a running tsvs does not have, and refuses: left out on both sides. */
 const UNSUPPORTED: readonly RegExp[] = [
   /\[|[fF]d00|-6\b|v6/, // IPv6
-  / -f ?\S|--fwmark/,
   /--pe\b/,
   / -o\b|--ops/, // of TCP too, where it says nothing
   /--sctp-service/,

@@ -137,6 +137,15 @@ test('what cannot be is refused with every reason, and changes nothing', async (
   await refused('DELETE', servicePath('wbe'), undefined, 404, /did you mean/);
   await refused('POST', `${servicePath('web')}/servers`, { address: '10.0.0.11:8000' }, 409, /already/);
   await refused('POST', `${servicePath('web')}/servers`, { address: 'nowhere' }, 422, /ip:port/);
+  const service = { kind: 'address', protocol: 'tcp', address: { family: 4, words: [1] }, port: 80 };
+  for (const mutation of [
+    {},
+    { op: 'x' },
+    { op: 'add-service' },
+    { op: 'delete-service', service: { ...service, port: -1 } },
+  ]) {
+    await refused('POST', PATHS.ipvs, { mutations: [mutation] }, 400, /not understood/);
+  }
   await refused('POST', PATHS.addresses, { address: '10.1.0.2/24', link: 'wan' }, 404, /no link is called 'wan'/);
   await refused('POST', PATHS.routes, { prefix: '10.5.0.0/16', via: '10.77.0.1' }, 422, /router|network/);
   await refused('DELETE', PATHS.routes, { prefix: '0.0.0.0/0' }, 404, /no default route/);
