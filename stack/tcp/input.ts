@@ -188,8 +188,6 @@ function arrives(tcp: Tcp, tcb: Tcb): Verdict {
     }
     return DROP | TCP_OUT_OF_WINDOW;
   }
-  tcb.lastRecvMs = ctx.nowMs;
-  tcb.keepProbes = 0;
 
   // Second: RST (RFC 5961 §3.2).
   if ((flags & RST) !== 0) {
@@ -211,6 +209,9 @@ function arrives(tcp: Tcp, tcb: Tcb): Verdict {
   if ((flags & ACK) === 0) return DROP | TCP_NO_ACK;
   const ackVerdict = acknowledgment(tcp, tcb);
   if (ackVerdict !== PASS) return ackVerdict;
+  // Who acknowledges what was never sent is alive, but not in this connection: keepalive must not take it for an answer.
+  tcb.lastRecvMs = ctx.nowMs;
+  tcb.keepProbes = 0;
   // RFC 7323 §4.3 (2): the echo is the timestamp of the segment that moved the window's left edge.
   if (tcb.tsOk !== 0 && options.hasTimestamp && ((seg.seq - tcb.ackSent) | 0) <= 0) {
     tcb.tsRecent = options.tsVal;

@@ -176,4 +176,16 @@ test('keepalive: not while anything is unacknowledged; switched off it stays sil
   assert.is(owner.state, 'ESTABLISHED');
 });
 
+test('keepalive takes no answer that acknowledges what was never sent, such as that of an older connection in TIME-WAIT', () => {
+  const rig = new TcpRig();
+  const [c, owner] = rig.accept();
+  keepAlive(rig.host.tcp, owner.tcb!, { idleMs: 1000, intervalMs: 1000, count: 4 });
+  for (let second = 0; second < 8 && owner.log.at(-1) !== 'closed:timeout'; second++) {
+    rig.advance(1000);
+    c.take();
+    c.send({ flags: 'A', ack: c.ack + 310 });
+  }
+  assert.is(owner.log.at(-1), 'closed:timeout');
+});
+
 test.run();
