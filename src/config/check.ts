@@ -345,6 +345,7 @@ const PLAIN_LINK = {
   ...({ name: 'tap0', kind: 'tap', device: 'tap0', offload: 'on', xdpMode: 'auto', mtu: 1500 } as const),
   addresses: [],
   routes: [],
+  exception: null,
 };
 /** Linux's IFNAMSIZ without the final zero. */
 const INTERFACE_NAME_MAX = 15;
@@ -366,6 +367,7 @@ function buildLinks(draft: Draft): LinkConfig[] {
       const message = `${link.mac.value} is not the mac of [vip], ${vipMac.value} (line ${vipMac.line})`;
       errors.add(link.mac, message, 'keep one of them');
     }
+    checkException(link, errors);
     checkNatOnXdp(draft, link, i === 0 && vipMac !== null);
     const { name, kind, device, offload, xdpMode, mtu } = link;
     const addresses = link.addresses?.value ?? [];
@@ -383,6 +385,7 @@ function buildLinks(draft: Draft): LinkConfig[] {
       mtu,
       addresses,
       routes: link.routes?.value ?? [],
+      exception: link.exception?.value ?? null,
     };
   });
 }
@@ -393,6 +396,16 @@ function checkNatOnXdp(draft: Draft, link: DraftLink, hasMac: boolean): void {
   if (!draft.services.some((service) => modeOf(service, draft) === 'nat')) return;
   const message = 'mode nat on an xdp link needs a MAC address that is not the one of the interface';
   draft.errors.add({ ...link.where, key: 'mac' }, message, 'add mac = 02:00:00:64:00:0a');
+}
+
+/** Only a link that takes frames away from the kernel has to give some back. */
+function checkException({ kind, device, exception }: DraftLink, errors: ErrorList): void {
+  if (!exception) return;
+  if (INTERFACE_KINDS.includes(kind)) {
+    errors.add(exception, `the kernel has what is not ours of a link of kind ${kind} anyway`, 'leave it out');
+  } else if (kind === 'tap' && device.value === exception.value) {
+    errors.add(exception, `tap:${exception.value} is the link itself`, 'name another TAP, as in tap:host0');
+  }
 }
 
 function checkDevice({ kind, device }: DraftLink, errors: ErrorList): void {

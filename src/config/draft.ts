@@ -88,6 +88,7 @@ export interface DraftLink {
   readonly mtu: number;
   readonly addresses: Located<readonly InterfaceAddress[]> | null;
   readonly routes: Located<readonly RouteConfig[]> | null;
+  readonly exception: Located<string> | null;
 }
 
 export interface DraftNetwork {

@@ -201,6 +201,8 @@ export interface LinkConfig {
   /** Addresses of ours here, with the networks that are at this link besides the one of [network], which is at the first. */
   readonly addresses: readonly InterfaceAddress[];
   readonly routes: readonly RouteConfig[];
+  /** The TAP by which the host gets what is not ours; null = nobody does. */
+  readonly exception: string | null;
 }
 
 export interface NetworkConfig {

@@ -201,6 +201,7 @@ function readLink(file: string, section: IniSection, errors: ErrorList): DraftLi
     mtu: values.mtu?.value ?? 0,
     addresses: values.address,
     routes: values.routes,
+    exception: values.exception,
   };
 }
 

@@ -70,7 +70,17 @@ const timeoutLine = (key: string, ms: number | null): Line[] => (ms === null ? [
 
 const optional = (key: string, value: string | null): Line[] => (value === null ? [] : [[key, value]]);
 
-export function linkLines({ kind, device, offload, xdpMode, mac, mtu, addresses, routes }: LinkConfig): Line[] {
+export function linkLines({
+  kind,
+  device,
+  offload,
+  xdpMode,
+  mac,
+  mtu,
+  addresses,
+  routes,
+  exception,
+}: LinkConfig): Line[] {
   const list = (key: string, items: readonly string[]): Line[] => (items.length === 0 ? [] : [[key, items.join(', ')]]);
   return [
     ...Object.entries({ kind, device, offload, xdp_mode: xdpMode, ...(mac === null ? {} : { mac }), mtu }),
@@ -82,6 +92,7 @@ export function linkLines({ kind, device, offload, xdpMode, mac, mtu, addresses,
       'routes',
       routes.map((route) => `${cidrText(route)} via ${formatIpv4(route.gateway)}`),
     ),
+    ...(exception === null ? [] : [['exception', `tap:${exception}`] as const]),
   ];
 }
 

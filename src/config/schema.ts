@@ -426,6 +426,17 @@ const linkRows = {
     example: '10.5.0.0/16 via 10.1.0.254',
     doc: 'Networks that are reached by way of a router at this link, separated by commas.',
   },
+  exception: {
+    type: 'TAP',
+    read: values.exception,
+    unit: '',
+    default: null,
+    without: 'what is not ours is dropped; packet, xdp: the kernel has it anyway',
+    range: '`tap:` and at most 15 characters',
+    reloadable: false,
+    example: 'tap:host0',
+    doc: 'A TAP by which the host shares the link: it gets what is not ours, and what it sends leaves here ([Links](links.md)).',
+  },
 } satisfies Rows;
 
 const networkRows = {

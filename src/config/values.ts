@@ -292,6 +292,13 @@ export const cidrList: Value<readonly Cidr[]> = value((text, fail) =>
   readList(text, fail, (part) => part).map((part) => readCidr(part, fail)),
 );
 
+/** `tap:NAME`, as the name. */
+export const exception: Value<string> = value((text, fail) => {
+  const [, name = ''] = /^tap:([^\s/:"'\\#;]{1,15})$/.exec(text) ?? [];
+  if (name === '') fail(`'${clip(text)}' is not a TAP`, 'write tap: and up to 15 characters, as in tap:host0');
+  return name;
+});
+
 /** Addresses of an interface: 10.1.0.2/24. */
 export const interfaceList: Value<readonly InterfaceAddress[]> = value((text, fail) =>
   readList(text, fail, (part) => part).map((part) => {

@@ -5,6 +5,7 @@
 import type { Context } from '../../stack/context.ts';
 import { FramePool, type PoolShare } from '../../stack/mem/frame-pool.ts';
 import type { Device } from '../../stack/netif/device.ts';
+import { Exception } from '../../stack/netif/middleware/exception.ts';
 import { Fault } from '../../stack/netif/middleware/fault.ts';
 import { formatMac, macBytes, macFromIpv4 } from '../config/address.ts';
 import type { Config, Ipv4, LinkConfig, LinkKind, Mac } from '../config/model.ts';
@@ -71,7 +72,13 @@ const DRIVERS: { readonly [K in OpenKind]: Driver<Opened[K]> } = {
 
 /** An opened link as it travels to the worker. */
 export type LinkHandle = {
-  readonly [K in OpenKind]: { readonly kind: K; readonly handle: Opened[K]; readonly name: string; readonly mac: Mac };
+  readonly [K in OpenKind]: {
+    readonly kind: K;
+    readonly handle: Opened[K];
+    readonly name: string;
+    readonly mac: Mac;
+    readonly exception: TapHandle | null;
+  };
 }[OpenKind];
 
 /** Opens what the configuration names, in its order, for the worker that has this pool. Throws LinkError with what to do. */
@@ -92,13 +99,24 @@ function openWith<K extends OpenKind>(kind: K, link: LinkConfig, vip: Ipv4, arou
   const driver: Driver<Opened[K]> = DRIVERS[kind];
   const handle = driver.open(link, around);
   const mac = link.mac ?? driver.mac?.(handle) ?? macFromIpv4(vip);
-  return { kind, handle, name: link.name, mac } as LinkHandle;
+  // Segments and unfinished checksums pass between two TAPs as they are.
+  const offload = kind === 'tap' && link.offload === 'on';
+  const exception = link.exception === null ? null : openTap({ name: link.exception, offload });
+  return { kind, handle, name: link.name, mac, exception } as LinkHandle;
 }
 
 /** The devices of the links that openLinks opened, each with our MAC address there. */
-export function driveLink(ctx: Context, { kind, handle, mac }: LinkHandle): Plug {
+export function driveLink(ctx: Context, { kind, handle, mac, exception }: LinkHandle): Plug {
   const driver: Driver<typeof handle> = DRIVERS[kind];
-  return { device: driver.drive(ctx, handle), mac };
+  const device = driver.drive(ctx, handle);
+  if (exception === null) return { device, mac };
+  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = macBytes(mac);
+  const options = {
+    macHi: (a << 8) | b,
+    macLo: (c << 24) | (d << 16) | (e << 8) | f,
+    sharesMac: formatMac(exception.hostMac) === mac,
+  };
+  return { device: new Exception(ctx, device, TapDevice.fromFd(ctx, exception), options), mac };
 }
 
 /** The device of link `name`, the `index`-th, wrapped in the faults that were asked for. */

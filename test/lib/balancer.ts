@@ -243,6 +243,7 @@ function configuration(servers: number, options: BalancerOptions): Config {
         xdpMode: 'auto',
         addresses: [],
         routes: [],
+        exception: null,
       },
     ],
     network: { gateway: null, prefixLen: 24, localAddresses: options.localAddresses ?? [] },

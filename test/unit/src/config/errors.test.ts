@@ -504,6 +504,15 @@ reports('two services of one name', GENERAL, { 9: 'ports = 80,81', 12: '[service
 reports('second link without a network', GENERAL, { 3: '[link wan]\n[network]' }, [
   'lb.conf:3: [link wan] address: key is missing; add address = 10.1.0.2/24, as of this link',
 ]);
+reports(
+  'exception of a link that leaves frames to the kernel',
+  GENERAL,
+  { 2: 'kind = packet\nexception = tap:host0' },
+  ['lb.conf:3: [link lan] exception: the kernel has what is not ours of a link of kind packet anyway; leave it out'],
+);
+reports('exception that is no TAP', GENERAL, { 2: 'exception = host0' }, [
+  "lb.conf:2: [link lan] exception: 'host0' is not a TAP; write tap: and up to 15 characters, as in tap:host0",
+]);
 reports('mode nat on an xdp link', GENERAL, { 2: 'kind = xdp', 9: 'ports = 80\nmode = nat' }, [
   'lb.conf:1: [link lan] mac: mode nat on an xdp link needs a MAC address that is not the one of the interface; add mac = 02:00:00:64:00:0a',
 ]);

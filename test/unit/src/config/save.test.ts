@@ -305,10 +305,12 @@ const config: fc.Arbitrary<Config> = network
             mac: unnamed && one.kind === 'packet' ? null : one.mac,
             addresses: [],
             routes: [],
+            exception: null,
           };
           const addresses = [{ ip: 0x01020304, prefixLen: 29 }];
           const routes = [{ network: 0x01030000, prefixLen: 16, gateway: 0x01020305 }];
-          const other = { ...first, name: `${one.name.slice(0, 10)}-2`, device: 'other', addresses, routes };
+          const exception = one.kind === 'packet' || one.kind === 'xdp' ? null : 'host0';
+          const other = { ...first, name: `${one.name.slice(0, 10)}-2`, device: 'other', addresses, routes, exception };
           return second && one.device !== 'other' ? [first, other] : [first];
         }),
       network: fc.record({
