@@ -127,6 +127,7 @@ export class Round {
   private ended(side: Side, outcome: Outcome): void {
     const entry = this.open.get(outcome.n);
     const plan = outcome.n < 0 ? null : planOf(this.plans, outcome.n);
+    if (side === 'tsvs' && plan !== null && this.isGhost(plan) && outcome.how !== 'normal') return;
     this.tally.ended(side, outcome);
     const fault = plan === null ? faultOfUnknown(side, outcome) : faultOf(plan, side, outcome);
     if (fault !== '' && plan !== null && overtookCookie(plan, side, outcome) && this.mayBeOvertaken(plan)) {
@@ -151,6 +152,12 @@ export class Round {
     return this.overtaken.has(n) || this.overtaken.size < this.of.tcp.stats.cookiesFailed;
   }
 
+  /** A late copy of a segment with a SYN cookie opens a connection again that is over: that is no fault. */
+  private isGhost(plan: ConnPlan): boolean {
+    const cookies = this.of.tcp.stats.cookiesAccepted > 0;
+    return cookies && plan.opener === 'kernel' && resetter(plan) === null && !this.open.has(plan.n);
+  }
+
   private async step(): Promise<void> {
     const { station } = this;
     await station.turn();
@@ -166,7 +173,8 @@ export class Round {
       checkFrames({ host, ctx }, false);
       for (const tcb of host.tcp.blocks) if (tcb !== null) checkBlock(host, tcb);
       for (const [tcb, end] of this.ends) {
-        if (this.kernelDone.has(`${tcb.lport} ${tcb.rport}`)) end.hurry();
+        if (end.plan !== null && this.isGhost(end.plan)) end.giveUp();
+        else if (this.kernelDone.has(`${tcb.lport} ${tcb.rport}`)) end.hurry();
       }
     }
     if (now >= this.nextKernelLook && !this.looking) {

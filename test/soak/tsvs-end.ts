@@ -94,6 +94,12 @@ export class TsvsEnd implements SocketOwner {
     if (this.tcb !== null && this.established) sock.keepAlive(this.of.tcp, this.tcb, HURRIED);
   }
 
+  /** Resets. */
+  giveUp(): void {
+    if (this.tcb !== null) sock.abort(this.of.tcp, this.tcb);
+    this.tcb = null;
+  }
+
   private pull(): void {
     if (this.pausing) return;
     while (this.tcb !== null) {
