@@ -65,6 +65,12 @@ const ERRORS = [
   [12, 0],
 ] as const;
 
+/** Text beyond what is expected: holes, and what overlaps behind them. */
+function ahead(dice: Dice, p: Uint8Array): void {
+  view(p).setInt32(24, (view(p).getInt32(24) + dice.below(64) * 16) | 0);
+  repair(p);
+}
+
 export class Source {
   private readonly dice: Dice;
   private readonly captures: readonly Uint8Array[];
@@ -103,6 +109,7 @@ export class Source {
       const payload = new Uint8Array(dice.chance(50) ? 0 : dice.below(dice.chance(70) ? 40 : 1400));
       const p = answer(last, dice.pick(FLAGS), payload);
       // Direct routing sends on what is for the VIP: its answer would come past us. It is said again instead.
+      if (p !== null && p[9] === 6 && dice.chance(20)) ahead(dice, p);
       if (p !== null) return this.ends.targets.includes(view(p).getInt32(12)) ? last.slice() : p;
     }
     if (roll >= 55 && roll < 60 && last !== null) {
