@@ -43,6 +43,7 @@ const COUNTERS: Readonly<Record<string, string>> = {
     'Frames that the system dropped before tsvs could read them, as far as it tells (links of kind packet and xdp). Not among received.',
   'icmp.echoes': 'Echo requests answered.',
   'icmp.errors': 'ICMP errors sent.',
+  'ipip.packets': 'Packets taken out of IPIP tunnels that end here.',
   'tcp.open': 'Connections now, half-open and closing ones included.',
   'tcp.parked': 'Those of them that are quiet and have given their control block back.',
   'tcp.timeWait': 'Rows in TIME_WAIT now.',

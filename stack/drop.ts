@@ -87,6 +87,12 @@ export const TUNNEL_ECN = reason(
   'Congestion was marked on the outer header of a packet that cannot carry the mark (RFC 6040 §4.2).',
 );
 
+export const TUNNEL_SOURCE = reason(
+  'tunnel_source',
+  'config',
+  'A tunnel packet from a host that `ipip_from` does not name.',
+);
+
 // ICMP
 export const ICMP_MALFORMED = reason('icmp_malformed', 'peer', 'ICMP message truncated.');
 export const ICMP_CHECKSUM = reason('icmp_checksum', 'peer', 'ICMP checksum is wrong.');

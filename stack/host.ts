@@ -21,7 +21,7 @@ import { Ip4Forward } from './ipv4/forward.ts';
 import { Fragmenter } from './ipv4/fragment.ts';
 import { IpIds } from './ipv4/id.ts';
 import { Ip4Input } from './ipv4/input.ts';
-import { IpipInput } from './ipv4/ipip.ts';
+import { IpipInput, type Origin } from './ipv4/ipip.ts';
 import { OptionWalker } from './ipv4/options.ts';
 import { Ip4Sender } from './ipv4/output.ts';
 import { DEFAULT_REASSEMBLY, Reassembler, type ReassemblyLimits } from './ipv4/reassemble.ts';
@@ -85,6 +85,8 @@ export class Host {
   readonly tcp: Tcp;
   readonly ethernet: EthernetInput;
   readonly ip4: Ip4Input;
+  /** The end of IPIP tunnels, if there is one. */
+  ipip: IpipInput | null = null;
 
   /** `neighSab` may be shared memory that others read; `moreTimers` are for users of `timers` outside the stack. */
   constructor(
@@ -163,9 +165,14 @@ export class Host {
     this.ip4.attachForward(new Ip4Forward(this.ctx, this.ip, this.icmpError, this.hooks));
   }
 
-  /** Takes packets out of IPIP tunnels that end here (RFC 2003); off until this is called. */
-  enableIpip(): void {
-    this.ip4.register(PROTO_IPIP, new IpipInput(this.ctx, this.ip4));
+  /**
+   * Takes packets out of IPIP tunnels that end here (RFC 2003); off until this is called. With `origins`, only those that
+   * come from there, and what is in them and not for us is forwarded, although nothing else is.
+   */
+  enableIpip(origins?: readonly Origin[]): void {
+    const forward = origins && new Ip4Forward(this.ctx, this.ip, this.icmpError, this.hooks);
+    this.ipip = new IpipInput(this.ctx, this.ip4, origins, forward);
+    this.ip4.register(PROTO_IPIP, this.ipip);
   }
 
   /** Adds a port; a MAC address is its first 2 bytes and its last 4. */

@@ -131,6 +131,8 @@ export interface GlobalConfig {
   readonly slowStartMs: number;
   /** There is a layer 4, whatever the services are: they may come while tsvs runs. */
   readonly layer4: boolean;
+  /** Whose IPIP tunnels end here; empty = there is no end of tunnels. */
+  readonly ipipFrom: readonly Cidr[];
   /** Whose timeouts connections of layer 4 have, and which of them count as active. */
   readonly timeoutProfile: TimeoutProfile;
   /** Instead of the profile's, in ms; null leaves it. */

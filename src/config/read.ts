@@ -55,7 +55,7 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
   else if (servers) {
     checkServers(servers, errors);
     missingSection('vip', 'add [vip] with the address that clients connect to');
-  } else if (services.length === 0 && globals.layer4?.value !== 'on') {
+  } else if (services.length === 0 && globals.layer4?.value !== 'on' && !globals.ipip_from) {
     missingSection('vip', 'add [vip] and [realserver], or a [service NAME]');
   }
 
@@ -76,6 +76,7 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
       slowStartMs: globals.slow_start?.value ?? 0,
       xmitTtl: globals.xmit_ttl?.value === 'on',
       layer4: globals.layer4?.value === 'on',
+      ipipFrom: globals.ipip_from?.value ?? [],
       timeoutProfile: globals.timeout_profile?.value ?? 'dpvs',
       connTimeouts: {
         tcpMs: globals.tcp_timeout?.value ?? null,

@@ -59,6 +59,7 @@ export function globalLines(global: GlobalConfig): Line[] {
     ['slow_start', formatDuration(global.slowStartMs)],
     ['xmit_ttl', global.xmitTtl ? 'on' : 'off'],
     ['layer4', global.layer4 ? 'on' : 'auto'],
+    ...(global.ipipFrom.length === 0 ? [] : [['ipip_from', global.ipipFrom.map(cidrText).join(', ')] as const]),
     ['timeout_profile', global.timeoutProfile],
     ...timeoutLine('tcp_timeout', global.connTimeouts.tcpMs),
     ...timeoutLine('tcp_fin_timeout', global.connTimeouts.tcpFinMs),

@@ -204,6 +204,17 @@ const globalRows = {
     example: 'on',
     doc: 'Whether there is a layer 4: `auto` if a service is of it at the start, `on` always. Services of layer 4 can be added to a running tsvs only if there is one; with `on` the file may have no service at all.',
   },
+  ipip_from: {
+    type: 'list of networks',
+    read: values.cidrList,
+    unit: '',
+    default: null,
+    without: 'no tunnel ends here',
+    range: 'addresses and networks as 10.1.0.0/16, none twice',
+    reloadable: false,
+    example: '192.168.100.20',
+    doc: 'Makes this tsvs the end of IPIP tunnels, for servers of mode `tun` whose system has none: it takes packets out of those that come from these addresses, and passes them on by its routes, one hop less. The file may have no service at all then.',
+  },
   timeout_profile: {
     type: 'word',
     read: values.oneOf(TIMEOUT_PROFILES),

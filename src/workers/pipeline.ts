@@ -102,6 +102,8 @@ export function buildPipeline(
   const l4Timers = memory.connections === null ? 0 : L4.timersFor(limits);
   const tcp = { ...hostConfig.tcp, ...tcpTuning(config.tcp), congestion: congestionControl(config.tcp.congestion)! };
   const host = new Host(ctx, events, { ...hostConfig, tcp }, memory.neighbours, timers + l4Timers);
+  const { ipipFrom } = config.global;
+  if (ipipFrom.length > 0) host.enableIpip(ipipFrom);
   const ports = plugs.map(({ device, mac }, i) => {
     const bytes = macBytes(mac);
     const port = host.addPort(device, high(bytes), low(bytes));

@@ -24,6 +24,7 @@ const HOST = [
   'port.missed',
   'icmp.echoes',
   'icmp.errors',
+  'ipip.packets',
   'tcp.open',
   'tcp.parked',
   'tcp.timeWait',
@@ -104,6 +105,7 @@ export class StatsPublisher {
     values[i++] = missed;
     values[i++] = host.icmp.echoes;
     values[i++] = host.icmpError.sent;
+    values[i++] = host.ipip?.packets ?? 0;
     values[i++] = host.tcp.open;
     values[i++] = host.tcp.parking.parked;
     values[i++] = host.tcp.timeWait.size;

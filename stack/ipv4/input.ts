@@ -98,7 +98,8 @@ export class Ip4Input implements FrameInput {
     return PASS;
   }
 
-  input(f: FrameId): Verdict {
+  /** `forward` is what takes packets that are not for us; null = they are dropped. */
+  input(f: FrameId, forward = this.forward): Verdict {
     const { pool } = this.ctx;
     const { buf } = pool;
     const l3 = pool.l3[f]!;
@@ -113,11 +114,11 @@ export class Ip4Input implements FrameInput {
       const verdict = this.hooks.run(PRE_ROUTING, f);
       if (verdict !== PASS) return verdict;
     }
-    return this.route(f);
+    return this.route(f, forward);
   }
 
   /** Input behind PRE_ROUTING: for us, to be forwarded, or neither. */
-  route(f: FrameId): Verdict {
+  route(f: FrameId, forward = this.forward): Verdict {
     const { pool } = this.ctx;
     const dst = ip.dst(pool.buf, pool.l3[f]!);
     if (this.addrs.isLocal(dst)) {
@@ -127,7 +128,7 @@ export class Ip4Input implements FrameInput {
       // Delivered to whoever wants it. TCP and echo refuse it, however the frame that carried it was addressed.
       pool.flags[f]! |= F_L2_MULTICAST;
     } else if (!isUnicast(dst)) return DROP | IP_DESTINATION;
-    else if (this.forward !== null) return this.forward.forward(f);
+    else if (forward !== null) return forward.forward(f);
     else return DROP | IP_NOT_LOCAL;
     return this.deliver(f);
   }

@@ -228,6 +228,7 @@ function configuration(servers: number, options: BalancerOptions): Config {
       slowStartMs: 0,
       xmitTtl: false,
       layer4: false,
+      ipipFrom: [],
       timeoutProfile: 'dpvs',
       connTimeouts: { tcpMs: null, tcpFinMs: null, udpMs: null },
     },

@@ -179,6 +179,7 @@ for (const [line, expected] of [
   ['group = tsvs', 'group: a group without a user; add user = tsvs, or leave it out'],
   ['control_group = ,', "control_group: ',' is neither a name nor a number"],
   ['control_mode = 0777', "control_mode: '0777' is unknown; "],
+  ['ipip_from = 10.0.0.1/8', 'ipip_from: 10.0.0.1/8 has bits beyond its prefix; write 10.0.0.0/8'],
   ['slow_start = 30', "slow_start: '30' has no unit; write 30s or 30ms"],
   ['slow_start = 2h', 'slow_start: 2h is too long; a time is 0..1h'],
 ] as const) {
@@ -189,6 +190,16 @@ for (const [line, expected] of [
     assert.ok(error?.includes(expected), `${error} -- should say: ${expected}`);
   });
 }
+
+test('the end of a tunnel needs no service', () => {
+  const loaded = load('[global]\nipip_from = 10.0.0.2, 10.1.0.0/16\n[network]\nnetmask = /24\n', 'lb.conf');
+  if (!('model' in loaded)) throw new Error(loaded.errors.map(formatError).join('\n'));
+  assert.equal(loaded.model.global.ipipFrom, [
+    { network: 0x0a000002, prefixLen: 32 },
+    { network: 0x0a010000, prefixLen: 16 },
+  ]);
+  assert.is(loaded.model.global.layer4, false);
+});
 
 test('slow_start: of [global], and what a service says instead', () => {
   const text = `[global]\nslow_start = 30s\n${GENERAL.replace('[service db]', 'slow_start = 0\n[service db]')}`;

@@ -62,6 +62,7 @@ const SAMPLE: Config = {
     slowStartMs: 0,
     xmitTtl: false,
     layer4: false,
+    ipipFrom: [],
     timeoutProfile: 'dpvs',
     connTimeouts: { tcpMs: null, tcpFinMs: null, udpMs: null },
   },

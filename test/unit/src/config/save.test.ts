@@ -282,6 +282,7 @@ const config: fc.Arbitrary<Config> = network
           slowStartMs: fc.integer({ min: 0, max: 3_600_000 }),
           xmitTtl: fc.boolean(),
           layer4: fc.boolean(),
+          ipipFrom: fc.uniqueArray(cidr, { maxLength: 3, selector: (one) => JSON.stringify(one) }),
           timeoutProfile: fc.constantFrom(...TIMEOUT_PROFILES),
           connTimeouts: fc.record({ tcpMs: seconds, tcpFinMs: seconds, udpMs: seconds }),
         })
