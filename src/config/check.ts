@@ -343,6 +343,7 @@ function checkDests(draft: Draft, service: DraftService): void {
 /** The plain form without [link]: one TAP with everything it can. */
 const PLAIN_LINK = {
   ...({ name: 'tap0', kind: 'tap', device: 'tap0', offload: 'on', xdpMode: 'auto', mtu: 1500 } as const),
+  memif: { role: 'client', id: 0, secret: '', queues: 1, ring: 1024 } as const,
   addresses: [],
   routes: [],
   exception: null,
@@ -369,7 +370,7 @@ function buildLinks(draft: Draft): LinkConfig[] {
     }
     checkException(link, errors);
     checkNatOnXdp(draft, link, i === 0 && vipMac !== null);
-    const { name, kind, device, offload, xdpMode, mtu } = link;
+    const { name, kind, device, offload, xdpMode, memif, mtu } = link;
     const addresses = link.addresses?.value ?? [];
     const made = INTERFACE_KINDS.includes(kind)
       ? null
@@ -381,6 +382,7 @@ function buildLinks(draft: Draft): LinkConfig[] {
       device: device.value,
       offload,
       xdpMode,
+      memif,
       mac,
       mtu,
       addresses,

@@ -13,6 +13,7 @@ import type {
   LinkKind,
   Mac,
   MatchConfig,
+  MemifConfig,
   Mode,
   PersistenceConfig,
   Proto,
@@ -84,6 +85,7 @@ export interface DraftLink {
   readonly device: Located<string>;
   readonly offload: 'on' | 'off';
   readonly xdpMode: XdpMode;
+  readonly memif: MemifConfig;
   readonly mac: Located<Mac> | null;
   readonly mtu: number;
   readonly addresses: Located<readonly InterfaceAddress[]> | null;

@@ -52,11 +52,23 @@ export interface MarkConfig {
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-export const LINK_KINDS = ['tap', 'packet', 'xdp', 'memory', 'pcapfile'] as const;
+export const LINK_KINDS = ['tap', 'packet', 'xdp', 'memif', 'memory', 'pcapfile'] as const;
 /** Links that are an interface of the system, with a MAC address of its own. */
 export const INTERFACE_KINDS: readonly LinkKind[] = ['packet', 'xdp'];
 export const XDP_MODES = ['auto', 'native', 'generic'] as const;
 export type XdpMode = (typeof XDP_MODES)[number];
+export const MEMIF_ROLES = ['client', 'server'] as const;
+export type MemifRole = (typeof MEMIF_ROLES)[number];
+
+/** How a link of kind memif finds its other side; other links do not look at it. */
+export interface MemifConfig {
+  readonly role: MemifRole;
+  readonly id: number;
+  readonly secret: string;
+  readonly queues: number;
+  /** Packets that a ring holds, a power of two. */
+  readonly ring: number;
+}
 
 export type LinkKind = (typeof LINK_KINDS)[number];
 
@@ -190,12 +202,13 @@ export interface TcpSettings {
 export interface LinkConfig {
   readonly name: string;
   readonly kind: LinkKind;
-  /** tap, packet, xdp: the interface; pcapfile: the capture to replay; memory: the wire's name. */
+  /** tap, packet, xdp: the interface; memif: the unix socket; pcapfile: the capture to replay; memory: the wire's name. */
   readonly device: string;
   /** Checksum and segmentation offload (the virtio-net header) on links that can. */
   readonly offload: 'on' | 'off';
   /** Where the XDP program runs; other links do not look at it. */
   readonly xdpMode: XdpMode;
+  readonly memif: MemifConfig;
   /** Our own address on this link; null takes that of the interface. */
   readonly mac: Mac | null;
   /** Bytes of an IP packet, without the Ethernet header. */

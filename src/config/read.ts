@@ -198,6 +198,13 @@ function readLink(file: string, section: IniSection, errors: ErrorList): DraftLi
     device: values.device ?? { ...where, value: section.name },
     offload: values.offload?.value ?? 'on',
     xdpMode: values.xdp_mode?.value ?? 'auto',
+    memif: {
+      role: values.memif_role?.value ?? 'client',
+      id: values.memif_id?.value ?? 0,
+      secret: values.memif_secret?.value ?? '',
+      queues: values.memif_queues?.value ?? 1,
+      ring: values.memif_ring?.value ?? 1024,
+    },
     mac: values.mac,
     mtu: values.mtu?.value ?? 0,
     addresses: values.address,

@@ -15,6 +15,7 @@ import {
   type Ipv4,
   type LinkConfig,
   type MarkConfig,
+  type MemifConfig,
   type NetworkConfig,
   type PersistenceConfig,
   SCHEDULER_KEYS,
@@ -71,20 +72,12 @@ const timeoutLine = (key: string, ms: number | null): Line[] => (ms === null ? [
 
 const optional = (key: string, value: string | null): Line[] => (value === null ? [] : [[key, value]]);
 
-export function linkLines({
-  kind,
-  device,
-  offload,
-  xdpMode,
-  mac,
-  mtu,
-  addresses,
-  routes,
-  exception,
-}: LinkConfig): Line[] {
+export function linkLines(link: LinkConfig): Line[] {
+  const { kind, device, offload, xdpMode, memif, mac, mtu, addresses, routes, exception } = link;
   const list = (key: string, items: readonly string[]): Line[] => (items.length === 0 ? [] : [[key, items.join(', ')]]);
   return [
     ...Object.entries({ kind, device, offload, xdp_mode: xdpMode, ...(mac === null ? {} : { mac }), mtu }),
+    ...memifLines(memif),
     ...list(
       'address',
       addresses.map(({ ip, prefixLen }) => `${formatIpv4(ip)}/${prefixLen}`),
@@ -96,6 +89,11 @@ export function linkLines({
     ...(exception === null ? [] : [['exception', `tap:${exception}`] as const]),
   ];
 }
+
+const memifLines = ({ role, id, secret, queues, ring }: MemifConfig): Line[] => [
+  ...Object.entries({ memif_role: role, memif_id: id, memif_queues: queues, memif_ring: ring }),
+  ...optional('memif_secret', secret === '' ? null : secret),
+];
 
 export function networkLines({ gateway, prefixLen, localAddresses }: NetworkConfig): Line[] {
   return [

@@ -247,6 +247,24 @@ export const account: Value<string> = value((text, fail) => {
 });
 
 /** A file or device name. Characters that INI gives a meaning cannot be part of it. */
+/** A shared secret: the protocols that carry one have few bytes for it. */
+export const secret: Value<string> = value((text, fail) => {
+  if (!/^[A-Za-z0-9._:@%+/-]{1,24}$/.test(text)) {
+    fail(`'${clip(text)}' is not a secret`, 'use up to 24 letters, digits and . _ : @ % + / -');
+  }
+  return text;
+});
+
+/** A power of two from `low` to `high`. */
+export function powerOfTwo(low: number, high: number, what: string): Value<number> {
+  return value((text, fail) => {
+    const number = readInteger(text, low, high, what, fail);
+    if ((number & (number - 1)) !== 0)
+      fail(`${text} is not a power of two`, `${what} is a power of two, ${low}..${high}`);
+    return number;
+  });
+}
+
 export const path: Value<string> = value((text, fail) => {
   const bad = /["'\\#;\ufffd]/.exec(text);
   if (bad)

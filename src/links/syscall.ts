@@ -22,6 +22,12 @@ export interface Syscalls {
   readonly ioctl: (fd: number, request: number, arg: number) => number;
   readonly socket: (domain: number, type: number, protocol: number) => number;
   readonly bind: (fd: number, address: number, length: number) => number;
+  readonly connect: (fd: number, address: number, length: number) => number;
+  readonly listen: (fd: number, backlog: number) => number;
+  readonly accept4: (fd: number, address: number, length: number, flags: number) => number;
+  /** `message`: address of a struct msghdr. */
+  readonly sendmsg: (fd: number, message: number, flags: number) => number;
+  readonly recvmsg: (fd: number, message: number, flags: number) => number;
   /** `value`, `length`: addresses; `length` of 32 bits, in and out. */
   readonly getsockopt: (fd: number, level: number, option: number, value: number, length: number) => number;
   readonly setsockopt: (fd: number, level: number, option: number, value: number, length: number) => number;
@@ -33,6 +39,11 @@ export interface Syscalls {
   /** `fds`: address of `count` struct pollfd {int32 fd, int16 events, int16 revents}. Blocks the thread for up to `ms`. */
   readonly poll: (fds: number, count: number, ms: number) => number;
   readonly eventfd: (initial: number, flags: number) => number;
+  readonly memfdCreate: (name: string, flags: number) => number;
+  readonly ftruncate: (fd: number, length: number) => number;
+  readonly fcntl: (fd: number, command: number, arg: number) => number;
+  readonly lseek: (fd: number, offset: number, whence: number) => number;
+  readonly unlink: (path: string) => number;
   /** Returns the address, or -1. */
   readonly mmap: (address: number, length: number, prot: number, flags: number, fd: number, offset: number) => number;
   readonly munmap: (address: number, length: number) => number;
@@ -84,6 +95,7 @@ export const EBUSY = 16;
 export const ENOMEM = 12;
 export const ENODEV = 19;
 export const EINVAL = 22;
+export const EPIPE = 32;
 export const EBADFD = 77;
 export const EMSGSIZE = 90;
 export const ENETDOWN = 100;
@@ -145,6 +157,16 @@ function declare(koffi: Koffi): Syscalls {
     ioctl: f('ioctl', 'int', ['int', 'uint64', 'uint64']),
     socket: f('socket', 'int', ['int', 'int', 'int']),
     bind: f('bind', 'int', ['int', 'uint64', 'uint32']),
+    connect: f('connect', 'int', ['int', 'uint64', 'uint32']),
+    listen: f('listen', 'int', ['int', 'int']),
+    accept4: f('accept4', 'int', ['int', 'uint64', 'uint64', 'int']),
+    sendmsg: f('sendmsg', 'int', ['int', 'uint64', 'int']),
+    recvmsg: f('recvmsg', 'int', ['int', 'uint64', 'int']),
+    memfdCreate: f('memfd_create', 'int', ['str', 'uint32']),
+    ftruncate: f('ftruncate', 'int', ['int', 'int64']),
+    fcntl: f('fcntl', 'int', ['int', 'int', 'int']),
+    lseek: f('lseek', 'int64', ['int', 'int64', 'int']),
+    unlink: f('unlink', 'int', ['str']),
     getsockopt: f('getsockopt', 'int', ['int', 'int', 'int', 'uint64', 'uint64']),
     setsockopt: f('setsockopt', 'int', ['int', 'int', 'int', 'uint64', 'uint32']),
     recv: f('recv', 'int', ['int', 'uint64', 'uint64', 'int']),

@@ -9,6 +9,9 @@ import { Exception } from '../../stack/netif/middleware/exception.ts';
 import { Fault } from '../../stack/netif/middleware/fault.ts';
 import { formatMac, macBytes, macFromIpv4 } from '../config/address.ts';
 import type { Config, Ipv4, LinkConfig, LinkKind, Mac } from '../config/model.ts';
+import { MemifClient } from '../links/memif-client.ts';
+import { type MemifHandle, openMemif, sharePool } from '../links/memif-open.ts';
+import { MemifServer } from '../links/memif-server.ts';
 import { PacketDevice } from '../links/packet.ts';
 import { openPacket, type PacketHandle } from '../links/packet-open.ts';
 import { LinkError, syscalls } from '../links/syscall.ts';
@@ -28,6 +31,7 @@ interface Opened {
   tap: TapHandle;
   packet: PacketHandle;
   xdp: XdpHandle;
+  memif: MemifHandle;
 }
 type OpenKind = keyof Opened & LinkKind;
 
@@ -37,6 +41,8 @@ interface Around {
   readonly pool: FramePool;
   /** The AF_XDP socket that has the pool registered, which further ones share; -1 = none yet. */
   umemSocket: number;
+  /** The memory file under the pool; -1 = none. */
+  readonly poolFd: number;
 }
 
 interface Driver<H> {
@@ -68,6 +74,11 @@ const DRIVERS: { readonly [K in OpenKind]: Driver<Opened[K]> } = {
     drive: (ctx, handle) => new XdpDevice(ctx, handle),
     mac: (handle) => formatMac(handle.mac),
   },
+  memif: {
+    open: ({ device, mtu, memif: { ring, ...rest } }, { poolFd }) =>
+      openMemif({ ...rest, path: device, mtu, log2: Math.log2(ring) }, poolFd),
+    drive: (ctx, handle) => (handle.role === 'client' ? new MemifClient(ctx, handle) : new MemifServer(ctx, handle)),
+  },
 };
 
 /** An opened link as it travels to the worker. */
@@ -83,7 +94,10 @@ export type LinkHandle = {
 
 /** Opens what the configuration names, in its order, for the worker that has this pool. Throws LinkError with what to do. */
 export function openLinks({ links, services }: Config, share: PoolShare): LinkHandle[] {
-  const around: Around = { pool: FramePool.attach(share, false), umemSocket: -1 };
+  const pool = FramePool.attach(share, false);
+  // Before anybody else has the kernel look at the pool: what lies there is replaced.
+  const shared = links.some(({ kind, memif }) => kind === 'memif' && memif.role === 'client');
+  const around: Around = { pool, umemSocket: -1, poolFd: shared ? sharePool(pool) : -1 };
   return links.map((link) => openLink(link, services[0]?.vip ?? 0, around));
 }
 

@@ -215,6 +215,8 @@ export function deviceContract(
     got.forEach((f, i) => {
       assert.equal(bytesOf(rig.ctxB, f), bytes[i], `frame ${i}`);
     });
+    // A link that sends in place learns afterwards that the other side has taken them.
+    rig.a.rx(new Int32Array(1), 0);
     assert.is(rig.ctxA.fate[FATE_SENT], frames.length);
     assert.is(rig.a.stats.txFrames, frames.length);
     finishAll(rig.ctxB, got);

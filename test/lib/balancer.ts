@@ -242,6 +242,7 @@ function configuration(servers: number, options: BalancerOptions): Config {
         mac: '02:00:00:00:00:0a',
         mtu: options.mtu ?? 1500,
         xdpMode: 'auto',
+        memif: { role: 'client', id: 0, secret: '', queues: 1, ring: 1024 },
         addresses: [],
         routes: [],
         exception: null,

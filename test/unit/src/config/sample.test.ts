@@ -80,6 +80,7 @@ const SAMPLE: Config = {
     {
       ...({ name: 'tap0', kind: 'tap', device: 'tap0', offload: 'on', mac: '02:00:00:64:00:0a', mtu: 1500 } as const),
       ...{ xdpMode: 'auto', addresses: [], routes: [], exception: null },
+      memif: { role: 'client', id: 0, secret: '', queues: 1, ring: 1024 },
     },
   ],
   network: { gateway: ip('192.168.100.1'), prefixLen: 24, localAddresses: [] },

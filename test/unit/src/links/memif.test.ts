@@ -1,0 +1,223 @@
+/** Both ends of memif when the other does not behave, goes away and comes back. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { MemifClient } from '../../../../src/links/memif-client.ts';
+import * as m from '../../../../src/links/memif-message.ts';
+import { type MemifOptions, openMemif, sharePool } from '../../../../src/links/memif-open.ts';
+import { MemifServer } from '../../../../src/links/memif-server.ts';
+import { MemifSocket } from '../../../../src/links/memif-socket.ts';
+import { syscalls } from '../../../../src/links/syscall.ts';
+import { LINK_ERROR, OVERSIZE } from '../../../../stack/drop.ts';
+import type { Device } from '../../../../stack/netif/device.ts';
+import { assertConserved, bytesOf, newContext, testFrame } from '../../../contract/device.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'tsvs-memif-'));
+let sockets = 0;
+const options = (changes: Partial<MemifOptions> = {}): MemifOptions => ({
+  path: join(folder, `sock${sockets}`),
+  role: 'client',
+  id: 3,
+  secret: 'abc',
+  queues: 1,
+  log2: 6,
+  mtu: 1500,
+  ...changes,
+});
+
+type End<D extends Device> = { ctx: ReturnType<typeof newContext>; device: D };
+
+function server(changes: Partial<MemifOptions> = {}): End<MemifServer> {
+  const ctx = newContext();
+  return { ctx, device: new MemifServer(ctx, openMemif(options({ role: 'server', ...changes }), -1)) };
+}
+
+function client(changes: Partial<MemifOptions> = {}): End<MemifClient> {
+  const ctx = newContext();
+  return { ctx, device: new MemifClient(ctx, openMemif(options(changes), sharePool(ctx.pool))) };
+}
+
+/** Lets time pass at all ends, and each look. */
+function turns(n: number, ...ends: End<Device>[]): void {
+  const none = new Int32Array(1);
+  for (let i = 0; i < n; i++) {
+    for (const { ctx, device } of ends) {
+      ctx.tick(ctx.now + 100_000);
+      device.rx(none, 0);
+    }
+  }
+}
+
+/** Sends one frame and says what arrives. */
+function pass(from: End<Device>, to: End<Device>, seed: number): Uint8Array | null {
+  const f = testFrame(from.ctx, 100, seed);
+  const sent = bytesOf(from.ctx, f);
+  if (from.device.tx(Int32Array.of(f), 0, 1) === 0) from.ctx.settle(f, 2);
+  const out = new Int32Array(4);
+  const n = to.device.rx(out, 4);
+  if (n === 0) return null;
+  to.ctx.fate[0]! += n;
+  const got = bytesOf(to.ctx, out[0]!);
+  for (const g of out.subarray(0, n)) to.ctx.settle(g, 2);
+  assert.equal(got, sent);
+  return got;
+}
+
+function done(...ends: End<Device>[]): void {
+  for (const { ctx, device } of ends) {
+    device.close();
+    assertConserved(ctx, device.name);
+    assert.is(ctx.pool.inUse, 0);
+  }
+  sockets += 1;
+}
+
+test('a client waits for its server, and finds it again after it was away', () => {
+  const c = client();
+  turns(5, c);
+  assert.is(c.device.up, false);
+  for (let round = 0; round < 3; round++) {
+    const s = server();
+    turns(20, c, s);
+    assert.ok(c.device.up && s.device.up, `round ${round}`);
+    assert.ok(pass(c, s, round) !== null && pass(s, c, round) !== null);
+    s.device.close();
+    turns(2, c);
+    assert.is(c.device.up, false);
+    assert.is(pass(c, s, 1), null, 'nothing is taken while nobody is there');
+    assertConserved(c.ctx, 'client alone');
+  }
+  done(c);
+});
+
+test('a server takes the next client when one has gone', () => {
+  const s = server();
+  for (let round = 0; round < 3; round++) {
+    const c = client();
+    turns(20, c, s);
+    assert.ok(pass(c, s, round) !== null && pass(s, c, round) !== null);
+    c.device.close();
+    turns(2, s);
+    assert.is(s.device.up, false);
+  }
+  done(s);
+});
+
+test('ids and secrets that do not match are refused, and both sides say so', () => {
+  for (const [changes, words] of [
+    [{ id: 4 }, /ID not found/],
+    [{ secret: 'abd' }, /Incorrect secret/],
+    [{ queues: 2 }, /takes 1 queues, not 2/],
+  ] as const) {
+    const s = server();
+    const c = client(changes);
+    turns(20, c, s);
+    assert.is(c.device.up, false);
+    assert.match(c.device.notice, words);
+    done(c, s);
+  }
+});
+
+test('a sleeper is woken: it is armed, and its descriptor becomes readable with the first packet', () => {
+  const s = server();
+  const c = client();
+  turns(20, c, s);
+  const sys = syscalls();
+  assert.is(c.device.prepareSleep(), true);
+  const f = testFrame(s.ctx, 100, 1);
+  s.device.tx(Int32Array.of(f), 0, 1);
+  const word = new Uint8Array(8);
+  assert.is(sys.read(c.device.fd, sys.addressOf(word), 8), 8, 'interrupted');
+  assert.is(c.device.prepareSleep(), false, 'there is input already');
+  const out = new Int32Array(1);
+  assert.is(c.device.rx(out, 1), 1);
+  c.ctx.fate[0]! += 1;
+  c.ctx.settle(out[0]!, 2);
+  const g = testFrame(s.ctx, 100, 2);
+  s.device.tx(Int32Array.of(g), 0, 1);
+  assert.is(sys.read(c.device.fd, sys.addressOf(word), 8), -1, 'not while it is awake');
+  assert.is(c.device.rx(out, 1), 1);
+  c.ctx.fate[0]! += 1;
+  c.ctx.settle(out[0]!, 2);
+  done(c, s);
+});
+
+test('a server believes nothing that a client writes', () => {
+  const s = server();
+  const c = client();
+  turns(20, c, s);
+  // The client's own ring to the server, written by hand: the last descriptor that was put.
+  const { queues } = c.device as unknown as {
+    queues: { toServer: { i32: Int32Array; descriptor(i: number): number } }[];
+  };
+  const ring = queues[0]!.toServer;
+  const spoil = (word: number, value: number): void => {
+    const f = testFrame(c.ctx, 100, 1);
+    const put = (c.device as unknown as { queues: { put: number }[] }).queues[0]!.put;
+    c.device.tx(Int32Array.of(f), 0, 1);
+    ring.i32[ring.descriptor(put) + word] = value;
+    assert.is(s.device.rx(new Int32Array(1), 1), 0);
+    c.device.rx(new Int32Array(1), 0);
+  };
+  spoil(0, 9 << 16);
+  spoil(2, -1);
+  spoil(1, -1);
+  assert.is(s.ctx.drops[LINK_ERROR], 3, 'no region, outside of it, longer than it');
+  spoil(0, (1 << 16) | 1);
+  assert.is(s.ctx.drops[OVERSIZE], 1, 'a packet in pieces');
+  assert.ok(pass(c, s, 5) !== null, 'the next good one passes');
+  done(c, s);
+});
+
+test('nonsense on the control channel ends the connection, and the next client is served', () => {
+  const s = server();
+  const sys = syscalls();
+  const { path } = options();
+  const say = (...messages: Uint8Array[]): void => {
+    const socket = MemifSocket.connect(sys, path)!;
+    turns(1, s);
+    for (const message of messages) {
+      socket.send(message);
+      turns(1, s);
+    }
+    turns(1, s);
+    assert.is(s.device.up, false);
+    socket.close();
+    turns(2, s);
+  };
+  const hello = m.init('x', 3, 'abc');
+  const ring = { toServer: true, index: 0, region: 0, offset: 0, log2: 6 };
+  say(m.connect('x'));
+  say(m.init('x', 3, 'wrong'));
+  say(hello, m.addRegion(0, 4096));
+  say(hello, m.addRegion(1, 4096));
+  say(hello, m.addRing(ring));
+  say(hello, m.addRing({ ...ring, log2: 200 }));
+  say(hello, m.connect('x'));
+  say(hello, hello, m.ack(), m.disconnect('bye'));
+  const c = client();
+  turns(20, c, s);
+  assert.ok(pass(c, s, 7) !== null);
+  done(c, s);
+});
+
+test('messages say what they were made of', () => {
+  const hello = { minVersion: 1, maxVersion: 513, maxRegion: 255, maxToClient: 3, maxToServer: 4, maxLog2: 14 };
+  assert.equal(m.readHello(m.hello('x', hello)), hello);
+  assert.equal(m.readInit(m.init('x', 2 ** 32 - 1, 'secret')), {
+    version: 0x200,
+    id: 2 ** 32 - 1,
+    mode: 0,
+    secret: 'secret',
+  });
+  const ring = { toServer: false, index: 2, region: 1, offset: 65536, log2: 10 };
+  assert.equal(m.readRing(m.addRing(ring)), ring);
+  assert.equal(m.readRegion(m.addRegion(1, 2 ** 33)), { index: 1, size: 2 ** 33 });
+  assert.is(m.readDisconnect(m.disconnect('why not')), 'why not');
+  assert.is(m.ack().length, 128);
+});
+
+test.after(() => rmSync(folder, { recursive: true }));
+test.run();
