@@ -139,24 +139,29 @@ export class Classifier {
 
   /** The service of a packet, 0 = none. */
   find(f: FrameId, proto: number, src: Ipv4, dst: Ipv4, ports: number): number {
+    return this.findFrom(this.ctx.pool.port[f], proto, src, dst, ports);
+  }
+
+  /** `find` for a packet that comes in by the port `iif`. */
+  findFrom(iif: PortId, proto: number, src: Ipv4, dst: Ipv4, ports: number): number {
     const { marks, matches, services } = this;
     if (marks.count !== 0) {
-      const mark = marks.find(proto, src, dst, hasPorts(proto) ? ports : 0, this.ctx.pool.port[f], this.routes);
+      const mark = marks.find(proto, src, dst, hasPorts(proto) ? ports : 0, iif, this.routes);
       const service = mark === 0 ? undefined : this.marked.get(mark);
       if (service !== undefined) return service;
     }
     const service = services.lookup(proto, dst, ports & 0xffff);
-    if (service !== 0 || matches.count === 0 || !this.mayPassThrough(f, dst)) return service;
-    return matches.find(proto, src, dst, hasPorts(proto) ? ports : 0, this.ctx.pool.port[f], this.routes);
+    if (service !== 0 || matches.count === 0 || !this.mayPassThrough(iif, dst)) return service;
+    return matches.find(proto, src, dst, hasPorts(proto) ? ports : 0, iif, this.routes);
   }
 
   /** Whether a packet between these that is not for us may have a service, as far as can be told without ports. */
   concerns(f: FrameId, proto: number, src: Ipv4, dst: Ipv4): boolean {
-    return this.matches.count !== 0 && this.matches.concerns(proto, src, dst) && this.mayPassThrough(f, dst);
+    return this.matches.count !== 0 && this.matches.concerns(proto, src, dst) && this.mayPassThrough(this.ctx.pool.port[f], dst);
   }
 
-  private mayPassThrough(f: FrameId, dst: Ipv4): boolean {
+  private mayPassThrough(iif: PortId, dst: Ipv4): boolean {
     const { addresses } = this;
-    return isUnicast(dst) && !addresses.isLocal(dst) && !addresses.isBroadcast(dst, this.ctx.pool.port[f]);
+    return isUnicast(dst) && !addresses.isLocal(dst) && !addresses.isBroadcast(dst, iif);
   }
 }

@@ -265,7 +265,7 @@ export class Core implements Hook {
   }
 
   /** Whether a fresh SYN may take the tuple: the connection has ended, or it has half and its server takes no more. */
-  private isOver(state: number, dest: number): boolean {
+  isOver(state: number, dest: number): boolean {
     return tcp.isReusable(state) || (!this.takesConnections(dest) && tcp.isReusableElsewhere(state));
   }
 
@@ -439,7 +439,8 @@ export class Core implements Hook {
     else this.services.countOut(dest, 1, bytes);
   }
 
-  private serves(service: number): boolean {
+  /** Whether new connections of a service are to be passed on here. */
+  serves(service: number): boolean {
     return service !== 0 && this.mode[service] !== 0 && !this.draining;
   }
 
@@ -449,11 +450,16 @@ export class Core implements Hook {
     return (dests.flags[dest] & (AVAILABLE | DRAINED | MAINT)) === AVAILABLE && dests.weight[dest] > 0;
   }
 
+  /** Whether connections of the service are to leave the server. */
+  isQuiescent(service: number, dest: number): boolean {
+    const policy = this.policy[service];
+    if (policy === 0 || this.takesConnections(dest)) return false;
+    return (policy & EXPIRE_QUIESCENT) !== 0 || (this.dests.flags[dest] & AVAILABLE) === 0;
+  }
+
   /** Ends the connection when its server is drained or gone and its service does not wait. */
   private quiesces(table: ConnTable, row: number, dest: number): boolean {
-    const policy = this.policy[table.service(row)];
-    if (policy === 0 || this.takesConnections(dest)) return false;
-    if ((policy & EXPIRE_QUIESCENT) === 0 && (this.dests.flags[dest] & AVAILABLE) !== 0) return false;
+    if (!this.isQuiescent(table.service(row), dest)) return false;
     this.stats.quiesced += 1;
     table.close(row, c.END_QUIESCED);
     return true;

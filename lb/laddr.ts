@@ -85,6 +85,22 @@ export class LocalAddrs {
     return false;
   }
 
+  /**
+   * What `acquire` would give next, nothing being taken: `port` 0 = one that chance chooses. Null when there is none. One
+   * pick in twenty may skip an address. Cold.
+   */
+  foresee(service: number, raddr: Ipv4, rport: number): { readonly addr: Ipv4; readonly port: number } | null {
+    const list = this.lists[service];
+    if (list === null || list === undefined) return null;
+    const { pools, next } = list;
+    for (let i = 0; i < Math.min(pools.length, MAX_TRIES); i++) {
+      const pool = pools[(next + i) % pools.length]!;
+      const port = pool.foresee(raddr, rport);
+      if (port >= 0) return { addr: pool.addr, port };
+    }
+    return null;
+  }
+
   /** Takes back what a connection to the server had; its service may be gone, or have other addresses by now. */
   release(addr: Ipv4, port: number, raddr: Ipv4, rport: number): boolean {
     return this.pools.release(addr, port, raddr, rport);

@@ -178,12 +178,12 @@ export class Opener {
   }
 
   /** A local port cannot be forgotten before the answer: with FullNAT every datagram makes a connection. */
-  private isForgotten(service: number, proto: number, mode: number): boolean {
+  isForgotten(service: number, proto: number, mode: number): boolean {
     return proto === PROTO_UDP && mode !== c.FNAT && (this.policy[service] & ONE_PACKET) !== 0;
   }
 
   /** As LVS: the server's own port, unless it has none or a persistent client may have asked for any. */
-  private serverPort(service: number, dest: number, vport: number, persistent: boolean): number {
+  serverPort(service: number, dest: number, vport: number, persistent: boolean): number {
     if (persistent && this.services.columns.port[service] === 0) return vport;
     return this.dests.port[dest] || vport;
   }
@@ -207,14 +207,7 @@ export class Opener {
   /** The client's template if there is one that still holds, else 0. */
   private templateOf(service: number, proto: number, src: Ipv4, dst: Ipv4, vport: number): number {
     const { templates } = this;
-    const of = this.keyProto(service, proto);
-    const template = templates.find(
-      of,
-      src,
-      this.persistMask[service],
-      this.keyAddress(service, dst),
-      this.keyPort(service, vport),
-    );
+    const template = this.findTemplate(service, proto, src, dst, vport);
     if (template === 0) return 0;
     if (this.holds(service, templates.dest(template))) return template;
     this.stats.templatesInvalid += 1;
@@ -222,8 +215,19 @@ export class Opener {
     return 0;
   }
 
+  /** The client's template, which may hold no more; 0 = none. Precondition: the service is persistent. */
+  findTemplate(service: number, proto: number, src: Ipv4, dst: Ipv4, vport: number): number {
+    return this.templates.find(
+      this.keyProto(service, proto),
+      src,
+      this.persistMask[service],
+      this.keyAddress(service, dst),
+      this.keyPort(service, vport),
+    );
+  }
+
   /** Whether a client that comes back may still be sent to the server. */
-  private holds(service: number, dest: number): boolean {
+  holds(service: number, dest: number): boolean {
     const { flags, weight, service: owner } = this.dests;
     const state = flags[dest];
     if (owner[dest] !== service || (state & AVAILABLE) === 0 || (state & KEEPS_OUT) !== 0) return false;

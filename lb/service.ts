@@ -173,13 +173,27 @@ export class ServiceTable {
   /** The server for a new connection, or 0, which is counted. A service that was removed meanwhile has none. */
   schedule(id: number, flow: FlowKey): number {
     const list = this.lists[id];
-    if (list !== undefined) {
-      const dest = list.scheduler.pick(flow);
-      if (dest !== 0) return this.dests.ramp[dest] === 0 ? dest : ease(this.dests, list.scheduler, flow, dest);
-      if (list.backup !== 0 && eligible(this.dests, list.backup, flow)) return list.backup;
+    const dest = list === undefined ? 0 : this.choose(list, flow);
+    if (dest === 0) this.columns.noDest[id]! += 1;
+    return dest;
+  }
+
+  /** What `schedule` would give now: nothing is counted, and no scheduler remembers it. Cold. */
+  foresee(id: number, flow: FlowKey): number {
+    const list = this.lists[id];
+    if (list === undefined) return 0;
+    const undo = list.scheduler.keep?.();
+    try {
+      return this.choose(list, flow);
+    } finally {
+      undo?.();
     }
-    this.columns.noDest[id]! += 1;
-    return 0;
+  }
+
+  private choose(list: ServiceList, flow: FlowKey): number {
+    const dest = list.scheduler.pick(flow);
+    if (dest !== 0) return this.dests.ramp[dest] === 0 ? dest : ease(this.dests, list.scheduler, flow, dest);
+    return list.backup !== 0 && eligible(this.dests, list.backup, flow) ? list.backup : 0;
   }
 
   /** Whether some server could take this connection now; nothing is counted. */
@@ -275,6 +289,16 @@ export class ServiceTable {
 
   schedulerName(id: number): string {
     return this.list(id).scheduler.name;
+  }
+
+  /** The scheduler draws lots. */
+  byChance(id: number): boolean {
+    return this.list(id).scheduler.byChance === true;
+  }
+
+  /** The server for what no other takes, 0 = none. */
+  backupOf(id: number): number {
+    return this.list(id).backup;
   }
 
   /** What the scheduler decides by for this flow, in words; may be empty. */

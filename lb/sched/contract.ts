@@ -7,7 +7,8 @@
  *    that it may refuse;
  *  - it allocates nothing and looks at each server a bounded number of times;
  *  - `update` with nothing changed changes no choice to come;
- *  - ids of servers that left the list are forgotten in `update` (their rows may come to mean another server).
+ *  - ids of servers that left the list are forgotten in `update` (their rows may come to mean another server);
+ *  - after `keep`, and what it gave, all choices to come are as if nobody had picked in between.
  * Called once per connection by lb/service.ts. May import lb/dest.ts and lb/hash only.
  */
 
@@ -90,6 +91,13 @@ export interface Scheduler {
   readonly admits?: 'clients' | 'connections';
   /** The server for a new connection, or 0. @hot */
   pick(flow: FlowKey): number;
+  /**
+   * Notes all that `pick` may change; what it gives puts that back. So a choice can be asked for without being made
+   * (ServiceTable.foresee). Cold; absent where `pick` changes nothing.
+   */
+  keep?(): () => void;
+  /** `pick` draws lots: asked again, it may answer otherwise. */
+  readonly byChance?: true;
   /** In words, for people: what `pick` decides by for this flow. Changes nothing. Cold; absent where the name says it all. */
   explain?(flow: FlowKey): string;
 }

@@ -8,6 +8,7 @@
 
 import type { Ipv4, Micros } from '../../stack/types.ts';
 import { fmix } from '../hash/murmur3.ts';
+import type { FlowKey } from './contract.ts';
 
 const SETS = 2048;
 const WAYS = 8;
@@ -37,6 +38,15 @@ export class DestCache {
     return -1;
   }
 
+  /** Whether `find` would know the address; nothing is marked. Cold. */
+  has(dst: Ipv4, nowS: number): boolean {
+    const first = firstOf(dst);
+    for (let at = first; at < first + WAYS; at++) {
+      if (this.value[at] !== 0 && this.dst[at] === dst) return nowS - this.lastUse[at]! <= EXPIRE_S;
+    }
+    return false;
+  }
+
   /**
    * An entry for an address that `find` did not know: its own expired one, a free one, or the one of its set idle longest. What is in
    * `value` then belongs to whoever had it before; the caller disposes of it and writes its own.
@@ -57,10 +67,23 @@ export class DestCache {
     return best;
   }
 
+  /** Notes everything; what it gives puts that back. Cold. */
+  keep(): () => void {
+    const columns = [this.dst, this.lastUse, this.value] as const;
+    const kept = columns.map((column) => column.slice());
+    return () => columns.forEach((column, i) => void column.set(kept[i]!));
+  }
+
   /** Every entry in use. Cold. */
   forEach(visit: (entry: number) => void): void {
     for (let at = 0; at < this.value.length; at++) if (this.value[at] !== 0) visit(at);
   }
+}
+
+/** For `explain`: whether an address has been asked for before. */
+export function known(cache: DestCache, flow: FlowKey): string {
+  const before = cache.has(flow.dst, seconds(flow.now));
+  return before ? 'the address has been asked for before' : 'nobody has asked for the address yet: as wlc';
 }
 
 function firstOf(dst: Ipv4): number {

@@ -5,7 +5,7 @@
  */
 
 import { eligible, type FlowKey, type Scheduler, type SchedulerFactory, type SchedView } from './contract.ts';
-import { DestCache, seconds } from './dest-cache.ts';
+import { DestCache, known, seconds } from './dest-cache.ts';
 import { leastWeighted, relievable } from './load.ts';
 
 class LocalityLeast implements Scheduler {
@@ -38,6 +38,14 @@ class LocalityLeast implements Scheduler {
     const id = leastWeighted(view, flow);
     if (id !== 0) cache.value[entry >= 0 ? entry : cache.claim(flow.dst, nowS)] = id;
     return id;
+  }
+
+  keep(): () => void {
+    return this.cache.keep();
+  }
+
+  explain(flow: FlowKey): string {
+    return known(this.cache, flow);
   }
 }
 

@@ -8,7 +8,7 @@
 
 import { shareOf } from '../dest.ts';
 import { eligible, type FlowKey, type Scheduler, type SchedulerFactory, type SchedView } from './contract.ts';
-import { DestCache, EXPIRE_S, seconds } from './dest-cache.ts';
+import { DestCache, EXPIRE_S, known, seconds } from './dest-cache.ts';
 import { connLoad, leastWeighted, relievable } from './load.ts';
 
 /** Two servers per address on average. */
@@ -65,6 +65,22 @@ class LocalityReplicated implements Scheduler {
     }
     this.join(entry, id, nowS);
     return id;
+  }
+
+  keep(): () => void {
+    const { changed, server, next, free } = this;
+    const columns = [changed, server, next];
+    const kept = columns.map((column) => column.slice());
+    const cache = this.cache.keep();
+    return () => {
+      cache();
+      columns.forEach((column, i) => void column.set(kept[i]!));
+      this.free = free;
+    };
+  }
+
+  explain(flow: FlowKey): string {
+    return known(this.cache, flow);
   }
 
   /** The eligible server of a set with the least load per weight, of equals the newest; 0 = none. */

@@ -57,6 +57,18 @@ class RoundRobin implements Scheduler {
     return 0;
   }
 
+  keep(): () => void {
+    const { next, begun } = this;
+    return () => {
+      this.next = next;
+      this.begun = begun;
+    };
+  }
+
+  explain(): string {
+    return `the turn is at place ${(this.next % Math.max(this.order.length, 1)) + 1} of the list`;
+  }
+
   private start(): number {
     return Math.floor((this.order.length * this.env.worker) / this.env.workers);
   }

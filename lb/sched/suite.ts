@@ -291,6 +291,30 @@ export const contractCases = (heapUsed: () => number): readonly ContractCase[] =
     },
   },
   {
+    name: 'a choice that is only asked for changes none of those to come',
+    run(make, seed, mayRefuse) {
+      const rig = (): Rig => new Rig(make, seed, [3, 1, 2, 5], mayRefuse);
+      const rigs = [rig(), rig()] as const;
+      const [asked, other] = rigs;
+      for (let i = 0; i < 300; i++) {
+        for (const rig of rigs) {
+          rig.newFlow();
+          // Addresses come again, loads and states change.
+          rig.flow.dst = rig.below(8);
+          const id = rig.ids[rig.below(4)]!;
+          rig.table.activeConns[id] = rig.below(8);
+          rig.table.inhibit(id, rig.below(4) === 0);
+        }
+        const undo = asked.scheduler.keep?.();
+        const foreseen = [asked.pick(), asked.pick()];
+        undo?.();
+        const id = asked.pick();
+        check(id === other.pick(), `pick ${i} would have been another without the question`);
+        if (!asked.scheduler.byChance) check(foreseen[0] === id, `asked for pick ${i} it says ${foreseen[0]}, not ${id}`);
+      }
+    },
+  },
+  {
     name: 'a pick allocates nothing',
     once: true,
     run(make, seed) {

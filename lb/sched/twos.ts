@@ -14,7 +14,8 @@ import { connLoad } from './load.ts';
 class TwoChoices implements Scheduler {
   readonly name = 'twos';
   private readonly view: SchedView;
-  private readonly random: Random;
+  readonly byChance = true;
+  private random: Random;
 
   constructor(view: SchedView, random: Random) {
     this.view = view;
@@ -43,6 +44,15 @@ class TwoChoices implements Scheduler {
     }
     const better = connLoad(dests, second) * shareOf(dests, first) < connLoad(dests, first) * shareOf(dests, second);
     return better ? second : first;
+  }
+
+  /** What is drawn until then comes from elsewhere: the worker's randomness is not used up by questions. */
+  keep(): () => void {
+    const { random } = this;
+    this.random = { next: () => 0x2545f491 };
+    return () => {
+      this.random = random;
+    };
   }
 
   /** An integer in 0 .. n - 1. */

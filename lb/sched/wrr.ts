@@ -8,7 +8,7 @@
  * pick looks at each server three times at most, however far apart the weights are.
  */
 
-import { shareOf } from '../dest.ts';
+import { RAMP_STEPS, shareOf } from '../dest.ts';
 import {
   eligible,
   type FlowKey,
@@ -63,6 +63,19 @@ class WeightedRoundRobin implements Scheduler {
     if (this.threshold <= 0) this.threshold = this.top;
     if (this.threshold > reachable) this.threshold = reachable - ((reachable - 1) % this.step);
     return this.turn(flow);
+  }
+
+  keep(): () => void {
+    const { next, threshold } = this;
+    return () => {
+      this.next = next;
+      this.threshold = threshold;
+    };
+  }
+
+  explain(): string {
+    const weight = (share: number): number => share / RAMP_STEPS;
+    return `looks from place ${this.next + 1} of the list on for a weight of at least ${weight(this.threshold)}`;
   }
 
   /** The next server of this level, or 0 at the end of the list. */

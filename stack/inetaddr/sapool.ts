@@ -78,6 +78,12 @@ class Bucket {
     return i;
   }
 
+  /** What `take` would give. */
+  next(): number {
+    if (this.touched < this.size) return (this.start + this.touched) % this.size;
+    return this.count > 0 ? this.ring[this.head] : -1;
+  }
+
   /** False when it was not in use. */
   give(i: number): boolean {
     if ((this.inUse[i >> 5] & (1 << i)) === 0) return false;
@@ -146,6 +152,14 @@ export class SaPool {
     this.used++;
     if (bucket.used * 10 >= this.bucketSize * 8 && this.scarce[b] === 0) this.warn(b, bucket.used);
     return this.first + (i << this.stepBits);
+  }
+
+  /** What `acquire` would give, nothing being taken: -1 = there is none, 0 = chance will decide. Cold. */
+  foresee(raddr: Ipv4, rport: number): number {
+    const bucket = this.buckets[this.bucketOf(raddr, rport)];
+    if (bucket === null || bucket === undefined) return 0;
+    const i = bucket.next();
+    return i < 0 ? -1 : this.first + (i << this.stepBits);
   }
 
   /** Takes the port of a connection to the server back. False when none had it: nothing is changed then. */

@@ -80,6 +80,11 @@ export class Ip4Input implements FrameInput {
     this.forward = forward;
   }
 
+  /** Whether packets for others are forwarded. */
+  get forwards(): boolean {
+    return this.forward !== null;
+  }
+
   parse(f: FrameId): Verdict {
     const { pool } = this.ctx;
     const { buf } = pool;

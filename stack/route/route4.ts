@@ -129,6 +129,12 @@ export class Routes4 {
     return true;
   }
 
+  /** The route that `lookup` goes by, null = there is none. Cold. */
+  routeTo(dst: Ipv4): Route4 | null {
+    const leads = this.list().filter(({ scope, port }) => scope === SCOPE_HOST || this.ports.isUp(port));
+    return leads.find(({ prefix, len }) => (dst & maskOf(len)) === prefix) ?? null;
+  }
+
   /** To be called when a port went up or down or changed its MTU. Throws like `add`. */
   refresh(): void {
     this.commit(this.routes);

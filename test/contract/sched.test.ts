@@ -71,6 +71,10 @@ const broken: Readonly<Record<string, MakeScheduler>> = {
       return 0;
     });
   },
+  'takes a question for a choice': (view) => {
+    let at = 0;
+    return scheduler((flow) => scan(view, at++, (id) => eligible(view.dests, id, flow)));
+  },
   'starts over on update': (view) => {
     let at = 0;
     return scheduler(
