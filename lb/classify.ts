@@ -157,7 +157,11 @@ export class Classifier {
 
   /** Whether a packet between these that is not for us may have a service, as far as can be told without ports. */
   concerns(f: FrameId, proto: number, src: Ipv4, dst: Ipv4): boolean {
-    return this.matches.count !== 0 && this.matches.concerns(proto, src, dst) && this.mayPassThrough(this.ctx.pool.port[f], dst);
+    return (
+      this.matches.count !== 0 &&
+      this.matches.concerns(proto, src, dst) &&
+      this.mayPassThrough(this.ctx.pool.port[f], dst)
+    );
   }
 
   private mayPassThrough(iif: PortId, dst: Ipv4): boolean {

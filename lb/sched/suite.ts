@@ -310,7 +310,8 @@ export const contractCases = (heapUsed: () => number): readonly ContractCase[] =
         undo?.();
         const id = asked.pick();
         check(id === other.pick(), `pick ${i} would have been another without the question`);
-        if (!asked.scheduler.byChance) check(foreseen[0] === id, `asked for pick ${i} it says ${foreseen[0]}, not ${id}`);
+        if (!asked.scheduler.byChance)
+          check(foreseen[0] === id, `asked for pick ${i} it says ${foreseen[0]}, not ${id}`);
       }
     },
   },
