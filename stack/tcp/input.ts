@@ -54,7 +54,7 @@ import { baseRto, RTO_AFTER_SYN_LOSS_MS, sampleRtt } from './rtt.ts';
 import * as st from './state.ts';
 import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
-import { armRexmit, cancelRexmit } from './timers.ts';
+import { beginTimeout, cancelRexmit } from './timers.ts';
 import { TW_BASE } from './timewait.ts';
 
 /** A connection silent for 24 days may have a wrapped timestamp (RFC 7323 §5.5). */
@@ -347,7 +347,7 @@ function updateWindow(tcp: Tcp, tcb: Tcb, window: number): void {
     tcb.probes = 0;
     tcb.rtoMs = baseRto(tcb);
     if (tcb.sndNxt !== tcb.sndUna) deemLost(tcp, tcb);
-    armRexmit(tcp, tcb, tcb.rtoMs);
+    beginTimeout(tcp, tcb);
   }
   tcp.touch(tcb);
 }

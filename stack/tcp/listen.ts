@@ -18,7 +18,7 @@ import { mssToSend } from './pmtu.ts';
 import * as st from './state.ts';
 import type { SocketOwner, Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
-import { armRexmit } from './timers.ts';
+import { beginTimeout } from './timers.ts';
 
 export interface Listener {
   readonly id: number;
@@ -137,7 +137,7 @@ export function listenInput(tcp: Tcp, listener: Listener, seg: ArrivedSegment): 
   tcp.chooseNumbers(tcb);
   acceptSyn(tcp, tcb, seg);
   sendSynAck(tcp, tcb);
-  armRexmit(tcp, tcb, tcb.rtoMs);
+  beginTimeout(tcp, tcb);
   return DELIVERED;
 }
 

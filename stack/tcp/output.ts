@@ -30,7 +30,7 @@ import type { Tcp } from './tcp.ts';
 import {
   armDelayedAck,
   armNext,
-  armRexmit,
+  beginTimeout,
   cancelDelayedAck,
   DELAYED_ACK_MS,
   isRexmitArmed,
@@ -50,7 +50,7 @@ export function output(tcp: Tcp, tcb: Tcb): void {
     case st.SYN_SENT:
       if (!isRexmitArmed(tcp, tcb)) {
         sendSyn(tcp, tcb);
-        armRexmit(tcp, tcb, tcb.rtoMs);
+        beginTimeout(tcp, tcb);
       }
       return;
     case st.SYN_RECEIVED:
@@ -115,7 +115,7 @@ function sendData(tcp: Tcp, tcb: Tcb): void {
   tcb.cwndLimited = limited !== 0 || (tcb.cwnd < tcb.ssthresh && pipe(tcb) * 2 > tcb.cwnd) ? 1 : 0;
   if (tcb.sndNxt !== tcb.sndUna || tcb.sndNext !== 0) {
     // RFC 6298 §5.1; with nothing in flight it is the persist timer.
-    if (!isRexmitArmed(tcp, tcb)) armRexmit(tcp, tcb, tcb.rtoMs);
+    if (!isRexmitArmed(tcp, tcb)) beginTimeout(tcp, tcb);
     // RFC 8985 §7.2: each sending of new data puts the probe off.
     if (tcb.sndNxt !== before && mayProbe(tcb)) armNext(tcp, tcb, 0);
   }

@@ -54,8 +54,14 @@ const FOR_TIMEOUT = 0;
 const FOR_PROBE = 1;
 const FOR_REORDERING = 2;
 
+/** There is something to be acknowledged again, or to be probed for: the first time-out, and the user timeout. */
+export function beginTimeout(tcp: Tcp, tcb: Tcb): void {
+  tcb.stuckMs = tcp.ctx.nowMs;
+  armRexmit(tcp, tcb, tcb.rtoMs);
+}
+
 /** The time-out, from now. */
-export function armRexmit(tcp: Tcp, tcb: Tcb, ms: number): void {
+function armRexmit(tcp: Tcp, tcb: Tcb, ms: number): void {
   tcb.rexmitFor = FOR_TIMEOUT;
   tcb.rtoDueMs = (tcp.ctx.nowMs + withinUserTimeout(tcp, tcb, ms)) | 0;
   tcb.rexmitAtMs = tcb.rtoDueMs;
@@ -64,6 +70,7 @@ export function armRexmit(tcp: Tcp, tcb: Tcb, ms: number): void {
 
 /** RFC 6298 §5.3: new data was acknowledged. `armNext` follows. */
 export function restartTimeout(tcp: Tcp, tcb: Tcb): void {
+  tcb.stuckMs = tcp.ctx.nowMs;
   tcb.rtoDueMs = (tcp.ctx.nowMs + withinUserTimeout(tcp, tcb, tcb.rtoMs)) | 0;
 }
 
