@@ -2,11 +2,20 @@
  * Who tsvs is after its start, as [global] says, and the files that this concerns: the control socket and the access log
  * belong to it, and what it will not be able to do with files is said at once. Used by src/cli/run.ts.
  */
-import { accessSync, closeSync, constants, fchownSync, lchownSync, openSync } from 'node:fs';
+import { accessSync, chownSync, closeSync, constants, fstatSync, openSync, type Stats } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { GlobalConfig } from '../config/model.ts';
 import { type Account, findAccount, findGroup, PrivilegeError } from './account.ts';
 import { dropPrivileges } from './drop.ts';
+
+/** open(2): a name for the file, and no right to read or write it; Node.js has no constant for it. */
+const O_PATH = 0o10000000;
+
+const HINTS: Readonly<Record<string, string>> = {
+  ELOOP: 'name the file itself, not a link to it',
+  ENXIO: 'name an ordinary file, not a pipe',
+};
+const USUAL_HINT = 'start as root, in a folder that is there';
 
 export class Identity {
   /** Null: the process stays who it is. */
@@ -27,15 +36,10 @@ export class Identity {
     if (account === null && controlGid === null) return;
     const uid = account?.uid ?? process.getuid!();
     const gid = account?.gid ?? process.getgid!();
-    // No link is followed: the folders may be the user's, and what it put there must not become its own.
-    give('control_group', socket, () => lchownSync(socket, uid, controlGid ?? gid));
+    give('control_group', socket, O_PATH, (file) => file.isSocket(), uid, controlGid ?? gid);
     if (account === null || accessLog === null) return;
-    give('access_log', accessLog, () => {
-      const { O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW } = constants;
-      const fd = openSync(accessLog, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o640);
-      fchownSync(fd, uid, gid);
-      closeSync(fd);
-    });
+    const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK } = constants;
+    give('access_log', accessLog, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, (file) => file.isFile(), uid, gid);
   }
 
   /** Becomes the user. Throws PrivilegeError. */
@@ -66,13 +70,35 @@ export class Identity {
   }
 }
 
-function give(what: string, path: string, act: () => void): void {
+/**
+ * Gives a file away, provided that it is what it should be and has no other name. No link is followed: the folder may be
+ * the user's, and what it put there must not become its own.
+ */
+function give(
+  what: string,
+  path: string,
+  flags: number,
+  isRight: (file: Stats) => boolean,
+  uid: number,
+  gid: number,
+): void {
+  let fd = -1;
   try {
-    act();
+    fd = openSync(path, flags | constants.O_NOFOLLOW, 0o640);
+    const file = fstatSync(fd);
+    if (!isRight(file) || file.nlink !== 1) {
+      const why = file.nlink > 1 ? 'has other names' : 'is no file of that kind';
+      throw new PrivilegeError(`${what}: ${path} cannot be given to another: it ${why}; name another one`);
+    }
+    // The file that was looked at, whatever has its name by now; fchown(2) refuses what was opened with O_PATH.
+    chownSync(`/proc/self/fd/${fd}`, uid, gid);
   } catch (error) {
+    if (error instanceof PrivilegeError) throw error;
     const { code } = error as NodeJS.ErrnoException;
-    const hint =
-      code === 'ELOOP' ? 'name the file itself, not a link to it' : 'start as root, in a folder that is there';
-    throw new PrivilegeError(`${what}: ${path} cannot be given to another (${code}): ${hint}`);
+    throw new PrivilegeError(
+      `${what}: ${path} cannot be given to another (${code}): ${HINTS[code ?? ''] ?? USUAL_HINT}`,
+    );
+  } finally {
+    if (fd >= 0) closeSync(fd);
   }
 }
