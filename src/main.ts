@@ -13,6 +13,7 @@ import { run } from './cli/run.ts';
 import { SERVER_ACTIONS, server } from './cli/server.ts';
 import { sessions } from './cli/sessions.ts';
 import { stats } from './cli/stats.ts';
+import { WHY_PROTOS, why } from './cli/why.ts';
 import { defaultSocket } from './control/socket.ts';
 import { demo, requestCount, seedNumber } from './demo/index.ts';
 import { LOG_FORMATS } from './log/logger.ts';
@@ -37,6 +38,7 @@ Examples:
   tsvs stats
   tsvs sessions --json
   tsvs server web/server1 drain
+  tsvs why 10.0.0.7:40000 10.0.0.10:80
 `;
 
 const L4LB_EXAMPLES = `
@@ -90,6 +92,17 @@ export async function tsvs(argv: readonly string[]): Promise<void> {
     .argument('[filters...]', 'proto=, state=, service=, client=, vip=, server=; client and vip with port or without')
     .option('--limit <n>', 'list at most so many', '1000')
     .action(conn);
+  asking(program.command('why').description('say what would become of a packet, or what holds for its flow'))
+    .argument('<from>', 'such as 10.0.0.7:40000')
+    .argument('<to>', 'such as 10.0.0.10:80')
+    .addArgument(new Argument('[proto]', 'its protocol').choices(WHY_PROTOS).default('tcp'))
+    .option('--first', 'the first of a flow, even if the flow is known: a SYN, an echo request')
+    .option('--next', 'a later one, even if the flow is not known: an ACK, an echo reply')
+    .option('--link <name>', 'the link it comes in on (default: where the route to its sender leads)')
+    .option('--size <bytes>', 'its length, headers included')
+    .option('--ttl <n>', 'its time to live (default: 64)')
+    .option('--df', 'it must not be fragmented')
+    .action(why);
   program
     .command('ipvsadm')
     .description('services and servers of layer 4 with the options of ipvsadm (also ipvsadm-save, ipvsadm-restore)')

@@ -97,7 +97,7 @@ export interface Scheduler {
    */
   keep?(): () => void;
   /** `pick` draws lots: asked again, it may answer otherwise. */
-  readonly byChance?: true;
+  readonly byChance?: boolean;
   /** In words, for people: what `pick` decides by for this flow. Changes nothing. Cold; absent where the name says it all. */
   explain?(flow: FlowKey): string;
 }

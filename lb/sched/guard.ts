@@ -68,6 +68,31 @@ export class Guarded implements Scheduler {
     return this.spare.pick(flow);
   }
 
+  get byChance(): boolean {
+    return this.inner?.byChance ?? false;
+  }
+
+  /** A question is no decision: it costs no strike. */
+  keep(): () => void {
+    const { strikes } = this;
+    const spare = this.spare.keep?.();
+    const inner = this.guarded(() => this.inner?.keep?.());
+    return () => {
+      spare?.();
+      this.guarded(() => inner?.());
+      this.strikes = strikes;
+    };
+  }
+
+  private guarded<T>(what: () => T): T | undefined {
+    try {
+      return what();
+    } catch (error) {
+      this.giveUp(`failed to be asked (${String(error)})`);
+      return undefined;
+    }
+  }
+
   explain(flow: FlowKey): string {
     if (this.inner === null) return 'given up: wlc';
     try {

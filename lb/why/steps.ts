@@ -76,11 +76,11 @@ export type Step =
   | { readonly at: 'connection'; readonly conn: ConnFacts | null }
   /** The connection ends with this packet. */
   | { readonly at: 'end of connection'; readonly why: 'reused' | 'quiesced' }
-  /** `value`: the mark. 0 = no service is meant. `refuses`: it is draining. */
+  /** `value`: the mark of a service by mark. */
   | {
       readonly at: 'service';
       readonly service: number;
-      readonly rule: Rule | null;
+      readonly rule: Rule;
       readonly value: number;
       readonly mode: string;
     }

@@ -99,7 +99,7 @@ export async function run(options: RunOptions): Promise<void> {
       log.level = next.global.logLevel;
     },
   });
-  control.serve(snapshot, running);
+  control.serve(snapshot, running, supervisor);
   const { sessionLog } = supervisor.share;
   const accessLog =
     lines === null || sessionLog === null

@@ -12,6 +12,8 @@ import type { LocalAddress, Mutation } from '../ipvsadm/ops.ts';
 import type { Dest, Service } from '../ipvsadm/table.ts';
 import type { LedgerStats } from './ledger.ts';
 
+export type { WhyReply } from './why-reply.ts';
+
 export const PATHS = {
   stats: '/v1/stats',
   sessions: '/v1/sessions',
@@ -27,6 +29,7 @@ export const PATHS = {
   links: '/v1/links',
   addresses: '/v1/addresses',
   routes: '/v1/routes',
+  why: '/v1/why',
 } as const;
 
 /** Where a service is shown (GET), made or replaced (PUT), changed (PATCH) and removed (DELETE). */

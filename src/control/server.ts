@@ -3,6 +3,8 @@
  * processes cannot fight over one network; until `serve` it answers 503.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Config } from '../config/model.ts';
+import type { Asking } from '../workers/questions.ts';
 import { PATHS } from './api.ts';
 import { type Answer, change, changeMethods, isShown, namesIn, refuse, show } from './changes.ts';
 import { ESTIMATE_S } from './ledger.ts';
@@ -10,6 +12,7 @@ import { addressList, routeList } from './network.ts';
 import { ChangeError, type RunningConfig } from './running-config.ts';
 import type { Snapshot } from './snapshot.ts';
 import { claimSocket } from './socket.ts';
+import { askWhy } from './why.ts';
 
 /** `search`: what stands behind the question mark. */
 type Handler = (snapshot: Snapshot, search: string) => object;
@@ -51,7 +54,11 @@ export function answer(
   const ofConfig = Object.hasOwn(CONFIG_ROUTES, path) ? CONFIG_ROUTES[path] : undefined;
   const changing = changeMethods(path);
   const names = namesIn(path);
-  const isRead = handler !== undefined || ofConfig !== undefined || (names !== null && isShown(names));
+  const isRead =
+    handler !== undefined ||
+    Object.hasOwn(QUESTIONS, path) ||
+    ofConfig !== undefined ||
+    (names !== null && isShown(names));
   if (!isRead && changing.length === 0) {
     return refuse(404, `there is no ${path}`, { paths: Object.values(PATHS) });
   }
@@ -65,9 +72,31 @@ export function answer(
     if (ofConfig !== undefined) return { status: 200, body: ofConfig(running!, snapshot) };
     return handler === undefined ? show(path, snapshot) : { status: 200, body: handler(snapshot, searchOf(url)) };
   } catch (error) {
-    if (error instanceof ChangeError)
-      return refuse(error.status, error.message, { code: error.code, hint: error.hint });
-    return refuse(500, String(error));
+    return refusal(error);
+  }
+}
+
+function refusal(error: unknown): Answer {
+  if (!(error instanceof ChangeError)) return refuse(500, String(error));
+  return refuse(error.status, error.message, { code: error.code, hint: error.hint });
+}
+
+/** What only the worker can say. */
+const QUESTIONS: Readonly<Record<string, Questioner>> = { [PATHS.why]: askWhy };
+type Questioner = (search: string, worker: Asking, snapshot: Snapshot, config: Config) => Promise<object>;
+
+async function question(
+  url: string,
+  snapshot: Snapshot | null,
+  running: RunningConfig | null,
+  worker: Asking | null,
+): Promise<Answer> {
+  if (snapshot === null || running === null || worker === null) return refuse(503, 'tsvs is starting');
+  try {
+    const body = await QUESTIONS[pathOf(url)]!(searchOf(url), worker, snapshot, running.config);
+    return { status: 200, body };
+  } catch (error) {
+    return refusal(error);
   }
 }
 
@@ -78,8 +107,10 @@ export async function respond(
   body: string,
   snapshot: Snapshot | null,
   running: RunningConfig | null,
+  worker: Asking | null = null,
 ): Promise<Answer> {
   const path = pathOf(url);
+  if (method === 'GET' && Object.hasOwn(QUESTIONS, path)) return question(url, snapshot, running, worker);
   if (method === 'GET' || !changeMethods(path).includes(method)) return answer(method, url, snapshot, running);
   if (snapshot === null || running === null) return refuse(503, 'tsvs is starting');
   if (snapshot.stats().state !== 'running') return refuse(503, 'tsvs is stopping: nothing can be changed any more');
@@ -91,6 +122,7 @@ export class ControlServer {
   private readonly server: Server;
   private snapshot: Snapshot | null = null;
   private running: RunningConfig | null = null;
+  private worker: Asking | null = null;
   private removeFile: () => void = () => {};
   private estimator: NodeJS.Timeout | undefined;
 
@@ -108,10 +140,11 @@ export class ControlServer {
     return control;
   }
 
-  /** Starts answering from `snapshot`, and changing `running`. */
-  serve(snapshot: Snapshot, running: RunningConfig | null = null): void {
+  /** Starts answering from `snapshot`, changing `running`, and asking `worker`. */
+  serve(snapshot: Snapshot, running: RunningConfig | null = null, worker: Asking | null = null): void {
     this.snapshot = snapshot;
     this.running = running;
+    this.worker = worker;
     this.estimator = setInterval(() => snapshot.ipvs.estimate(), ESTIMATE_S * 1000).unref();
   }
 
@@ -130,7 +163,7 @@ export class ControlServer {
     const { status, body, allow } =
       asked === null
         ? refuse(413, `the body is longer than ${MAX_BODY} bytes`)
-        : await respond(method, url, asked, this.snapshot, this.running);
+        : await respond(method, url, asked, this.snapshot, this.running, this.worker);
     const text = `${JSON.stringify(body)}\n`;
     response.writeHead(status, {
       'Content-Type': 'application/json',

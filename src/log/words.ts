@@ -54,6 +54,7 @@ export function describe(event: WorkerEvent, names: Names): LogLine | null {
     case 'running':
     case 'stopped':
     case 'applied':
+    case 'answer':
       return null;
     case 'schedulerGaveUp':
       return {

@@ -4,6 +4,8 @@
  * read between two bursts. JSON, because names, lists and options have any length and layouts of fixed words have not, and
  * because a change comes a few times a day: it costs microseconds then, and nothing otherwise.
  *
+ * Questions (questions.ts), which change nothing, go the same way.
+ *
  * The control thread owns a Sender, the worker a Receiver. The answer comes back as a WorkerEvent (events.ts).
  */
 import type { AdminState } from '../../lb/dest.ts';
@@ -12,6 +14,7 @@ import { Channel, type ChannelConfig } from '../../stack/msg/msg.ts';
 import type { Ipv4 } from '../../stack/types.ts';
 import type { Action, ServerRef, ServiceRef } from '../config/actions.ts';
 import type { Mac } from '../config/model.ts';
+import type { Question } from './questions.ts';
 
 /** Changes of what an operator wants at run time; no configuration says so. */
 export type StateCommand =
@@ -59,8 +62,18 @@ const PIECE_WORDS = 248;
 const PIECE_BYTES = PIECE_WORDS * 4;
 const CONFIG: ChannelConfig = { capacity: 32, words: PIECE_WORDS + 4 };
 
-/** Piece `piece` of `pieces` of a batch; `bytes` of `data` count. */
-const PIECE = layout(1, { version: 'i32', piece: 'i32', pieces: 'i32', bytes: 'i32', data: PIECE_WORDS });
+/** Piece `piece` of `pieces` of a batch, or of question `version`; `bytes` of `data` count. */
+const FIELDS = { version: 'i32', piece: 'i32', pieces: 'i32', bytes: 'i32', data: PIECE_WORDS } as const;
+const PIECE = layout(1, FIELDS);
+const QUESTION = layout(2, FIELDS);
+
+interface Piece {
+  readonly version: number;
+  readonly piece: number;
+  readonly pieces: number;
+  readonly bytes: number;
+  readonly data: Int32Array;
+}
 
 /** Memory for both ends; made by the control thread. */
 export function commandMemory(): SharedArrayBuffer {
@@ -72,7 +85,7 @@ export function commandMemory(): SharedArrayBuffer {
 /** The control thread's end. */
 export class Sender {
   private readonly channel: Channel;
-  private readonly waiting: { version: number; piece: number; pieces: number; bytes: number; data: Int32Array }[] = [];
+  private readonly waiting: { of: typeof PIECE; values: Piece }[] = [];
 
   constructor(memory: SharedArrayBuffer) {
     this.channel = Channel.attach(memory, 0, 0);
@@ -80,20 +93,30 @@ export class Sender {
 
   /** Takes a batch to be sent by `flush`. */
   put({ version, commands }: Batch): void {
-    const text = new TextEncoder().encode(JSON.stringify(commands));
+    this.cut(PIECE, version, commands);
+  }
+
+  /** Takes a question to be sent by `flush`; the answer names its id. */
+  ask(id: number, question: Question): void {
+    this.cut(QUESTION, id, question);
+  }
+
+  private cut(of: typeof PIECE, version: number, content: object): void {
+    const text = new TextEncoder().encode(JSON.stringify(content));
     const pieces = Math.ceil(text.length / PIECE_BYTES);
     for (let piece = 0; piece < pieces; piece++) {
       const part = text.subarray(piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES);
       const data = new Int32Array(PIECE_WORDS);
       new Uint8Array(data.buffer).set(part);
-      this.waiting.push({ version, piece, pieces, bytes: part.length, data });
+      this.waiting.push({ of, values: { version, piece, pieces, bytes: part.length, data } });
     }
   }
 
   /** Sends what the rings have room for; true when nothing is left to send. The worker is to be woken after it. */
   flush(): boolean {
     while (this.waiting.length > 0) {
-      if (this.channel.send(PIECE, this.waiting[0]!) === 0) return false;
+      const { of, values } = this.waiting[0]!;
+      if (this.channel.send(of, values) === 0) return false;
       this.waiting.shift();
     }
     return true;
@@ -103,18 +126,27 @@ export class Sender {
 /** The worker's end. */
 export class Receiver {
   private readonly channel: Channel;
-  private text: Uint8Array[] = [];
 
-  /** `take` gets each batch once it is there as a whole. */
-  constructor(memory: SharedArrayBuffer, take: (batch: Batch) => void) {
+  /** `take` gets each batch, and `asked` each question, once it is there as a whole. */
+  constructor(
+    memory: SharedArrayBuffer,
+    take: (batch: Batch) => void,
+    asked: (id: number, question: Question) => void = () => {},
+  ) {
     this.channel = Channel.attach(memory, 0, 1);
-    this.channel.on(PIECE, ({ version, piece, pieces, bytes, data }) => {
-      if (piece === 0) this.text = [];
-      this.text.push(new Uint8Array(data.buffer, data.byteOffset, bytes));
+    this.collect(PIECE, (version, commands) => take({ version, commands: commands as Command[] }));
+    this.collect(QUESTION, (id, question) => asked(id, question as Question));
+  }
+
+  private collect(of: typeof PIECE, whole: (version: number, content: unknown) => void): void {
+    let text: Uint8Array[] = [];
+    this.channel.on(of, ({ version, piece, pieces, bytes, data }) => {
+      if (piece === 0) text = [];
+      text.push(new Uint8Array(data.buffer, data.byteOffset, bytes));
       if (piece < pieces - 1) return;
-      const commands = JSON.parse(join(this.text)) as Command[];
-      this.text = [];
-      take({ version, commands });
+      const content: unknown = JSON.parse(join(text));
+      text = [];
+      whole(version, content);
     });
   }
 

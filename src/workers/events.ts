@@ -42,6 +42,8 @@ export type WorkerEvent =
   | { readonly type: 'linkNotice'; readonly name: string; readonly notice: string }
   /** Batch `version` (commands.ts) holds from now on; or `error`, and nothing has changed. */
   | { readonly type: 'applied'; readonly version: number; readonly error: string | null }
+  /** To question `id` (questions.ts); or `error`. */
+  | { readonly type: 'answer'; readonly id: number; readonly answer: unknown; readonly error: string | null }
   | {
       /** `why`: lb/health/result.ts. Each change is told: `rise` and `fall` bound how often. */
       readonly type: 'healthChanged';

@@ -22,6 +22,7 @@ import {
   type WorkerData,
   type WorkerShare,
 } from './plan.ts';
+import type { AnswerTo, Question } from './questions.ts';
 
 /** Called when the links are open. */
 export type Opened = () => readonly PreparedScheduler[];
@@ -37,6 +38,8 @@ export class Supervisor extends EventEmitter implements Drainable {
   private readonly one: NativeBytes;
   private readonly worker: Worker;
   private failure: Error | null = null;
+  /** Questions asked so far. */
+  private questions = 0;
 
   private constructor(config: Config, capture: string | null, fault: FaultPlan | null, opened: Opened) {
     super();
@@ -102,21 +105,35 @@ export class Supervisor extends EventEmitter implements Drainable {
 
   /** Has the worker apply a batch; resolves when it holds. Throws with the worker's reason, and nothing has changed then. */
   async apply(batch: Batch): Promise<void> {
-    const answer = new Promise<void>((resolve, reject) => {
+    const answer = this.hear((event) => event.type === 'applied' && event.version === batch.version);
+    this.sender.put(batch);
+    this.deliver();
+    await answer;
+  }
+
+  /** The worker's answer to a question. Throws with its reason when it has none. */
+  async ask<Q extends Question>(question: Q): Promise<AnswerTo<Q>> {
+    const id = ++this.questions;
+    const answer = this.hear((event) => event.type === 'answer' && event.id === id);
+    this.sender.ask(id, question);
+    this.deliver();
+    return (await answer) as AnswerTo<Q>;
+  }
+
+  /** What the worker says with the event that is waited for. Throws the error in it. */
+  private hear(isIt: (event: WorkerEvent) => boolean): Promise<unknown> {
+    return new Promise((resolve, reject) => {
       const settle = (event: WorkerEvent): void => {
-        if (event.type !== 'applied' || event.version !== batch.version) return;
+        if (!isIt(event) || !('error' in event)) return;
         this.off('event', settle);
         this.off('exit', gone);
-        if (event.error === null) resolve();
+        if (event.error === null) resolve('answer' in event ? event.answer : null);
         else reject(new Error(event.error));
       };
       const gone = (): void => reject(new Error('the worker has ended'));
       this.on('event', settle);
       this.once('exit', gone);
     });
-    this.sender.put(batch);
-    this.deliver();
-    return answer;
   }
 
   /** Hands over what fits into the rings, and the rest when the worker has taken that. */

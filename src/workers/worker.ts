@@ -20,6 +20,7 @@ import { runLoop } from './loop.ts';
 import { buildPipeline } from './pipeline.ts';
 import { CLOCK_MS, DRAIN, OPEN, RUNNING, STATUS, STOP, STOPPED, type WorkerData } from './plan.ts';
 import { PollWaiter } from './poll.ts';
+import { answerQuestion } from './questions.ts';
 import { CryptoRandom } from './random.ts';
 import { type LoopStats, StatsPublisher } from './stats.ts';
 
@@ -82,15 +83,28 @@ const pipeline = buildPipeline(ctx, data.config, plugs, data.share, {
 });
 const { host, proxy, l4, health } = pipeline;
 const applier = new Applier(pipeline, data.config);
-const receiver = new Receiver(data.share.commands, (batch) => {
-  let error: string | null = null;
-  try {
-    applier.apply(batch);
-  } catch (thrown) {
-    error = (thrown as Error).message;
-  }
-  tell({ type: 'applied', version: batch.version, error });
-});
+const receiver = new Receiver(
+  data.share.commands,
+  (batch) => {
+    let error: string | null = null;
+    try {
+      applier.apply(batch);
+    } catch (thrown) {
+      error = (thrown as Error).message;
+    }
+    tell({ type: 'applied', version: batch.version, error });
+  },
+  (id, question) => {
+    let answer: unknown = null;
+    let error: string | null = null;
+    try {
+      answer = answerQuestion(pipeline, question);
+    } catch (thrown) {
+      error = (thrown as Error).message;
+    }
+    tell({ type: 'answer', id, answer, error });
+  },
+);
 const sessionLog = data.share.sessionLog === null ? null : new SessionLog(SpscRing.attach(data.share.sessionLog, 0));
 proxy.logTo(sessionLog);
 const waiter = new PollWaiter(devices, data.eventFd);

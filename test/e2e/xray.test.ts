@@ -1,0 +1,153 @@
+/** `tsvs why` and `tsvs capture` against a running tsvs: FullNAT beside the proxy, with the kernel's own TCP at both ends. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { PATHS, type StatsReply } from '../../src/control/api.ts';
+import { ask } from '../../src/control/client.ts';
+import { Net, type Result, type Running } from '../lib/netns.ts';
+import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
+
+const add = testUnless(noNamespaces() ?? noCommands('ip', 'curl', 'tshark'), test);
+
+const VIP = '10.9.0.10';
+const CLIENT = '10.9.0.1';
+
+const service = (name: string, port: number, lines: readonly string[]): string => `[service ${name}]
+ip = ${VIP}
+ports = ${port}
+scheduler = rr
+${lines.join('\n')}
+count = 2
+server1 = 10.9.0.11:80:1:00:00:00:00:00:00
+server2 = 10.9.0.12:80:1:00:00:00:00:00:00
+`;
+
+const CONFIG = `[link lan]
+kind = tap
+device = tap0
+mac = 02:00:00:64:00:0a
+[network]
+netmask = 255.255.255.0
+local_address = 10.9.0.2
+${service('fast', 81, ['mode = fnat', 'local_address = 10.9.0.20'])}
+${service('web', 80, ['mode = proxy'])}
+`;
+
+/** Client, two servers and a tsvs that all tests share. */
+class Lab {
+  readonly net = new Net({
+    hosts: {
+      client: { address: `${CLIENT}/24` },
+      rs1: { address: '10.9.0.11/24' },
+      rs2: { address: '10.9.0.12/24' },
+    },
+    taps: ['tap0'],
+  });
+  readonly folder = mkdtempSync(join(tmpdir(), 'tsvs-xray-'));
+  private tsvs: Running | null = null;
+
+  async start(): Promise<void> {
+    const config = join(this.folder, 'lb.conf');
+    writeFileSync(config, CONFIG);
+    await Promise.all([1, 2].map((i) => this.net.startRealServer(`rs${i}`, `rs-${i}`, 80)));
+    this.tsvs = await this.net.startTsvs(config);
+  }
+
+  /** A command of tsvs. */
+  tsvsSays(...words: string[]): Promise<Result> {
+    return this.net.exec('client', ['node', 'dist/bin.js', ...words, '--control', this.net.socketPath()]);
+  }
+
+  async curl(port: number, ...words: string[]): Promise<string> {
+    const url = `http://${VIP}:${port}/`;
+    const { code, stdout, stderr } = await this.net.exec('client', ['curl', '-sS', '--max-time', '9', ...words, url]);
+    assert.is(code, 0, stderr);
+    return stdout.trim();
+  }
+
+  async stop(): Promise<void> {
+    assert.is(await this.tsvs!.stop(), 0, this.tsvs!.output);
+    await this.net.close();
+  }
+
+  remove(): void {
+    this.net.remove();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+let lab: Lab | null = null;
+
+function scene(name: string, body: (lab: Lab) => Promise<void>): void {
+  add(name, async () => {
+    if (lab === null) {
+      lab = new Lab();
+      await lab.start();
+    }
+    await body(lab);
+  });
+}
+
+test.after(async () => {
+  try {
+    await lab?.stop();
+  } finally {
+    lab?.remove();
+  }
+});
+
+scene('why: which server comes next, as often as one asks; then it comes', async (lab) => {
+  for (let i = 0; i < 2; i++) await lab.curl(81);
+  const opened = async (): Promise<number> =>
+    (await ask<StatsReply>(lab.net.socketPath(), PATHS.stats)).counters['l4.opened']!;
+  const before = await opened();
+  const said = new Set<string>();
+  for (let i = 0; i < 3; i++) {
+    const { code, stdout, stderr } = await lab.tsvsSays('why', `${CLIENT}:45678`, `${VIP}:81`);
+    assert.is(code, 0, stderr);
+    said.add(stdout);
+  }
+  assert.is(said.size, 1, [...said].join('\n'));
+  const [text] = [...said] as [string];
+  assert.match(text, /^tcp 10\.9\.0\.1:45678 > 10\.9\.0\.10:81: SYN, 40 bytes, comes in on tap0\n/);
+  assert.match(text, /fast, found by address and port, fnat/);
+  assert.match(text, /10\.9\.0\.20, port \d+/);
+  assert.match(text, /it would be sent on tap0$/m);
+  assert.is(await opened(), before, 'nothing was opened');
+  const server = /rr chooses server(\d)/.exec(text)![1];
+  assert.is(await lab.curl(81, '--local-port', '45678'), `rs-${server}`);
+  const known = await lab.tsvsSays('why', `${CLIENT}:45678`, `${VIP}:81`, '--json');
+  const { steps } = JSON.parse(known.stdout) as { steps: { at: string; server?: string; packetsIn?: number }[] };
+  assert.is(steps[0]!.server, `server${server}`);
+  assert.ok(steps[0]!.packetsIn! >= 4, known.stdout);
+});
+
+scene('why: layer 7, nobody, and drops with their sentence', async (lab) => {
+  const web = await lab.tsvsSays('why', `${CLIENT}:45679`, `${VIP}:80`);
+  assert.match(web.stdout, /web, found by its listener \(layer 7\)/);
+  assert.match(web.stdout, /it would be accepted, and proxied$/m);
+  const none = await lab.tsvsSays('why', `${CLIENT}:45679`, `${VIP}:82`);
+  assert.match(none.stdout, /dropped: tcp_no_socket; its sender gets a reset\n {2}\S/);
+  const ping = await lab.tsvsSays('why', CLIENT, VIP, 'icmp');
+  assert.match(ping.stdout, /tsvs would answer it$/m);
+  const wrong = await lab.tsvsSays('why', CLIENT, `${VIP}:80`);
+  assert.equal(
+    [wrong.code, wrong.stderr],
+    [1, `tsvs: '${CLIENT}' is no address with a port: write it as in 10.0.0.7:40000\n`],
+  );
+});
+
+scene('why: after the last server is drained it says so', async (lab) => {
+  for (const server of ['server1', 'server2'])
+    assert.is((await lab.tsvsSays('server', `fast/${server}`, 'drain')).code, 0);
+  const { stdout } = await lab.tsvsSays('why', `${CLIENT}:45680`, `${VIP}:81`);
+  assert.match(stdout, /rr has no server to give/);
+  assert.is(stdout.match(/ drain$/gm)?.length, 2, stdout);
+  assert.match(stdout, /dropped: lb_no_server; its sender is told by ICMP/);
+  for (const server of ['server1', 'server2'])
+    assert.is((await lab.tsvsSays('server', `fast/${server}`, 'ready')).code, 0);
+});
+
+test.run();
