@@ -76,6 +76,9 @@ export interface L4Options {
   readonly decrementTtl: boolean;
   /** Ids of services are 1..maxServices. */
   readonly maxServices: number;
+  /** Which of how many workers this is; absent: the only one. */
+  readonly worker?: number;
+  readonly workers?: number;
 }
 
 const FRAGMENTS = { reassemble: REASSEMBLE, forward: FORWARD, drop: DROP_ALL } as const;
@@ -114,8 +117,8 @@ export class L4 {
     this.services = services;
     this.dests = dests;
     this.pools = new SaPools({
-      worker: 0,
-      workers: 1,
+      worker: options.worker ?? 0,
+      workers: options.workers ?? 1,
       buckets: DEFAULT_BUCKETS,
       random: ctx.random,
       onScarce: (addr, used, size) => events.portsScarce(addr, used, size),

@@ -4,7 +4,7 @@
  *
  * `settle` is the only place where frames are freed and their fate is counted, so that at any time
  *
- *     received + created = sent + delivered + dropped + held
+ *     received + created = sent + delivered + dropped + handed over + held
  *
  * where held is what is in use in the pool. A frame made by the stack is counted by `create`; a received one by netif.
  * @hot
@@ -21,6 +21,9 @@ export const FATE_CREATED = 1;
 export const FATE_SENT = 2;
 export const FATE_DELIVERED = 3;
 export const FATE_DROPPED = 4;
+/** Given to another worker; of those received, how many came from another one instead of a link. */
+export const FATE_HANDED = 5;
+export const FATE_TAKEN = 6;
 export const FATE_WORDS = 8;
 
 /** Called with each frame as it is settled, before it is freed: tracer and capture of dropped frames. Cold when unset. */
@@ -92,6 +95,17 @@ export class Context {
   /** The frame's bytes have left through a port. Called by drivers for each frame `tx` took. */
   sent(f: FrameId): void {
     this.finish(f, FATE_SENT);
+  }
+
+  /** The frame's content is another worker's now. */
+  handed(f: FrameId): void {
+    this.finish(f, FATE_HANDED);
+  }
+
+  /** A copy for another worker that never was a frame here. */
+  handedCopy(): void {
+    this.fate[FATE_CREATED]! += 1;
+    this.fate[FATE_HANDED]! += 1;
   }
 
   /** `sent` for `frames[from..to)`, for links that are done with them at once. */

@@ -169,6 +169,13 @@ export const LB_FRAGMENT = reason(
 );
 export const LB_MODE = reason('lb_mode', 'config', 'Connection of a forwarding mode that cannot transmit.');
 
+// workers
+export const HANDOVER_FULL = reason(
+  'handover_full',
+  'limit',
+  'Another worker owns the flow, and takes what was handed over to it too slowly, or has ended.',
+);
+
 // links and middleware
 export const FAULT_LOSS = reason('fault_loss', 'config', 'Lost on purpose by the fault middleware.');
 export const FAULT_RATE = reason('fault_rate', 'config', 'Beyond the rate of the fault middleware.');

@@ -6,8 +6,9 @@
  * chosen by the server's address and port, and each bucket has every port from 1025 on: 16 x 64511 connections at most, and two
  * of them never share <local address, local port, server address, server port>, whatever their protocols.
  *
- * Workers share an address by dividing its ports: worker w has those with (port & mask) == w, where mask + 1 is the number of
- * workers rounded up to a power of two. What comes back from a server thus tells by its port alone whose it is.
+ * Workers share an address by dividing its ports anew for each server: a worker has those whose replies are steered to it
+ * (stack/steer/flow.ts), a group of the ports that follows from the server. So nothing has to be agreed on between workers, and what
+ * comes back from a server comes home.
  *
  * A bucket gives the port that has been idle longest, so that a server in TIME_WAIT is met again as late as possible: first those
  * never used, from a random one on, then those given back, in that order. Memory is taken when a bucket needs it: a bit per port
@@ -16,6 +17,7 @@
  * An address that is removed gives no more ports and is forgotten when the last one has come back; added again before
  * that, it goes on where it was. Called by lb/laddr.ts and by whoever opens connections from a local address.
  */
+import { homeGroup, ofPort } from '../steer/flow.ts';
 import type { Ipv4, Random } from '../types.ts';
 
 export const FIRST_PORT = 1025;
@@ -28,6 +30,8 @@ export interface SaPoolConfig {
   /** Buckets per address, 1 to 128. */
   readonly buckets: number;
   readonly random: Random;
+  /** The lowest port to give; absent: FIRST_PORT. */
+  readonly firstPort?: number;
   /**
    * A bucket has come to 80 % of its ports (again only after it was below 70 %). Servers of other buckets are not affected.
    * Cold: once per crossing.
@@ -40,11 +44,32 @@ export const DEFAULT_BUCKETS = 16;
 /** Ports given back that a bucket has room for at first; it doubles. */
 const FIRST_RING = 64;
 
-/** The ports of one address towards the servers of one bucket. Ports are numbered 0..size-1 here. */
+/** The ports from `first` on, in groups by whose replies are steered where. One per worker. */
+class PortGroups {
+  readonly groups: readonly Uint16Array[];
+  /** By port: its place in its group. */
+  readonly place = new Uint16Array(LAST_PORT + 1);
+  readonly total: number;
+
+  constructor(first: number, workers: number) {
+    const groups: number[][] = Array.from({ length: workers }, () => []);
+    for (let port = first; port <= LAST_PORT; port++) {
+      const group = groups[ofPort(port) % workers]!;
+      this.place[port] = group.length;
+      group.push(port);
+    }
+    this.groups = groups.map((group) => Uint16Array.from(group));
+    this.total = LAST_PORT - first + 1;
+  }
+}
+
+/** The ports of one group of one address towards the servers of one bucket. Ports are numbered 0..size-1 here. */
 class Bucket {
+  /** 1 = `onScarce` was called and it has not recovered since. */
+  scarce = 0;
   /** In use now. */
   used = 0;
-  private readonly size: number;
+  readonly size: number;
   /** Number of the first port that was given. */
   private readonly start: number;
   /** Ports ever given: those from `start` on, around. */
@@ -107,8 +132,6 @@ class Bucket {
 /** The ports of one local address, as far as this worker has them. */
 export class SaPool {
   readonly addr: Ipv4;
-  /** Ports of one bucket. */
-  readonly bucketSize: number;
   /** Times a bucket had no port to give. */
   misses = 0;
   /** Ports in use over all buckets. */
@@ -117,41 +140,41 @@ export class SaPool {
   users = 0;
 
   private readonly config: SaPoolConfig;
-  private readonly first: number;
-  private readonly stepBits: number;
+  private readonly ports: PortGroups;
+  /** A row of groups for each bucket. */
   private readonly buckets: (Bucket | null)[];
-  /** By bucket, 1 = `onScarce` was called and it has not recovered since. */
-  private readonly scarce: Uint8Array;
 
   /** Made by SaPools. */
-  constructor(addr: Ipv4, config: SaPoolConfig) {
+  constructor(addr: Ipv4, config: SaPoolConfig, ports: PortGroups) {
     this.addr = addr;
     this.config = config;
-    this.stepBits = stepBitsOf(config.workers);
-    const mask = (1 << this.stepBits) - 1;
-    this.first = FIRST_PORT + ((config.worker - FIRST_PORT) & mask);
-    this.bucketSize = ((LAST_PORT - this.first) >> this.stepBits) + 1;
-    this.buckets = new Array(config.buckets).fill(null);
-    this.scarce = new Uint8Array(config.buckets);
+    this.ports = ports;
+    this.buckets = new Array(config.buckets * config.workers).fill(null);
+  }
+
+  /** Ports of one bucket, those that only other servers can be met from included. */
+  get bucketSize(): number {
+    return this.ports.total;
   }
 
   /** Ports not in use, over all buckets. */
   get free(): number {
-    return this.buckets.length * this.bucketSize - this.used;
+    return this.config.buckets * this.ports.total - this.used;
   }
 
   /** A port for a connection to the server; 0, which is counted, when there is none. */
   acquire(raddr: Ipv4, rport: number): number {
-    const b = this.bucketOf(raddr, rport);
-    const bucket = this.buckets[b] ?? this.build(b);
+    const group = this.groupOf(raddr, rport);
+    const b = this.bucketOf(raddr, rport, group);
+    const bucket = this.buckets[b] ?? this.build(b, group);
     const i = bucket.take();
     if (i < 0) {
       this.misses++;
       return 0;
     }
     this.used++;
-    if (bucket.used * 10 >= this.bucketSize * 8 && this.scarce[b] === 0) this.warn(b, bucket.used);
-    return this.first + (i << this.stepBits);
+    if (bucket.used * 10 >= bucket.size * 8 && bucket.scarce === 0) this.warn(bucket);
+    return this.ports.groups[group]![i];
   }
 
   /** What `acquire` would give, nothing being taken: -1 = there is none, 0 = chance will decide. Cold. */
@@ -164,35 +187,41 @@ export class SaPool {
 
   /** Takes the port of a connection to the server back. False when none had it: nothing is changed then. */
   release(port: number, raddr: Ipv4, rport: number): boolean {
-    const b = this.bucketOf(raddr, rport);
-    const bucket = this.buckets[b];
-    const at = port - this.first;
-    if (bucket === null || bucket === undefined) return false;
-    if (at < 0 || port > LAST_PORT || (at & ((1 << this.stepBits) - 1)) !== 0) return false;
-    if (!bucket.give(at >> this.stepBits)) return false;
+    const group = this.groupOf(raddr, rport);
+    const bucket = this.buckets[this.bucketOf(raddr, rport, group)];
+    if (bucket === null || bucket === undefined || port < 0 || port > LAST_PORT) return false;
+    const at = this.ports.place[port];
+    if (this.ports.groups[group]![at] !== port || !bucket.give(at)) return false;
     this.used--;
-    if (this.scarce[b] !== 0 && bucket.used * 10 < this.bucketSize * 7) this.scarce[b] = 0;
+    if (bucket.scarce !== 0 && bucket.used * 10 < bucket.size * 7) bucket.scarce = 0;
     return true;
   }
 
-  private bucketOf(raddr: Ipv4, rport: number): number {
-    return ((raddr & 0xffff) + rport) % this.buckets.length;
+  private groupOf(raddr: Ipv4, rport: number): number {
+    const { worker, workers } = this.config;
+    return workers === 1 ? 0 : homeGroup(worker, workers, this.addr, raddr, rport);
   }
 
-  private build(b: number): Bucket {
-    const start = (this.config.random.next() >>> 0) % this.bucketSize;
-    return (this.buckets[b] = new Bucket(this.bucketSize, start));
+  private bucketOf(raddr: Ipv4, rport: number, group: number): number {
+    return (((raddr & 0xffff) + rport) % this.config.buckets) * this.config.workers + group;
   }
 
-  private warn(b: number, used: number): void {
-    this.scarce[b] = 1;
-    this.config.onScarce(this.addr, used, this.bucketSize);
+  private build(b: number, group: number): Bucket {
+    const size = this.ports.groups[group]!.length;
+    const start = size === 0 ? 0 : (this.config.random.next() >>> 0) % size;
+    return (this.buckets[b] = new Bucket(size, start));
+  }
+
+  private warn(bucket: Bucket): void {
+    bucket.scarce = 1;
+    this.config.onScarce(this.addr, bucket.used, bucket.size);
   }
 }
 
 /** All local addresses of a worker that have port pools. */
 export class SaPools {
   private readonly config: SaPoolConfig;
+  private readonly ports: PortGroups;
   private readonly pools = new Map<Ipv4, SaPool>();
 
   /** Throws RangeError when the configuration makes no sense. */
@@ -201,13 +230,14 @@ export class SaPools {
     if (!(worker >= 0 && worker < workers && workers <= 1024)) throw new RangeError(`worker ${worker} of ${workers}`);
     if (!(Number.isInteger(buckets) && buckets >= 1 && buckets <= 128)) throw new RangeError(`${buckets} buckets`);
     this.config = config;
+    this.ports = new PortGroups(config.firstPort ?? FIRST_PORT, workers);
   }
 
   /** One more wants ports of the address. */
   add(addr: Ipv4): SaPool {
     let pool = this.pools.get(addr);
     if (pool === undefined) {
-      pool = new SaPool(addr, this.config);
+      pool = new SaPool(addr, this.config, this.ports);
       this.pools.set(addr, pool);
     }
     pool.users++;
@@ -244,14 +274,4 @@ export class SaPools {
   private forget(pool: SaPool): void {
     if (pool.users === 0 && pool.used === 0) this.pools.delete(pool.addr);
   }
-}
-
-/** log2 of the workers, rounded up. */
-function stepBitsOf(workers: number): number {
-  return 32 - Math.clz32(workers - 1);
-}
-
-/** The worker that a packet from a server to one of these ports belongs to; it may be none when workers are no power of two. */
-export function workerOfPort(port: number, workers: number): number {
-  return port & ((1 << stepBitsOf(workers)) - 1);
 }

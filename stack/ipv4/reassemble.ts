@@ -69,6 +69,8 @@ const CE = 3;
 export class Reassembler implements TimerHandler {
   /** After `input`: the whole datagram, `off` and l3 at its IP header, or 0. */
   outFrame: FrameId = 0;
+  /** Sees each whole datagram first; true = it has taken it, and `outFrame` stays 0. With several workers: it may be another's. */
+  elsewhere: ((whole: FrameId) => boolean) | null = null;
   /** Frames and bytes of pool slots held; rows in use, counting those that only remember a dropped datagram. */
   held = 0;
   heldBytes = 0;
@@ -294,7 +296,7 @@ export class Reassembler implements TimerHandler {
     this.empty(row, DELIVERED, f);
     this.close(row);
     this.completed += 1;
-    this.outFrame = whole;
+    if (this.elsewhere === null || !this.elsewhere(whole)) this.outFrame = whole;
     return DELIVERED;
   }
 

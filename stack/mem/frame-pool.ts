@@ -247,7 +247,23 @@ export class FramePool {
   /** A lent slot comes back unused. */
   takeBack(f: FrameId): void {
     this.nLent--;
-    this.freeSmall[this.nFreeSmall++] = f;
+    if (f < this.config.slots) this.freeSmall[this.nFreeSmall++] = f;
+    else this.freeBig[this.nFreeBig++] = f;
+  }
+
+  /**
+   * Lends a slot to another thread, as an empty frame: `off` at HEADROOM. It fills bytes and columns; the slot is a frame with `accept`,
+   * or ends with `takeBack`. 0 when none is free.
+   */
+  offer(big: boolean): FrameId {
+    const f = big ? this.allocBig() : this.alloc();
+    if (f !== 0) this.nLent++;
+    return f;
+  }
+
+  /** An offered slot has been filled. */
+  accept(_f: FrameId): void {
+    this.nLent--;
   }
 
   /** First byte of the frame's slot. */

@@ -43,6 +43,8 @@ export const DEFEND_INTERVAL_MS = 10_000;
 export type OnConflict = (port: PortId, ip: Ipv4, macHi: number, macLo: number) => void;
 
 export class Arp implements Resolver {
+  /** False with all workers of a process but one: they hear everything and ask, but do not answer, defend or announce. */
+  speaks = true;
   private readonly ctx: Context;
   private readonly link: Link;
   private readonly addresses: LocalAddresses;
@@ -104,7 +106,7 @@ export class Arp implements Resolver {
 
   /** One ARP announcement (RFC 5227 §2.3): a broadcast request whose sender and target IP are both `ip`. */
   announce(port: PortId, ip: Ipv4): void {
-    this.send(port, 0xffff, -1, arp.REQUEST, ip, 0, 0, ip);
+    if (this.speaks) this.send(port, 0xffff, -1, arp.REQUEST, ip, 0, 0, ip);
   }
 
   private taught(yes: boolean): Verdict {
@@ -112,6 +114,7 @@ export class Arp implements Resolver {
   }
 
   private conflict(port: PortId, ip: Ipv4, macHi: number, macLo: number): Verdict {
+    if (!this.speaks) return DROP | ARP_CONFLICT;
     this.onConflict(port, ip, macHi, macLo);
     const key = port * 4294967296 + (ip >>> 0);
     const last = this.defended.get(key);
@@ -128,7 +131,7 @@ export class Arp implements Resolver {
   }
 
   private reply(port: PortId, ours: Ipv4, macHi: number, macLo: number, theirs: Ipv4): void {
-    this.send(port, macHi, macLo, arp.REPLY, ours, macHi, macLo, theirs);
+    if (this.speaks) this.send(port, macHi, macLo, arp.REPLY, ours, macHi, macLo, theirs);
   }
 
   private send(

@@ -11,6 +11,7 @@
 import type { Context } from '../context.ts';
 import type { Ip4Output } from '../ipv4/output.ts';
 import { FlowTable4, slotsFor } from '../mem/flow-table.ts';
+import type { Steering } from '../steer/steering.ts';
 import type { TimerHandler, TimerRange, Timers } from '../timer/timers.ts';
 import type { Ipv4 } from '../types.ts';
 import { DELIVERED } from '../verdict.ts';
@@ -483,15 +484,19 @@ export class Tcp implements TimerHandler, TimeWaitReply {
   }
 
   private lastPort = 0;
+  /** Among several workers: connections are opened from ports whose replies come to us. */
+  steering: Steering | null = null;
 
   /** RFC 6056 §3.3.3 (simple hash-based selection), skipping ports in use towards this peer. 0 = none left. */
   private choosePort(laddr: Ipv4, raddr: Ipv4, rport: number): number {
     const { portMin, portMax } = this.config;
     const range = portMax - portMin + 1;
     const offset = this.secrets.portOffset(laddr, raddr, rport);
-    const tries = Math.min(range, MAX_PORT_TRIES);
+    const { steering } = this;
+    const tries = Math.min(range, MAX_PORT_TRIES * (steering?.workers ?? 1));
     for (let i = 0; i < tries; i++) {
       const port = portMin + ((offset + this.lastPort++) % range);
+      if (steering !== null && !steering.isHome(laddr, port, raddr, rport)) continue;
       if (this.claimPort(laddr, port, raddr, rport) !== 0) return port;
     }
     this.stats.portsExhausted++;

@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { INIT_TIMEOUT_MS, REFUSED_FULL } from '../../../lb/conn.ts';
 import * as c from '../../../lb/conn-row.ts';
 import { LocalAddrs } from '../../../lb/laddr.ts';
-import { SaPools } from '../../../stack/inetaddr/sapool.ts';
+import { LAST_PORT, SaPools } from '../../../stack/inetaddr/sapool.ts';
 import { ConnRig, ports, specOf } from '../../lib/conn-rig.ts';
 
 type Model = { in: string; out: string; due: number; row: number };
@@ -26,7 +26,7 @@ const op = fc.record({
 function run(seed: number, ops: readonly { what: string; client: number; server: number; ms: number }[]): void {
   const rig = new ConnRig(MAX, 0b10, seed | 0, seed | 1);
   const { conns } = rig;
-  const pools = new SaPools({ worker: 0, workers: 1024, buckets: 4, random: rig.random, onScarce: () => {} });
+  const pools = new SaPools({ worker: 0, workers: 1, firstPort: LAST_PORT - 62, buckets: 4, random: rig.random, onScarce: () => {} });
   const locals = new LocalAddrs(pools, rig.random, 4);
   locals.set(SERVICE, [0x0a010001, 0x0a010002], true);
   /** By row; times count up from 0. */

@@ -1,17 +1,17 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LocalAddrs } from '../../../lb/laddr.ts';
-import { SaPools } from '../../../stack/inetaddr/sapool.ts';
+import { LAST_PORT, SaPools } from '../../../stack/inetaddr/sapool.ts';
 import { seeded } from '../../lib/random.ts';
 
 const RS = 0x0a0000c8;
 const lip = (i: number): number => 0x0a010000 + i;
 const lips = (n: number): number[] => Array.from({ length: n }, (_, i) => lip(i));
 
-/** With 1024 workers a bucket has 63 ports: easily used up. */
-function make(workers = 1024): { pools: SaPools; locals: LocalAddrs } {
+/** A bucket has 63 ports: easily used up. */
+function make(firstPort = LAST_PORT - 62): { pools: SaPools; locals: LocalAddrs } {
   const random = seeded(3);
-  const pools = new SaPools({ worker: 0, workers, buckets: 16, random, onScarce: () => {} });
+  const pools = new SaPools({ worker: 0, workers: 1, firstPort, buckets: 16, random, onScarce: () => {} });
   return { pools, locals: new LocalAddrs(pools, random, 8) };
 }
 

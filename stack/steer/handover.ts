@@ -1,0 +1,360 @@
+/**
+ * Frames that arrive at the wrong worker change over to their owner: a device for each port, around that of the link, that gives the stack
+ * only what is its worker's. The stack knows nothing of it. One Handover per worker; its lanes lead to all others.
+ *
+ * ```
+ *   link's device -- rx --> whose? --ours--> netif
+ *                             |                ^
+ *                             v                |
+ *                       lane to the owner    lanes from the others
+ * ```
+ *
+ * Frames of one flow always go the same way, so none overtakes another. ARP goes to everybody, as copies. A link that only worker 0 can
+ * drive is a RemoteDevice with the others: what they send goes over the lanes, too, marked TRANSMIT.
+ *
+ * Accounting: a frame that changes over was received here and `handed` over; where it arrives it counts as received again, and as `taken`.
+ * A lane without room drops it as HANDOVER_FULL. Ownership as device.ts says. @hot
+ */
+import type { Context } from '../context.ts';
+import { FATE_CREATED, FATE_DROPPED, FATE_RECEIVED, FATE_TAKEN } from '../context.ts';
+import { HANDOVER_FULL, LINK_DOWN, TX_FULL } from '../drop.ts';
+import { F_REASSEMBLED } from '../mem/frame-pool.ts';
+import { BURST, type Capabilities, type Device, type DeviceStats, NO_FDS, newStats } from '../netif/device.ts';
+import type { FrameId, Ipv4, PortId } from '../types.ts';
+import { DROP } from '../verdict.ts';
+import * as ethernet from '../wire/ethernet.ts';
+import type { LaneIn, LaneOut } from './lane.ts';
+import { EVERYBODY, type Steering } from './steering.ts';
+
+/** In a frame's mark, beside the index of the port: it is to be sent there, not received. */
+const TRANSMIT = 0x100;
+/** Frames from other workers that wait for one port's `rx`. A power of two. */
+const ARRIVED = 4096;
+
+/** Where our MAC address of a port stands: Netif. */
+export interface PortMacs {
+  macHi(id: PortId): number;
+  macLo(id: PortId): number;
+}
+
+/** Wakes a worker if it sleeps. */
+export type Wake = (worker: number) => void;
+
+/** Frames that have come over for one port, oldest first. */
+class Arrivals {
+  private readonly frames = new Int32Array(ARRIVED);
+  private head = 0;
+  private tail = 0;
+
+  get size(): number {
+    return this.tail - this.head;
+  }
+
+  get full(): boolean {
+    return this.size === ARRIVED;
+  }
+
+  put(f: FrameId): void {
+    this.frames[this.tail++ & (ARRIVED - 1)] = f;
+  }
+
+  take(): FrameId {
+    return this.frames[this.head++ & (ARRIVED - 1)]!;
+  }
+}
+
+export class Handover {
+  readonly steering: Steering;
+  /** Frames that came over or went over since somebody set it to 0: work, though the stack saw none of it. */
+  moved = 0;
+  private readonly ctx: Context;
+  /** By worker; null for ourselves. */
+  private readonly out: readonly (LaneOut | null)[];
+  private readonly in: readonly (LaneIn | null)[];
+  private readonly wake: Wake;
+  private readonly arrivals: Arrivals[] = [];
+  private readonly inner: (Device | null)[] = [];
+  private readonly one = new Int32Array(1);
+
+  constructor(
+    ctx: Context,
+    steering: Steering,
+    out: readonly (LaneOut | null)[],
+    incoming: readonly (LaneIn | null)[],
+    wake: Wake,
+  ) {
+    this.ctx = ctx;
+    this.steering = steering;
+    this.out = out;
+    this.in = incoming;
+    this.wake = wake;
+  }
+
+  /** The device of the next port, in the order of the configuration's links, the same with all workers. */
+  around(device: Device): Device {
+    this.arrivals.push(new Arrivals());
+    this.inner.push(device);
+    return new HandoverDevice(this.ctx, device, this, this.inner.length - 1);
+  }
+
+  /** The next port, whose link worker 0 alone drives. `isUp`: whether it has one. */
+  remote(name: string, mtu: number, isUp: () => boolean): Device {
+    this.arrivals.push(new Arrivals());
+    this.inner.push(null);
+    return new RemoteDevice(name, mtu, isUp, this, this.inner.length - 1);
+  }
+
+  /** Frames that came over and wait. */
+  held(): number {
+    return this.arrivals.reduce((n, { size }) => n + size, 0);
+  }
+
+  /** Takes in what the others have handed over, as long as there is room. */
+  collect(): void {
+    for (let w = 0; w < this.in.length; w++) {
+      const lane = this.in[w];
+      if (lane === null || lane === undefined) continue;
+      const n = lane.ready();
+      if (n === 0) continue;
+      for (let i = 0; i < n; i++) this.admit(lane.take());
+      lane.refill();
+      this.moved += n;
+    }
+  }
+
+  private admit(f: FrameId): void {
+    const { ctx } = this;
+    const mark = ctx.pool.port[f]!;
+    const index = mark & 0xff;
+    ctx.fate[FATE_TAKEN]! += 1;
+    if ((mark & TRANSMIT) !== 0) {
+      ctx.fate[FATE_RECEIVED]! += 1;
+      this.one[0] = f;
+      const device = this.inner[index];
+      if (device === null || device === undefined || !device.up) ctx.settle(f, DROP | LINK_DOWN);
+      else if (device.tx(this.one, 0, 1) === 0) ctx.settle(f, DROP | TX_FULL);
+      return;
+    }
+    const arrivals = this.arrivals[index]!;
+    if (arrivals.full) {
+      ctx.refuse(f, HANDOVER_FULL);
+      return;
+    }
+    // Netif counts it as received; until it asks, it is held.
+    ctx.intake(1, 0);
+    arrivals.put(f);
+  }
+
+  /** Fills `out[from..max)` with what came over for a port. */
+  arrived(index: number, out: Int32Array, from: number, max: number): number {
+    const arrivals = this.arrivals[index]!;
+    let n = from;
+    while (n < max && arrivals.size > 0) out[n++] = arrivals.take();
+    this.ctx.intake(0, n - from);
+    return n;
+  }
+
+  /** Hands a frame over, or drops it. `mark`: index of the port, TRANSMIT. */
+  give(f: FrameId, owner: number, mark: number): void {
+    this.moved++;
+    if (this.out[owner]!.put(this.ctx.pool, f, mark)) this.ctx.handed(f);
+    else this.ctx.settle(f, DROP | HANDOVER_FULL);
+  }
+
+  /** A copy for each of the others. */
+  share(f: FrameId, index: number): void {
+    const { ctx } = this;
+    for (let w = 0; w < this.out.length; w++) {
+      const lane = this.out[w];
+      if (lane === null || lane === undefined) continue;
+      if (lane.put(ctx.pool, f, index)) ctx.handedCopy();
+      else {
+        ctx.fate[FATE_CREATED]! += 1;
+        ctx.fate[FATE_DROPPED]! += 1;
+        ctx.drops[HANDOVER_FULL]! += 1;
+      }
+    }
+  }
+
+  /** Shows the others what was given, and wakes those who sleep. Once per burst. */
+  publish(): void {
+    for (let w = 0; w < this.out.length; w++) {
+      const lane = this.out[w];
+      if (lane?.publish()) this.wake(w);
+    }
+  }
+
+  /** False when something has come over: do not sleep. */
+  prepareSleep(): boolean {
+    for (let w = 0; w < this.in.length; w++) {
+      const lane = this.in[w];
+      if (lane !== null && lane !== undefined && lane.ready() > 0) return false;
+    }
+    return this.arrivals.every(({ size }) => size === 0);
+  }
+
+  /**
+   * A datagram that was put together here, whose owner only its ports tell. True when it is another's: it has been handed over, as one
+   * frame for the port it came through.
+   */
+  datagram(f: FrameId, macs: PortMacs): boolean {
+    const { pool } = this.ctx;
+    const { steering } = this;
+    const l3 = pool.l3[f]!;
+    const owner = steering.ownerOfPacket(pool.buf, l3, l3 + pool.len[f]!);
+    if (owner === steering.worker) return false;
+    const port = pool.port[f]!;
+    const off = l3 - ethernet.ETH_LEN;
+    ethernet.emit(pool.buf, off, macs.macHi(port), macs.macLo(port), 0, 0, ethernet.ETHERTYPE_IPV4);
+    pool.off[f] = off;
+    pool.len[f]! += ethernet.ETH_LEN;
+    pool.flags[f]! &= ~F_REASSEMBLED;
+    this.give(f, owner, port - 1);
+    this.publish();
+    return true;
+  }
+
+  /** Drops what came over and nobody took. */
+  close(index: number, reason: number): void {
+    const arrivals = this.arrivals[index]!;
+    while (arrivals.size > 0) this.ctx.settle(arrivals.take(), DROP | reason);
+  }
+}
+
+class HandoverDevice implements Device {
+  readonly name: string;
+  readonly caps: Capabilities;
+  readonly stats: DeviceStats;
+  private readonly ctx: Context;
+  private readonly inner: Device;
+  private readonly handover: Handover;
+  private readonly index: number;
+  private readonly burst = new Int32Array(BURST);
+
+  constructor(ctx: Context, inner: Device, handover: Handover, index: number) {
+    this.ctx = ctx;
+    this.inner = inner;
+    this.handover = handover;
+    this.index = index;
+    this.name = inner.name;
+    this.caps = inner.caps;
+    this.stats = inner.stats;
+  }
+
+  get fd(): number {
+    return this.inner.fd;
+  }
+
+  get moreFds(): Int32Array {
+    return this.inner.moreFds ?? NO_FDS;
+  }
+
+  get up(): boolean {
+    return this.inner.up;
+  }
+
+  get revives(): boolean {
+    return this.inner.revives ?? false;
+  }
+
+  get notice(): string {
+    return this.inner.notice ?? '';
+  }
+
+  get nextDueMs(): number {
+    return this.inner.nextDueMs ?? -1;
+  }
+
+  claim(addr: Ipv4, ours: boolean): void {
+    this.inner.claim?.(addr, ours);
+  }
+
+  prepareSleep(): boolean {
+    const ready = this.inner.prepareSleep?.() ?? true;
+    return this.handover.prepareSleep() && ready;
+  }
+
+  rx(out: Int32Array, max: number): number {
+    const { handover, inner, burst, ctx, index } = this;
+    const { steering } = handover;
+    handover.collect();
+    // Half of a burst at most, so that neither the others nor the link wait for ever.
+    let n = handover.arrived(index, out, 0, max >> 1);
+    const got = inner.rx(burst, Math.min(max - n, BURST));
+    if (got === 0) return n;
+    const before = n;
+    for (let i = 0; i < got; i++) {
+      const f = burst[i]!;
+      const owner = steering.owner(ctx.pool, f);
+      if (owner === steering.worker) out[n++] = f;
+      else if (owner === EVERYBODY) {
+        handover.share(f, index);
+        out[n++] = f;
+      } else handover.give(f, owner, index);
+    }
+    ctx.intake(got, n - before);
+    handover.publish();
+    return n;
+  }
+
+  tx(frames: Int32Array, from: number, to: number): number {
+    return this.inner.tx(frames, from, to);
+  }
+
+  close(): void {
+    this.handover.close(this.index, HANDOVER_FULL);
+    this.inner.close();
+  }
+}
+
+/** A port whose link another worker drives. */
+class RemoteDevice implements Device {
+  readonly name: string;
+  readonly caps: Capabilities;
+  readonly stats: DeviceStats = newStats();
+  readonly fd = -1;
+  private readonly isUp: () => boolean;
+  private readonly handover: Handover;
+  private readonly index: number;
+  private closed = false;
+
+  constructor(name: string, mtu: number, isUp: () => boolean, handover: Handover, index: number) {
+    this.name = name;
+    this.caps = { mtu, txChecksum: false, rxChecksum: true, tso: false, scatter: false, queues: 1 };
+    this.isUp = isUp;
+    this.handover = handover;
+    this.index = index;
+  }
+
+  get up(): boolean {
+    return !this.closed && this.isUp();
+  }
+
+  /** The worker that drives it tells. */
+  get revives(): boolean {
+    return !this.closed;
+  }
+
+  prepareSleep(): boolean {
+    return this.handover.prepareSleep();
+  }
+
+  rx(out: Int32Array, max: number): number {
+    this.handover.collect();
+    return this.handover.arrived(this.index, out, 0, max);
+  }
+
+  tx(frames: Int32Array, from: number, to: number): number {
+    for (let i = from; i < to; i++) {
+      this.handover.give(frames[i]!, 0, this.index | TRANSMIT);
+    }
+    this.handover.publish();
+    return to - from;
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.handover.close(this.index, HANDOVER_FULL);
+  }
+}
