@@ -1,4 +1,5 @@
 /** Health checks as the configuration wants them: from a service's keys to what lb/health is told about its servers. */
+import { UNCHECKED } from '../../lb/dest.ts';
 import type { HealthChecks } from '../../lb/health/checks.ts';
 import type { CheckSpec } from '../../lb/health/spec.ts';
 import type { ServiceTable } from '../../lb/service.ts';
@@ -16,6 +17,17 @@ export function watchServers(health: HealthChecks, services: ServiceTable, id: n
     const dest = services.dests.find(id, server.ip, server.port);
     if (check === null) health.unwatch(dest);
     else health.watch(dest, checkSpec(check, server));
+  }
+}
+
+/** The same in a worker that does not check: a server that is new counts as it would there, until the worker that checks has told. */
+export function assumeHealth({ dests }: ServiceTable, id: number, service: ServiceConfig): void {
+  const { check } = service;
+  const servers = service.backup === null ? service.dests : [...service.dests, service.backup];
+  for (const server of servers) {
+    const dest = dests.find(id, server.ip, server.port);
+    if (check === null) dests.clearHealth(dest);
+    else if (dests.health[dest] === UNCHECKED) dests.setHealth(dest, check.start === 'up', 0);
   }
 }
 

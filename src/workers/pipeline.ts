@@ -23,6 +23,7 @@ import { type LocalAddress, PRIMARY, VIP } from '../../stack/inetaddr/addr.ts';
 import type { Device } from '../../stack/netif/device.ts';
 import type { Port } from '../../stack/netif/port.ts';
 import { type Route4, SCOPE_GLOBAL } from '../../stack/route/route4.ts';
+import type { Handover } from '../../stack/steer/handover.ts';
 import { congestionControl } from '../../stack/tcp/congestion/registry.ts';
 import type { TcpTuning } from '../../stack/tcp/tcp.ts';
 import { PROTO_ICMP, PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
@@ -41,7 +42,8 @@ import type {
   TcpSettings,
 } from '../config/model.ts';
 import { type AddressRole, homeOf, ownAddresses, proxySources } from '../config/own-addresses.ts';
-import { watchServers } from './health.ts';
+import { assumeHealth, watchServers } from './health.ts';
+import { steerKinds } from './kinds.ts';
 import { isLayer4, MAX_CONNS, MAX_DESTS, MAX_SERVICES } from './plan.ts';
 
 /** Memory the pipeline writes and others may read. */
@@ -64,11 +66,22 @@ export interface Pipeline {
   readonly dests: DestTable;
   /** In the order of the configuration's links. */
   readonly ports: readonly Port[];
+  readonly place: Place;
   /** Where an address of a network of ours belongs. */
   homeOf(addr: Ipv4): PortHome;
   /** Has `homeOf` answer by this configuration from now on. */
   moveTo(config: Pick<Config, 'network' | 'links'>): void;
 }
+
+/** Which of how many workers a data plane is for. */
+export interface Place {
+  readonly worker: number;
+  readonly workers: number;
+  /** Around the devices of its ports; null for the only one. */
+  readonly handover: Handover | null;
+}
+
+const ALONE: Place = { worker: 0, workers: 1, handover: null };
 
 /** A link's device with our MAC address there. */
 export interface Plug {
@@ -97,6 +110,7 @@ export function buildPipeline(
   events: HostEvents & ProxyEvents & L4Events & HealthEvents,
   hostConfig: HostConfig = DEFAULT_HOST,
   limits: L4Limits = MAX_CONNS,
+  place: Place = ALONE,
 ): Pipeline {
   const timers = TcpProxy.timersFor(memory.sessions.capacity) + HealthChecks.timersFor(MAX_DESTS) + SlowStart.TIMERS;
   const l4Timers = memory.connections === null ? 0 : L4.timersFor(limits);
@@ -104,6 +118,12 @@ export function buildPipeline(
   const host = new Host(ctx, events, { ...hostConfig, tcp }, memory.neighbours, timers + l4Timers);
   const { ipipFrom } = config.global;
   if (ipipFrom.length > 0) host.enableIpip(ipipFrom);
+  const { worker, workers, handover } = place;
+  host.neigh.arp.speaks = worker === 0;
+  if (handover !== null) {
+    host.tcp.steering = handover.steering;
+    host.reassembler.elsewhere = (f) => handover.datagram(f, host.netif);
+  }
   const ports = plugs.map(({ device, mac }, i) => {
     const bytes = macBytes(mac);
     const port = host.addPort(device, high(bytes), low(bytes));
@@ -117,7 +137,7 @@ export function buildPipeline(
   };
 
   const dests = DestTable.create(memory.dests, 0, MAX_DESTS);
-  const env = { random: ctx.random, worker: 0, workers: 1 };
+  const env = { random: ctx.random, worker, workers };
   const services = new ServiceTable(ServiceColumns.create(memory.services, 0, MAX_SERVICES), dests, env);
   const sessions = SessionTable.own(memory.sessions);
   const proxy = new TcpProxy(ctx, host.tcp, host.timers, services, dests, sessions, events);
@@ -135,6 +155,8 @@ export function buildPipeline(
           profile: config.global.timeoutProfile,
           decrementTtl: config.global.xmitTtl,
           maxServices: MAX_SERVICES,
+          worker,
+          workers,
         });
 
   if (l4 !== null) followTimeouts(l4, config.global);
@@ -161,6 +183,7 @@ export function buildPipeline(
     services,
     dests,
     ports,
+    place,
     homeOf: home,
     moveTo: (next) => void (networks = next),
   };
@@ -244,7 +267,8 @@ export const destSpecs = (service: ServiceConfig): DestSpec[] =>
 const BACKUP = { maxConnections: 0, slowStartMs: 0 };
 
 /** Has the director ask the rules of a configuration whose services are there. */
-export function followRules({ l4, services, ports }: Pipeline, config: Config): void {
+export function followRules({ host, l4, services, ports, place }: Pipeline, config: Config): void {
+  place.handover?.steering.setKinds(steerKinds(config, (addr) => host.addresses.isLocal(addr)));
   if (l4 === null) return;
   const { classifier } = l4.core;
   const link = (name: string | null): number =>
@@ -275,9 +299,11 @@ export function addService(pipeline: Pipeline, service: ServiceConfig): void {
 }
 
 /** Has everybody follow a service whose settings or servers have changed, the tables of services and servers apart. */
-export function followService({ proxy, health, l4, services }: Pipeline, id: number, service: ServiceConfig): void {
+export function followService(pipeline: Pipeline, id: number, service: ServiceConfig): void {
+  const { proxy, health, l4, services, place } = pipeline;
   services.setBackup(id, service.backup && destSpec(service.backup, BACKUP));
-  watchServers(health, services, id, service);
+  if (place.worker === 0) watchServers(health, services, id, service);
+  else assumeHealth(services, id, service);
   if (isLayer4(service)) l4!.setService(id, l4Service(service), (dest) => destMode(service, services.dests, dest));
   else proxy.setLimits(id, proxyLimits(service));
 }

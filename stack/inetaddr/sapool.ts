@@ -179,10 +179,11 @@ export class SaPool {
 
   /** What `acquire` would give, nothing being taken: -1 = there is none, 0 = chance will decide. Cold. */
   foresee(raddr: Ipv4, rport: number): number {
-    const bucket = this.buckets[this.bucketOf(raddr, rport)];
+    const group = this.groupOf(raddr, rport);
+    const bucket = this.buckets[this.bucketOf(raddr, rport, group)];
     if (bucket === null || bucket === undefined) return 0;
     const i = bucket.next();
-    return i < 0 ? -1 : this.first + (i << this.stepBits);
+    return i < 0 ? -1 : this.ports.groups[group]![i];
   }
 
   /** Takes the port of a connection to the server back. False when none had it: nothing is changed then. */

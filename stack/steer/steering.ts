@@ -37,9 +37,11 @@ export interface Kinds {
   /** By `endpointKey`; port 0 stands for all ports that are not listed. */
   readonly services: ReadonlyMap<number, number>;
   /** NAT servers by address. */
-  readonly servers: ReadonlyMap<Ipv4, number>;
-  /** For what no service and no server is listed for. */
-  readonly otherwise: number;
+  readonly natServers: ReadonlyMap<Ipv4, number>;
+  /** Virtual addresses with a service divided by the client's address: fragments are, too. */
+  readonly byAddress: ReadonlySet<Ipv4>;
+  /** All servers: what they send to an address of ours is an answer, where no service has the very port. */
+  readonly servers: ReadonlySet<Ipv4>;
   isLocal(addr: Ipv4): boolean;
 }
 
@@ -49,7 +51,8 @@ export const endpointKey = (proto: number, addr: Ipv4, port: number): number =>
 /** What stands for the ports of an ICMP query: its identifier, and type and code of the request. */
 function queryPorts(buf: Uint8Array, l4: number): number {
   const type = buf[l4];
-  const request = type === icmp.ECHO_REPLY ? icmp.ECHO_REQUEST : type === 14 || type === 16 || type === 18 ? type - 1 : type;
+  const request =
+    type === icmp.ECHO_REPLY ? icmp.ECHO_REQUEST : type === 14 || type === 16 || type === 18 ? type - 1 : type;
   const kind = (request << 8) | buf[l4 + 1];
   const id = get16(buf, l4 + 4);
   return type === request ? (id << 16) | kind : (kind << 16) | id;
@@ -97,7 +100,7 @@ export class Steering {
     if (end - l3 < ip.IPV4_LEN) return this.worker;
     const src = ip.src(buf, l3);
     const dst = ip.dst(buf, l3);
-    if (ip.isFragment(buf, l3)) return this.ofAddresses(ip.proto(buf, l3), src, dst);
+    if (ip.isFragment(buf, l3)) return this.ofAddresses(src, dst);
     const l4 = l3 + ip.headerLength(buf, l3);
     switch (ip.proto(buf, l3)) {
       case ip.PROTO_TCP:
@@ -107,7 +110,7 @@ export class Steering {
       case ip.PROTO_ICMP:
         return this.ofIcmp(buf, l4, end, src, dst);
       default:
-        return this.ofAddresses(ip.proto(buf, l3), src, dst);
+        return this.ofAddresses(src, dst);
     }
   }
 
@@ -126,34 +129,37 @@ export class Steering {
     const dst = ip.dst(buf, l3);
     const l4 = l3 + ip.headerLength(buf, l3);
     const hasPorts = proto === ip.PROTO_TCP || proto === ip.PROTO_UDP;
-    if (ip.fragmentOffset(buf, l3) !== 0 || end - l4 < icmp.ICMP_LEN) return this.ofAddresses(proto, dst, src);
+    if (ip.fragmentOffset(buf, l3) !== 0 || end - l4 < icmp.ICMP_LEN) return this.ofAddresses(dst, src);
     if (hasPorts) return this.ofFlow(proto, dst, src, (get16(buf, l4 + 2) << 16) | get16(buf, l4));
     if (proto === ip.PROTO_ICMP) return this.ofFlow(proto, dst, src, queryPorts(buf, l4));
-    return this.ofAddresses(proto, dst, src);
+    return this.ofAddresses(dst, src);
   }
 
   private ofFlow(proto: number, src: Ipv4, dst: Ipv4, ports: number): number {
     const { workers, kinds } = this;
     if (kinds === null) return ownerOfFlow(src, dst, ports, workers);
-    const { services, servers } = kinds;
     if (kinds.isLocal(dst)) {
-      const kind =
-        services.get(endpointKey(proto, dst, ports & 0xffff)) ?? services.get(endpointKey(proto, dst, 0)) ?? BY_FLOW;
+      const kind = this.kindOf(kinds, proto, src, dst, ports & 0xffff);
       if (kind === BY_FLOW) return ownerOfFlow(src, dst, ports, workers);
       return kind === BY_CLIENT ? (ofAddress(src) + ofPort(ports >>> 16)) % workers : ofAddress(src) % workers;
     }
-    const kind = servers.get(src) ?? kinds.otherwise;
+    const kind = kinds.natServers.get(src) ?? BY_FLOW;
     if (kind === BY_FLOW) return ownerOfFlow(src, dst, ports, workers);
     return kind === BY_CLIENT ? (ofAddress(dst) + ofPort(ports & 0xffff)) % workers : ofAddress(dst) % workers;
   }
 
-  private ofAddresses(proto: number, src: Ipv4, dst: Ipv4): number {
+  private kindOf(kinds: Kinds, proto: number, src: Ipv4, dst: Ipv4, port: number): number {
+    const { services, servers } = kinds;
+    const own = services.get(endpointKey(proto, dst, port));
+    if (own !== undefined) return own;
+    return servers.has(src) ? BY_FLOW : (services.get(endpointKey(proto, dst, 0)) ?? BY_FLOW);
+  }
+
+  /** Fragments: whose the datagram is, is looked at again when it is whole. */
+  private ofAddresses(src: Ipv4, dst: Ipv4): number {
     const { workers, kinds } = this;
     if (kinds === null) return ownerOfPair(src, dst, workers);
-    if (kinds.isLocal(dst)) {
-      const kind = kinds.services.get(endpointKey(proto, dst, 0)) ?? BY_FLOW;
-      return kind === BY_CLIENT_ADDRESS ? ofAddress(src) % workers : ownerOfPair(src, dst, workers);
-    }
-    return kinds.servers.get(src) === BY_CLIENT_ADDRESS ? ofAddress(dst) % workers : ownerOfPair(src, dst, workers);
+    if (kinds.byAddress.has(dst) && !kinds.servers.has(src)) return ofAddress(src) % workers;
+    return ownerOfPair(src, dst, workers);
   }
 }

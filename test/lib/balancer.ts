@@ -178,7 +178,7 @@ export class BalancedNetwork {
   }
 }
 
-function configuration(servers: number, options: BalancerOptions): Config {
+export function configuration(servers: number, options: BalancerOptions): Config {
   const service: ServiceConfig = {
     name: 'vip',
     af: 4,

@@ -2,7 +2,15 @@
  * A simulated network for tests: hosts with a stack each, joined by memory wires, under one fake clock. Time jumps from
  * event to event, so minutes of protocol time take milliseconds.
  */
-import { Context, FATE_CREATED, FATE_DELIVERED, FATE_DROPPED, FATE_RECEIVED, FATE_SENT } from '../../stack/context.ts';
+import {
+  Context,
+  FATE_CREATED,
+  FATE_DELIVERED,
+  FATE_DROPPED,
+  FATE_HANDED,
+  FATE_RECEIVED,
+  FATE_SENT,
+} from '../../stack/context.ts';
 import { DEFAULT_HOST, Host, type HostConfig } from '../../stack/host.ts';
 import { FramePool, type PoolConfig } from '../../stack/mem/frame-pool.ts';
 import type { Device } from '../../stack/netif/device.ts';
@@ -86,8 +94,9 @@ export class Sim {
   }
 }
 
-/** received + created - sent - delivered - dropped: what the pool should have in use. */
+/** received + created - sent - delivered - dropped - handed over: what the pool should have in use. */
 export function outstanding(ctx: Context): number {
   const { fate } = ctx;
-  return fate[FATE_RECEIVED] + fate[FATE_CREATED] - fate[FATE_SENT] - fate[FATE_DELIVERED] - fate[FATE_DROPPED];
+  const gone = fate[FATE_SENT] + fate[FATE_DELIVERED] + fate[FATE_DROPPED] + fate[FATE_HANDED];
+  return fate[FATE_RECEIVED] + fate[FATE_CREATED] - gone;
 }

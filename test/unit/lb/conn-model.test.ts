@@ -26,7 +26,14 @@ const op = fc.record({
 function run(seed: number, ops: readonly { what: string; client: number; server: number; ms: number }[]): void {
   const rig = new ConnRig(MAX, 0b10, seed | 0, seed | 1);
   const { conns } = rig;
-  const pools = new SaPools({ worker: 0, workers: 1, firstPort: LAST_PORT - 62, buckets: 4, random: rig.random, onScarce: () => {} });
+  const pools = new SaPools({
+    worker: 0,
+    workers: 1,
+    firstPort: LAST_PORT - 62,
+    buckets: 4,
+    random: rig.random,
+    onScarce: () => {},
+  });
   const locals = new LocalAddrs(pools, rig.random, 4);
   locals.set(SERVICE, [0x0a010001, 0x0a010002], true);
   /** By row; times count up from 0. */

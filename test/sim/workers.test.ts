@@ -1,0 +1,116 @@
+/**
+ * Several workers behind one VIP, and a wire that gives every frame to the wrong one: what belongs to another worker changes over, and
+ * every transfer is whole. With links of one queue, worker 0 receives and sends for all.
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { FATE_HANDED, FATE_TAKEN } from '../../stack/context.ts';
+import { HANDOVER_FULL } from '../../stack/drop.ts';
+import { OFFLOAD_WIRE, PLAIN_WIRE } from '../../stack/netif/memory.ts';
+import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
+import * as st from '../../stack/tcp/state.ts';
+import { CLIENT, server, VIP } from '../lib/balancer.ts';
+import { CrewNetwork, type CrewOptions, FIRST, WRONG } from '../lib/crew-net.ts';
+import { Endpoint, listen } from '../lib/endpoint.ts';
+import { outstanding } from '../lib/sim.ts';
+
+function conserved(net: CrewNetwork): void {
+  for (const { ctx, pipeline } of net.workers) {
+    assert.is(outstanding(ctx), ctx.pool.inUse);
+    assert.is(ctx.pool.inUse, 0, JSON.stringify(pipeline.host.held()));
+    assert.is(ctx.drops[HANDOVER_FULL], 0);
+  }
+  assert.is(net.fate(FATE_HANDED), net.fate(FATE_TAKEN), 'handed over by one and taken by another');
+}
+
+const serve = (net: CrewNetwork, send: number, port = 80): Endpoint[][] =>
+  net.servers.map((s, i) =>
+    listen(s.host, server(i), port, () => ({ salt: 2, peerSalt: 1, send, closeAfter: 'sending' })),
+  );
+
+function request(net: CrewNetwork, send: number): Endpoint {
+  const e = new Endpoint(net.client.host, { salt: 1, peerSalt: 2, send, closeAfter: 'sending' });
+  e.tcb = net.client.host.tcp.connect(CLIENT, 0, VIP, 80, e, 0);
+  assert.ok(e.tcb !== null);
+  return e;
+}
+
+function transfers(options: CrewOptions, count: number, up: number, down: number): CrewNetwork {
+  const net = new CrewNetwork(options);
+  const accepted = serve(net, down);
+  const clients = Array.from({ length: count }, () => request(net, up));
+  const done = () => clients.every((e) => e.done) && accepted.flat().filter((e) => e.done).length === count;
+  assert.ok(net.run(60_000, done), JSON.stringify(clients.map(({ sent, received, end }) => [sent, received, end])));
+  for (const e of clients) assert.equal([e.received, e.wrong, e.end], [down, 0, st.END_NORMAL]);
+  for (const e of accepted.flat()) assert.equal([e.received, e.wrong], [up, 0]);
+  net.run(100);
+  return net;
+}
+
+for (const [name, wire] of [
+  ['plain wires', PLAIN_WIRE],
+  ['offload wires', OFFLOAD_WIRE],
+] as const) {
+  for (const workers of [2, 3]) {
+    test(`proxy: ${workers} workers, every frame at the wrong one, ${name}: all transfers are whole`, () => {
+      const net = transfers({ workers, wire, fork: WRONG }, 12, 60_000, 90_000);
+      conserved(net);
+      const accepted = net.workers.map(({ pipeline }) => pipeline.proxy.stats.accepted);
+      assert.is(
+        accepted.reduce((a, b) => a + b, 0),
+        12,
+      );
+      assert.ok(
+        accepted.every((n) => n > 0),
+        `each has some: ${accepted}`,
+      );
+      assert.ok(net.fate(FATE_HANDED) > 100, 'nearly everything changed over');
+    });
+  }
+
+  test(`proxy: one queue, worker 0 receives and sends for all, ${name}`, () => {
+    conserved(transfers({ wire, fork: FIRST, remote: true }, 8, 60_000, 90_000));
+  });
+}
+
+for (const mode of ['fnat', 'nat'] as const) {
+  test(`${mode}: every frame at the wrong worker, all transfers are whole`, () => {
+    const more = mode === 'nat' ? {} : { localAddresses: [VIP] };
+    const service = { mode, ...more };
+    const net = new CrewNetwork({ service });
+    if (mode === 'nat') {
+      const route = { len: 32, port: 1, metric: 0, src: 0, mtu: 0, scope: SCOPE_GLOBAL };
+      for (const { host } of net.servers) host.routes.add({ ...route, prefix: CLIENT, gateway: VIP });
+    }
+    const accepted = serve(net, 90_000);
+    const clients = Array.from({ length: 12 }, () => request(net, 60_000));
+    const done = () => clients.every((e) => e.done) && accepted.flat().filter((e) => e.done).length === 12;
+    assert.ok(net.run(60_000, done), JSON.stringify(clients.map(({ sent, received, end }) => [sent, received, end])));
+    for (const e of clients) assert.equal([e.received, e.wrong, e.end], [90_000, 0, st.END_NORMAL]);
+    net.run(100);
+    conserved(net);
+    const opened = net.workers.map(({ pipeline }) => pipeline.l4!.core.stats.opened);
+    assert.is(
+      opened.reduce((a, b) => a + b, 0),
+      12,
+    );
+    assert.ok(
+      opened.every((n) => n > 0),
+      `each has some: ${opened}`,
+    );
+  });
+}
+
+test('one answers for the VIP: an address is asked for once and answered once', () => {
+  const net = transfers({ workers: 3 }, 1, 10, 10);
+  const { arp } = net.workers[0]!.pipeline.host.neigh;
+  assert.is(arp.speaks, true);
+  assert.equal(
+    net.workers.slice(1).map(({ pipeline }) => pipeline.host.neigh.arp.speaks),
+    [false, false],
+  );
+  for (const { pipeline } of net.workers)
+    assert.ok(pipeline.host.neigh.table.find(CLIENT, 1) !== 0, 'all know the client');
+});
+
+test.run();
