@@ -154,7 +154,7 @@ export class LiveSessions {
 
   private record(id: number, sessionLog: log.SessionLog): void {
     const { now, nowMs } = this.ctx;
-    const ms = (nowMs - this.since[id]) | 0;
+    const ms = (nowMs - this.since[id]) >>> 0;
     sessionLog.finished(this.table, id, now, ms, this.connectMs[id], this.nTried[id], this.why[id]);
     this.stats.logLost = sessionLog.lost;
   }

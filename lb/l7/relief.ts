@@ -27,7 +27,7 @@ export function relieve(ctx: Context, live: LiveSessions, stats: ProxyStats): vo
   let longest = RELIEF_AFTER_MS;
   for (let id = 1; id <= highest; id++) {
     if (live.state[id] === ses.FREE) continue;
-    const age = (nowMs - live.since[id]) | 0;
+    const age = (nowMs - live.since[id]) >>> 0;
     if (age < RELIEF_AFTER_MS) continue;
     const drainMs = (live.heldBy(id) * age) / (1 + toServer[id] + toClient[id]);
     if (drainMs <= longest) continue;

@@ -135,7 +135,7 @@ export class SessionLogReader {
     if (this.ring.pop(words, 0, 1) === 0) return null;
     return {
       endedMs: doubles[ENDED],
-      durationMs: words[DURATION],
+      durationMs: words[DURATION] >>> 0,
       connectMs: words[CONNECT],
       service: words[ROW + ses.SERVICE],
       dest: words[ROW + ses.DEST],

@@ -59,6 +59,9 @@ export interface ProcessInfo {
   uptimeMs(): number;
 }
 
+/** Ticks wrap after 49 days; what seems to be older is of a moment ago. */
+const MAX_AGE_MS = 49 * 24 * 3600 * 1000;
+
 /** Precondition: the worker runs, so its tables exist. */
 export class Snapshot {
   private config: Config;
@@ -187,7 +190,8 @@ export class Snapshot {
 
   /** Milliseconds between one of the worker's ticks and now, as far as the worker has told its clock. */
   private since(tick: number): number {
-    return Math.max(0, (Atomics.load(this.control, CLOCK_MS) - tick) | 0);
+    const ms = (Atomics.load(this.control, CLOCK_MS) - tick) >>> 0;
+    return ms > MAX_AGE_MS ? 0 : ms;
   }
 
   private serviceIds(): number[] {

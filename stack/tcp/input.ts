@@ -171,7 +171,7 @@ function arrives(tcp: Tcp, tcb: Tcb): Verdict {
     if (
       ((options.tsVal - tcb.tsRecent) | 0) < 0 &&
       (flags & RST) === 0 &&
-      ((ctx.nowMs - tcb.tsRecentMs) | 0) < PAWS_IDLE_MS
+      (ctx.nowMs - tcb.tsRecentMs) >>> 0 < PAWS_IDLE_MS
     ) {
       answer(tcp, tcb);
       return DROP | TCP_PAWS;
@@ -324,7 +324,7 @@ function acknowledgment(tcp: Tcp, tcb: Tcb): Verdict {
 /** The peer hears us: its neighbour entry needs no probe (RFC 4861 §7.3.1). Said now and then, not per segment. */
 function forwardProgress(tcp: Tcp, tcb: Tcb): void {
   const { nowMs } = tcp.ctx;
-  if (((nowMs - tcb.progressMs) | 0) < PROGRESS_MS) return;
+  if ((nowMs - tcb.progressMs) >>> 0 < PROGRESS_MS) return;
   tcb.progressMs = nowMs;
   tcp.ip.progress(tcb.raddr);
 }

@@ -44,6 +44,9 @@ const COPY_BELOW = 256;
 /** Payload that fits behind the headers of a small frame, with every option and the slot's end in mind. */
 const GATHER_ROOM = 1700;
 
+/** Shortest time between two answers to suspicious segments. */
+const CHALLENGE_MS = 500;
+
 /** Sends whatever a connection may and should send now. */
 export function output(tcp: Tcp, tcb: Tcb): void {
   switch (tcb.state) {
@@ -123,7 +126,7 @@ function sendData(tcp: Tcp, tcb: Tcb): void {
 
 /** RFC 5681 §4.1: after an idle time-out what is known of the path is stale; begin with the initial window at most. */
 function restartAfterIdle(tcp: Tcp, tcb: Tcb): void {
-  if (((tcp.ctx.nowMs - tcb.lastSendMs) | 0) <= tcb.rtoMs) return;
+  if ((tcp.ctx.nowMs - tcb.lastSendMs) >>> 0 <= tcb.rtoMs) return;
   const before = tcb.cwnd;
   tcp.config.congestion.init(tcb);
   if (before < tcb.cwnd) tcb.cwnd = before;
@@ -367,9 +370,9 @@ export function sendAck(tcp: Tcp, tcb: Tcb): void {
   send(tcp, tcb, f);
 }
 
-/** An acknowledgment in answer to something suspicious, at most one in 500 ms (RFC 5961 §7, RFC 9293 §3.10.7.4). */
+/** An acknowledgment in answer to something suspicious, at most one in CHALLENGE_MS (RFC 5961 §7, RFC 9293 §3.10.7.4). */
 export function challenge(tcp: Tcp, tcb: Tcb): void {
-  if (((tcp.ctx.nowMs - tcb.challengeMs) | 0) < 500) return;
+  if ((tcp.ctx.nowMs - tcb.challengeMs) >>> 0 < CHALLENGE_MS) return;
   tcb.challengeMs = tcp.ctx.nowMs;
   tcp.stats.challengeAcks++;
   tcb.ackNow = 1;

@@ -152,7 +152,7 @@ export class Parking implements TimerHandler {
 
   private tryToPark(tcb: Tcb): boolean {
     const { nowMs } = this.tcp.ctx;
-    if (((nowMs - tcb.lastRecvMs) | 0) < PARK_AFTER_MS || ((nowMs - tcb.lastSendMs) | 0) < PARK_AFTER_MS) return false;
+    if ((nowMs - tcb.lastRecvMs) >>> 0 < PARK_AFTER_MS || (nowMs - tcb.lastSendMs) >>> 0 < PARK_AFTER_MS) return false;
     if (!isAtRest(tcb) || !isQuiet(this.tcp, tcb)) return false;
     this.park(tcb);
     return true;

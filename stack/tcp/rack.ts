@@ -37,7 +37,7 @@ export function rackDelivered(tcp: Tcp, tcb: Tcb, sentAt: number, end: number, a
   const { ctx, seg } = tcp;
   const rtt = ((ctx.now | 0) - sentAt) | 0;
   if (!again) {
-    if (tcb.minRtt === 0 || rtt <= tcb.minRtt || ((ctx.nowMs - tcb.minRttMs) | 0) > MIN_RTT_LIFE_MS) {
+    if (tcb.minRtt === 0 || rtt <= tcb.minRtt || (ctx.nowMs - tcb.minRttMs) >>> 0 > MIN_RTT_LIFE_MS) {
       tcb.minRtt = rtt > 0 ? rtt : 1;
       tcb.minRttMs = ctx.nowMs;
     }

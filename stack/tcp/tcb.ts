@@ -4,6 +4,7 @@
  * initialisers) but for the owner.
  *
  * Units: sequence numbers and times are int32 and compared with `(a - b) | 0`; sizes are bytes; `...Ms` are timer ticks.
+ * How long ago something was is `(nowMs - then) >>> 0`: a connection may be quiet for longer than the 24 days of `| 0`.
  * @hot
  */
 import type { FrameId, Ipv4, Ticks } from '../types.ts';

@@ -142,6 +142,13 @@ test('sessions: a session younger than the clock that was told has age 0', () =>
   assert.is(snapshot.sessions().sessions[1]?.ageMs, 0);
 });
 
+test('sessions: a month is a month', () => {
+  const { snapshot, sessions } = fabricate();
+  const monthMs = 30 * 24 * 3600 * 1000;
+  sessions.open(1, ip('10.0.0.1'), 40001, ip('10.0.0.10'), 80, (100_000 - monthMs) | 0);
+  assert.is(snapshot.sessions().sessions[0]?.ageMs, monthMs);
+});
+
 test('drops: reasons that occurred, most frequent first, with their sentences', () => {
   const { total, drops } = fabricate().snapshot.drops();
   assert.is(total, 7);

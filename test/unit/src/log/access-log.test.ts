@@ -12,14 +12,14 @@ import { ip } from '../../../lib/sim.ts';
 
 const names = { serviceName: (id: number) => `service ${id}` };
 
-function rig(sink: LineSink): { log: AccessLog; end(bytes: number, why?: number): void } {
+function rig(sink: LineSink): { log: AccessLog; end(bytes: number, why?: number, durationMs?: number): void } {
   const memory = new SharedArrayBuffer(SpscRing.bytes(LOG_RING));
   const worker = new SessionLog(SpscRing.create(memory, 0, LOG_RING));
   worker.epochMs = Date.UTC(2030, 0, 1);
   const sessions = SessionTable.own(SessionTable.memory(4));
   return {
     log: new AccessLog(new SessionLogReader(SpscRing.attach(memory, 0)), names, sink),
-    end(bytes, why = NORMAL) {
+    end(bytes, why = NORMAL, durationMs = 2500) {
       const id = sessions.open(1, ip('10.0.0.1'), 40000, ip('10.0.0.10'), 80, 1000);
       if (why !== NO_SERVER) {
         sessions.tryServer(id, 2, ip('10.0.0.10'), 50000, ip('10.0.0.11'), 8000);
@@ -27,7 +27,7 @@ function rig(sink: LineSink): { log: AccessLog; end(bytes: number, why?: number)
       }
       sessions.toServer[id] = bytes;
       sessions.toClient[id] = 2 ** 40;
-      worker.finished(sessions, id, 3_500_000, 2500, why === NO_SERVER ? -1 : 12, 1, why);
+      worker.finished(sessions, id, 3_500_000, durationMs, why === NO_SERVER ? -1 : 12, 1, why);
       sessions.close(id);
     },
   };
@@ -51,6 +51,14 @@ test('a line has all of a session', () => {
     ...{ toServer: 700, toClient: 2 ** 40, retries: 1, end: 'normal' },
   });
   assert.equal([second.server, second.local, second.connectMs, second.end], [null, null, null, 'no_server']);
+});
+
+test('a session that took a month took a month', () => {
+  const written: string[] = [];
+  const { log, end } = rig({ write: (text) => written.push(text), reopen() {}, close() {} });
+  end(1, NORMAL, 30 * 24 * 3600 * 1000);
+  log.flush();
+  assert.is(JSON.parse(written[0]!).durationMs, 2_592_000_000);
 });
 
 test('a file that is renamed keeps its lines, and later ones go to a new file', async () => {
