@@ -105,8 +105,8 @@ Each port of \`[vip]\` is a service of its own over the same servers, so a conne
 - A key or a section appears once. The order of sections is free.
 - Times carry their unit: \`500ms\`, \`5s\`, \`2m\`, \`1h\`, \`7d\`.
 
-In the tables below, **change** says what a new value takes: \`restart\` needs a restart; \`reload\` could be taken over while connections stay. There is no reload command yet, so today both
-mean a restart.
+In the tables below, **change** says what a new value takes: \`reload\` is taken over by SIGHUP or \`tsvs reload\` while connections stay ([the lab](labs/reload.md)); \`restart\`
+needs a restart, and a reload that asks for it is refused as a whole.
 
 ## Sections and keys
 
