@@ -108,9 +108,9 @@ export async function run(options: RunOptions): Promise<void> {
   new Running(running, log, supervisor, control, snapshot, accessLog).begin();
 }
 
-/** A file as `run` reads it, the command line's link included. */
+/** A file as `run` reads it, the command line's link included. It waits for nobody: this thread serves the control socket. */
 function loadAgain(file: string, { fstack, link }: RunOptions): Loaded {
-  const loaded = loadFile(file, fstack);
+  const loaded = loadFile(file, fstack, false);
   return 'model' in loaded && link !== undefined ? { ...loaded, model: withLink(loaded.model, link) } : loaded;
 }
 

@@ -2,7 +2,7 @@
  * The way in for the command line: text or a file to the model, or to every error in it. An invalid file yields no model, so
  * nothing starts from one.
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { buildModel } from './check.ts';
 import { type CfgError, ErrorList } from './error.ts';
 import { combine, readFstack } from './fstack.ts';
@@ -31,11 +31,14 @@ export function loadWithFstack(lbText: string, lbFile: string, fstackText: strin
   return model ? { model, warnings } : { errors: errors.sorted(), warnings };
 }
 
-/** Loads lb.conf, and F-Stack's file where one is named, from disk. Never throws: a file that cannot be read is an error like others. */
-export function loadFile(lbFile: string, fstackFile?: string): Loaded {
+/**
+ * Loads lb.conf, and F-Stack's file where one is named, from disk. Never throws: a file that cannot be read is an error like
+ * others. `pipes`: whether it may come out of a pipe, for which this would wait.
+ */
+export function loadFile(lbFile: string, fstackFile?: string, pipes = true): Loaded {
   const errors = new ErrorList();
-  const lbText = readText(lbFile, errors);
-  const fstackText = fstackFile === undefined ? null : readText(fstackFile, errors);
+  const lbText = readText(lbFile, errors, pipes);
+  const fstackText = fstackFile === undefined ? null : readText(fstackFile, errors, pipes);
   if (!errors.empty || lbText === null) return { errors: errors.sorted(), warnings: [] };
   return fstackFile === undefined || fstackText === null
     ? load(lbText, lbFile)
@@ -55,16 +58,35 @@ const READ_ERRORS: Readonly<Record<string, readonly [string, string]>> = {
  * The text of a file, or null after complaining. Bytes that are not UTF-8 become U+FFFD: comments in an older encoding do no harm, and
  * no key or value may contain it.
  */
-function readText(file: string, errors: ErrorList): string | null {
+function readText(file: string, errors: ErrorList, pipes: boolean): string | null {
   const where = { file, line: 0, column: 0, section: '', key: '' };
+  let fd = -1;
   try {
-    const bytes = readFileSync(file);
-    if (bytes.length <= MAX_BYTES) return bytes.toString('utf8');
-    errors.add(where, `is too large: ${bytes.length} bytes`, 'a configuration has at most 16 MiB');
+    fd = openSync(file, constants.O_RDONLY | (pipes ? 0 : constants.O_NONBLOCK));
+    const kind = fstatSync(fd);
+    if (kind.isFile() || kind.isDirectory() || (pipes && kind.isFIFO())) {
+      const bytes = readUpTo(fd, MAX_BYTES + 1);
+      if (bytes.length <= MAX_BYTES) return bytes.toString('utf8');
+      errors.add(where, 'is too large', 'a configuration has at most 16 MiB');
+    } else errors.add(where, `is a ${kind.isFIFO() ? 'pipe' : 'device'}`, 'name a file');
   } catch (error) {
     const { code = '', message } = error as NodeJS.ErrnoException;
     const [what, hint] = READ_ERRORS[code] ?? [`cannot be read: ${message}`, ''];
     errors.add(where, what, hint);
+  } finally {
+    if (fd >= 0) closeSync(fd);
   }
   return null;
+}
+
+/** The bytes of an open file, at most so many of them. Throws as readSync does. */
+function readUpTo(fd: number, most: number): Buffer {
+  const pieces: Buffer[] = [];
+  let length = 0;
+  for (let n = -1; n !== 0 && length < most; length += n) {
+    const piece = Buffer.allocUnsafe(Math.min(65536, most - length));
+    n = readSync(fd, piece);
+    pieces.push(piece.subarray(0, n));
+  }
+  return Buffer.concat(pieces);
 }

@@ -39,6 +39,9 @@ const CONFIG_ROUTES: Readonly<Record<string, (running: RunningConfig, snapshot: 
 /** Bytes of a request's body at most. */
 const MAX_BODY = 4 * 1024 * 1024;
 
+/** What became of a request whose client went away. */
+const BROKEN_OFF = Symbol('broken off');
+
 const pathOf = (url: string): string => url.split('?', 1)[0]!;
 const searchOf = (url: string): string => url.slice(pathOf(url).length + 1);
 
@@ -160,6 +163,7 @@ export class ControlServer {
   private async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = '', url = '' } = request;
     const asked = await bodyOf(request);
+    if (asked === BROKEN_OFF) return;
     const { status, body, allow } =
       asked === null
         ? refuse(413, `the body is longer than ${MAX_BODY} bytes`)
@@ -175,8 +179,8 @@ export class ControlServer {
   }
 }
 
-/** Null when it is too long; what of it came, when the client went away. */
-async function bodyOf(request: IncomingMessage): Promise<string | null> {
+/** Null when it is too long. A client that goes away has asked for nothing, not even when what came of it makes sense. */
+async function bodyOf(request: IncomingMessage): Promise<string | null | typeof BROKEN_OFF> {
   const pieces: Buffer[] = [];
   let length = 0;
   try {
@@ -185,7 +189,7 @@ async function bodyOf(request: IncomingMessage): Promise<string | null> {
       if (length <= MAX_BODY) pieces.push(piece);
     }
   } catch {
-    // Nobody waits for the answer.
+    return BROKEN_OFF;
   }
   return length > MAX_BODY ? null : Buffer.concat(pieces).toString('utf8');
 }

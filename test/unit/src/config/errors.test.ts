@@ -1,4 +1,5 @@
 /** Every mistake is reported, with its line, its key and what would be right. Each case changes one thing in a valid file. */
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -589,6 +590,28 @@ test('missing file', () => {
 
 test('directory in place of a file', () => {
   assert.equal(fileErrors(directory), ['DIR: is a directory; name a file']);
+});
+
+test('what has no end or nobody at the other end is refused, not waited for', () => {
+  assert.equal(fileErrors('/dev/zero'), ['/dev/zero: is a device; name a file']);
+  const pipe = join(directory, 'pipe');
+  assert.is(spawnSync('mkfifo', [pipe]).status, 0);
+  const loaded = loadFile(pipe, undefined, false);
+  assert.ok('errors' in loaded);
+  assert.equal(loaded.errors.map(formatError), [`${pipe}: is a pipe; name a file`]);
+});
+
+test('a pipe is read where there is time for that, but not for ever', () => {
+  const check = (words: string): string =>
+    spawnSync(
+      'bash',
+      ['-c', `${words} | timeout 20 ${process.execPath} --import tsx src/bin.ts check --config /dev/stdin`],
+      {
+        encoding: 'utf8',
+      },
+    ).stderr;
+  assert.match(check('echo "[vip"'), /^\/dev\/stdin:1: /);
+  assert.match(check("yes '# nothing'"), /^\/dev\/stdin: is too large; a configuration has at most 16 MiB/);
 });
 
 test('binary file', () => {

@@ -2,13 +2,14 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { createServer } from 'node:net';
+import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PATHS, type SessionsReply } from '../../../../src/control/api.ts';
 import { AskError, ask } from '../../../../src/control/client.ts';
+import type { RunningConfig } from '../../../../src/control/running-config.ts';
 import { answer, ControlServer } from '../../../../src/control/server.ts';
 import type { Snapshot } from '../../../../src/control/snapshot.ts';
 import { ControlSocketError, claimSocket, defaultSocket } from '../../../../src/control/socket.ts';
@@ -97,6 +98,31 @@ test('a HEAD request gets the headers', () =>
     assert.is((headers as Record<string, string>)['content-type'], 'application/json');
     assert.is(body, '');
   }));
+
+test('a request that breaks off changes nothing', async () => {
+  const control = await ControlServer.open(newPath());
+  const { snapshot } = fabricate();
+  let reloads = 0;
+  const running = { reload: () => Promise.resolve(++reloads) } as unknown as RunningConfig;
+  control.serve(snapshot, running);
+  const post = (length: number): Promise<void> =>
+    new Promise((resolve) => {
+      const socket = createConnection(control.path);
+      socket.on('close', () => resolve());
+      socket.on('data', () => socket.destroy());
+      socket.write(`POST ${PATHS.reload} HTTP/1.1\r\nHost: tsvs\r\nContent-Length: ${length}\r\n\r\n`);
+      if (length > 0) setTimeout(() => socket.destroy(), 50);
+    });
+  try {
+    await post(0);
+    assert.is(reloads, 1);
+    await post(20);
+    await ask(control.path, PATHS.stats);
+    assert.is(reloads, 1);
+  } finally {
+    control.close();
+  }
+});
 
 test('an error reply becomes an AskError with its text', () =>
   served(async (path) => {
