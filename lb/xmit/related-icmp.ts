@@ -74,7 +74,7 @@ export class RelatedIcmp {
     const innerL4 = quotedL4(buf, inner, end);
     if (innerL4 === 0) return PASS;
     const proto = ip.proto(buf, inner);
-    if (proto === ip.PROTO_IPIP) return this.fromTunnel(f, l4, innerL4, end);
+    if (proto === ip.PROTO_IPIP) return this.fromTunnel(f, l4, inner, innerL4, end);
     const table = this.tableOf(proto);
     if (table === null) return PASS;
     const ports = quotedPorts(buf, proto, innerL4);
@@ -154,7 +154,7 @@ export class RelatedIcmp {
   }
 
   /** Something between us and a server complains of our tunnel: the client learns what concerns its own packet. */
-  private fromTunnel(f: FrameId, l4: number, tunnelled: number, end: number): Verdict {
+  private fromTunnel(f: FrameId, l4: number, outer: number, tunnelled: number, end: number): Verdict {
     const { pool } = this.ctx;
     const { buf } = pool;
     const tunnelledL4 = quotedL4(buf, tunnelled, end);
@@ -164,7 +164,12 @@ export class RelatedIcmp {
     const client: Ipv4 = ip.src(buf, tunnelled);
     const vip: Ipv4 = ip.dst(buf, tunnelled);
     const hit = table.find(client, vip, quotedPorts(buf, ip.proto(buf, tunnelled), tunnelledL4));
-    if (hit === 0 || c.dirOf(hit) !== c.IN || icmp.check(buf, pool.i32, l4, end) !== 0) return PASS;
+    if (
+      hit === 0 ||
+      !leadsTo(table.rows, c.rowOf(hit) << c.ROW_SHIFT, ip.dst(buf, outer)) ||
+      icmp.check(buf, pool.i32, l4, end) !== 0
+    )
+      return PASS;
     const type = icmp.type(buf, l4);
     const code = icmp.code(buf, l4);
     let rest = icmp.rest(buf, l4);
@@ -194,6 +199,10 @@ function quotedPorts(buf: Uint8Array, proto: number, l4: number): number {
   if (proto !== ip.PROTO_ICMP) return get32(buf, l4);
   return isQuery(buf[l4]) ? queryPorts(buf[l4], buf[l4 + 1], get32(buf, l4 + 4) >>> 16) : 0;
 }
+
+/** Whether the connection's packets go to the server through a tunnel. */
+const leadsTo = (rows: Int32Array, at: number, addr: Ipv4): boolean =>
+  (rows[at + c.META] & c.MODE_MASK) >> c.MODE_SHIFT === c.TUN && rows[at + c.RADDR] === addr;
 
 const isTranslated = (type: number): boolean =>
   type === icmp.UNREACHABLE ||
