@@ -13,6 +13,7 @@
  * | of a connection                                      | as transmit says                                               |
  * | bare SYN meets a connection that is over             | that one ends, and a new one is scheduled, without delay       |
  * | TCP of no connection, no bare SYN                    | PASS: the VIP is ours, and the stack resets it                 |
+ * | FIN or RST of the client with a number it cannot have | goes on, changes no state (heard.ts)                           |
  * | no server to be had                                  | DROP\|LB_NO_SERVER, ICMP port unreachable to the client (LVS)  |
  * | FullNAT without a free local port                    | DROP\|LB_NO_LOCAL_PORT                                         |
  * | no row left                                          | DROP\|LB_CONN_FULL                                             |
@@ -48,9 +49,12 @@ import { ACTIVATED, type ConnTable } from './conn.ts';
 import * as c from './conn-row.ts';
 import type { Templates } from './conn-template.ts';
 import { CoreStats } from './core-stats.ts';
-import { AVAILABLE, type DestTable, DRAINED, MAINT } from './dest.ts';
+import type { DestTable } from './dest.ts';
+import { Endings } from './endings.ts';
 import { DROP_ALL, FORWARD, FragmentRules } from './fragments.ts';
+import { believed, heardSegment } from './heard.ts';
 import type { LocalAddrs } from './laddr.ts';
+import { NatServers } from './nat-servers.ts';
 import { Opener } from './opener.ts';
 import * as icmp from './proto/icmp.ts';
 import * as tcp from './proto/tcp.ts';
@@ -59,14 +63,6 @@ import * as udp from './proto/udp.ts';
 import type { ServiceTable } from './service.ts';
 import type { Xmit, XmitStack } from './xmit/index.ts';
 import { RelatedIcmp } from './xmit/related-icmp.ts';
-import { resetBoth } from './xmit/reset.ts';
-
-/** Bits of `policy`: a connection ends with its next packet when its server is drained, or gone; or only when it is gone. */
-export const EXPIRE_QUIESCENT = 1;
-export const EXPIRE_REMOVED = 2;
-
-/** A server's address and port in one number. */
-export const serverKey = (addr: Ipv4, port: number): number => (addr >>> 0) * 0x10000 + port;
 
 /** What the core needs of the stack; a Host has it all. */
 export interface CoreStack extends XmitStack {
@@ -106,12 +102,8 @@ export class Core implements Hook {
   readonly mode: Uint8Array;
   /** By server: its own mode; 0 = its service's. */
   readonly destMode: Uint8Array;
-  /** By service: EXPIRE_QUIESCENT, EXPIRE_REMOVED. */
-  readonly policy: Uint8Array;
-  /** Addresses of NAT servers: their fragments are put together. */
-  readonly natServers = new Set<Ipv4>();
-  /** Servers of one-packet services in mode NAT, by `serverKey`: their rows. What they send is translated by that alone. */
-  readonly answerers = new Map<number, number>();
+  readonly natServers: NatServers;
+  readonly endings: Endings;
   /** No new connections. */
   draining = false;
   private readonly ctx: Context;
@@ -142,10 +134,11 @@ export class Core implements Hook {
     this.icmp = parts.icmp.table;
     this.icmpTimeouts = parts.icmp.timeouts;
     const { services, locals, templates, maxServices } = parts;
-    this.opener = new Opener(stack.ctx, stack.icmpError, services, locals, templates, this.stats, maxServices);
+    this.natServers = new NatServers(parts.dests);
+    this.opener = new Opener(stack, services, locals, templates, this.natServers, this.stats, maxServices);
+    this.endings = new Endings(stack.ctx, stack.ip, parts.dests, this.opener, maxServices);
     this.mode = this.opener.mode;
     this.destMode = this.opener.destMode;
-    this.policy = new Uint8Array(maxServices + 1);
     this.classifier = new Classifier(stack, services);
     this.fragments = new FragmentRules(stack.ctx.random);
     this.related = new RelatedIcmp(stack, parts.xmit, this.tcp, this.udp, this.icmp);
@@ -184,7 +177,8 @@ export class Core implements Hook {
     const policy = this.fragments.policy(ip.proto(pool.buf, l3), dst);
     if (policy === DROP_ALL) return DROP | LB_FRAGMENT;
     if (policy === FORWARD) return this.forwardFragment(f, l3, src, dst);
-    if (!this.natServers.has(src) && !this.classifier.concerns(f, ip.proto(pool.buf, l3), src, dst)) return PASS;
+    if (!this.natServers.addresses.has(src) && !this.classifier.concerns(f, ip.proto(pool.buf, l3), src, dst))
+      return PASS;
     if (stack.addresses.isLocal(dst)) return PASS;
     const verdict = stack.reassembler.input(f);
     const whole = stack.reassembler.outFrame;
@@ -242,7 +236,7 @@ export class Core implements Hook {
     const dst = ip.dst(buf, l3);
     const ports = get32(buf, l4);
     const hit = table.find(src, dst, ports);
-    if (hit === 0) return this.openTcp(f, src, dst, ports, wire.flags(buf, l4));
+    if (hit === 0) return this.openTcp(f, src, dst, ports);
     if (wire.check(buf, l4, end) !== 0) return DROP | TCP_MALFORMED;
 
     const row = c.rowOf(hit);
@@ -252,21 +246,17 @@ export class Core implements Hook {
     const dest = table.rows[at + c.DEST];
     const openedOut = (table.rows[at + c.META] & c.F_OPENED_OUT) !== 0;
     if (dir === (openedOut ? c.OUT : c.IN)) {
-      if (tcp.isBareSyn(flags) && this.isOver(table.state(row), dest)) {
+      if (tcp.isBareSyn(flags) && this.endings.isOver(table.state(row), dest)) {
         this.stats.reused += 1;
         table.close(row, c.END_REUSED);
-        return this.openTcp(f, src, dst, ports, flags);
+        return this.openTcp(f, src, dst, ports);
       }
-      if (this.quiesces(table, row, dest)) return DROP | LB_QUIESCED;
+      if (this.endings.quiesces(table, row, dest)) return DROP | LB_QUIESCED;
     }
-    if (dir === c.OUT && (flags & wire.RST) === 0) this.heardServer(f, at, l4, flags);
-    this.stepTcp(row, at, dir, dest, flags);
+    if (dir === c.OUT && (flags & wire.RST) === 0) heardSegment(pool, f, table.rows, at, l4);
+    const telling = dir === c.IN ? believed(table.rows, at, flags, wire.seq(buf, l4)) : flags;
+    this.stepTcp(row, at, dir, dest, telling);
     return this.onward(f, table, row, at, dir, dest, ip.PROTO_TCP);
-  }
-
-  /** Whether a fresh SYN may take the tuple: the connection has ended, or it has half and its server takes no more. */
-  isOver(state: number, dest: number): boolean {
-    return tcp.isReusable(state) || (!this.takesConnections(dest) && tcp.isReusableElsewhere(state));
   }
 
   private stepTcp(row: number, at: number, dir: number, dest: number, flags: number): void {
@@ -281,28 +271,13 @@ export class Core implements Hook {
     else this.dests.connInactive(dest);
   }
 
-  private heardServer(f: FrameId, at: number, l4: number, flags: number): void {
+  private openTcp(f: FrameId, src: Ipv4, dst: Ipv4, ports: number): Verdict {
     const { pool } = this.ctx;
-    const { buf } = pool;
-    const { rows } = this.tcp;
-    const data = pool.off[f] + pool.wireLength(f) - l4 - wire.dataOffset(buf, l4);
-    const control = ((flags & wire.SYN) !== 0 ? 1 : 0) + ((flags & wire.FIN) !== 0 ? 1 : 0);
-    const ack = (flags & wire.ACK) !== 0 ? wire.ack(buf, l4) : rows[at + c.SERVER_ACK];
-    this.heard(rows, at, rows[at + c.META], wire.seq(buf, l4), data + control, ack);
-  }
-
-  /** What the server has said last, `length` numbers from `seq` on: both ends can be reset by it. */
-  heard(rows: Int32Array, at: number, meta: number, seq: number, length: number, ack: number): void {
-    const next = (seq + length) | 0;
-    // A segment sent again says nothing new.
-    if ((meta & c.F_SERVER_SEEN) === 0 || ((next - rows[at + c.SERVER_SEQ]) | 0) >= 0) rows[at + c.SERVER_SEQ] = next;
-    rows[at + c.SERVER_ACK] = ack;
-    rows[at + c.META] = meta | c.F_SERVER_SEEN;
-  }
-
-  private openTcp(f: FrameId, src: Ipv4, dst: Ipv4, ports: number, flags: number): Verdict {
+    const l4 = pool.l4[f];
+    const flags = wire.flags(pool.buf, l4);
     const service = this.classifier.find(f, ip.PROTO_TCP, src, dst, ports);
     if (!this.serves(service) || !tcp.isBareSyn(flags)) return PASS;
+    if (wire.check(pool.buf, l4, pool.off[f] + pool.len[f]) !== 0) return DROP | TCP_MALFORMED;
     const { tcp: table } = this;
     const refused = this.open(f, table, service, ip.PROTO_TCP, src, dst, ports);
     if (refused !== PASS) return refused;
@@ -310,7 +285,7 @@ export class Core implements Hook {
     const at = row << c.ROW_SHIFT;
     const dest = table.rows[at + c.DEST];
     const dir = this.openedDir;
-    if (dir === c.OUT) this.heardServer(f, at, this.ctx.pool.l4[f], flags);
+    if (dir === c.OUT) heardSegment(pool, f, table.rows, at, l4);
     this.stepTcp(row, at, dir, dest, flags);
     return this.onward(f, table, row, at, dir, dest, ip.PROTO_TCP);
   }
@@ -348,11 +323,12 @@ export class Core implements Hook {
     let row = c.rowOf(hit);
     let dir = c.dirOf(hit);
     // What has to leave a server goes on with another one: a datagram needs no connection that began there.
-    if (hit === 0 || (dir === c.IN && this.quiesces(table, row, table.rows[(row << c.ROW_SHIFT) + c.DEST]))) {
+    if (hit === 0 || (dir === c.IN && this.endings.quiesces(table, row, table.rows[(row << c.ROW_SHIFT) + c.DEST]))) {
       const service = this.classifier.find(f, ip.PROTO_UDP, src, dst, ports);
       if (!this.serves(service)) {
-        const server = this.answerers.size === 0 ? undefined : this.answerers.get(serverKey(src, ports >>> 16));
-        return server === undefined ? PASS : this.answer(f, server, dst, ports);
+        const server = this.natServers.answerer(src, ports >>> 16);
+        // What it says to us is for us, as when it is checked.
+        return server === 0 || this.stack.addresses.isLocal(dst) ? PASS : this.answer(f, server, dst, ports);
       }
       const refused = this.open(f, table, service, ip.PROTO_UDP, src, dst, ports);
       if (refused !== PASS) return refused;
@@ -442,40 +418,5 @@ export class Core implements Hook {
   /** Whether new connections of a service are to be passed on here. */
   serves(service: number): boolean {
     return service !== 0 && this.mode[service] !== 0 && !this.draining;
-  }
-
-  /** Quiescent is who was removed, has weight 0 or was drained by the operator; who fails checks keeps what he has. */
-  private takesConnections(dest: number): boolean {
-    const { dests } = this;
-    return (dests.flags[dest] & (AVAILABLE | DRAINED | MAINT)) === AVAILABLE && dests.weight[dest] > 0;
-  }
-
-  /** Whether connections of the service are to leave the server. */
-  isQuiescent(service: number, dest: number): boolean {
-    const policy = this.policy[service];
-    if (policy === 0 || this.takesConnections(dest)) return false;
-    return (policy & EXPIRE_QUIESCENT) !== 0 || (this.dests.flags[dest] & AVAILABLE) === 0;
-  }
-
-  /** Ends the connection when its server is drained or gone and its service does not wait. */
-  private quiesces(table: ConnTable, row: number, dest: number): boolean {
-    if (!this.isQuiescent(table.service(row), dest)) return false;
-    this.stats.quiesced += 1;
-    table.close(row, c.END_QUIESCED);
-    return true;
-  }
-
-  /** A connection of `table` ends: what it held is given back, and who still believes in it is told. */
-  ended(table: ConnTable, row: number, end: number): void {
-    const { rows } = table;
-    const at = row << c.ROW_SHIFT;
-    const meta = rows[at + c.META];
-    if (end === c.END_EXPIRED) this.stats.expired += 1;
-    const believed = end === c.END_EXPIRED || end === c.END_QUIESCED || end === c.END_FLUSHED;
-    if (table === this.tcp && believed && (meta & c.F_SERVER_SEEN) !== 0 && table.state(row) === tcp.ESTABLISHED) {
-      this.stats.resets += resetBoth(this.ctx, this.stack.ip, rows, at);
-    }
-    if ((meta & c.F_LOCAL_PORT) !== 0) this.opener.releasePort(rows, at);
-    this.dests.connClose(rows[at + c.DEST], table.isActive(row));
   }
 }

@@ -271,6 +271,15 @@ export class DestTable {
     return false;
   }
 
+  /** Addresses of servers that are listed, or held by connections. */
+  addressesInUse(): Set<Ipv4> {
+    const addresses = new Set<Ipv4>();
+    for (let id = 1; id <= this.capacity; id++) {
+      if (this.service[id] !== 0 && !this.reclaimable(id)) addresses.add(this.addr[id]!);
+    }
+    return addresses;
+  }
+
   /** Frees the rows of a service that is gone. Precondition: not `inUse`. */
   free(service: number): void {
     for (let id = 1; id <= this.capacity; id++) if (this.service[id] === service) this.clear(id);

@@ -12,8 +12,9 @@ import { type ConnOwner, ConnTable } from './conn.ts';
 import { END_FLUSHED, FNAT, NAT, SNAT } from './conn-row.ts';
 import { Templates } from './conn-template.ts';
 import { ConnView } from './conn-view.ts';
-import { Core, EXPIRE_QUIESCENT, EXPIRE_REMOVED, serverKey } from './core.ts';
+import { Core } from './core.ts';
 import type { DestTable } from './dest.ts';
+import { EXPIRE_QUIESCENT, EXPIRE_REMOVED } from './endings.ts';
 import { FastPath } from './fast/index.ts';
 import { DROP_ALL, FORWARD, REASSEMBLE } from './fragments.ts';
 import { LocalAddrs } from './laddr.ts';
@@ -23,7 +24,7 @@ import { type Profile, Timeouts } from './proto/index.ts';
 import { TCP } from './proto/tcp.ts';
 import { MAX_KEPT_MS } from './proto/timeouts.ts';
 import { UDP } from './proto/udp.ts';
-import type { ServiceTable } from './service.ts';
+import { PROTO_MARK, PROTO_MATCH, type ServiceTable } from './service.ts';
 import { Xmit } from './xmit/index.ts';
 
 /** How many connections are tracked at most. */
@@ -134,7 +135,7 @@ export class L4 {
       onEnd: (template) => this.core.opener.forget(template),
     });
     const table = (from: number, max: number, activeStates: number): ConnTable => {
-      const owner: ConnOwner = { onEnd: (row, end) => this.core.ended(made, row, end) };
+      const owner: ConnOwner = { onEnd: (row, end) => this.core.endings.ended(made, row, end, made === this.tcp) };
       const config = { max, activeStates };
       const made: ConnTable = new ConnTable(memory, from, config, ctx, host.timers, owner, this.templates);
       return made;
@@ -205,21 +206,20 @@ export class L4 {
    */
   setService(id: number, service: L4Service, modeOf: (dest: number) => number = () => 0): void {
     const { core } = this;
-    const { addr, port } = this.dests;
     core.mode[id] = service.mode;
     let translates = service.mode === FNAT || service.mode === SNAT;
-    for (const [key, dest] of core.answerers) if (this.dests.service[dest] === id) core.answerers.delete(key);
+    const natServers: number[] = [];
     for (const dest of this.services.destIds(id)) {
       const own = modeOf(dest);
       core.destMode[dest] = own;
       if (own === FNAT) translates = true;
-      if ((own || service.mode) !== NAT) continue;
-      core.natServers.add(addr[dest]!);
-      if (service.onePacket) core.answerers.set(serverKey(addr[dest]!, port[dest]!), dest);
+      if ((own || service.mode) === NAT) natServers.push(dest);
     }
-    core.policy[id] = EXPIRE[service.expireQuiescent];
-    const { proto, vip } = this.services.columns;
-    core.fragments.setPolicy(proto[id]!, vip[id]!, FRAGMENTS[service.fragments]);
+    const { columns } = this.services;
+    const isOneVip = columns.proto[id] !== PROTO_MARK && columns.proto[id] !== PROTO_MATCH;
+    core.natServers.set(id, natServers, service.onePacket && isOneVip);
+    core.endings.policy[id] = EXPIRE[service.expireQuiescent];
+    core.fragments.setPolicy(columns.proto[id]!, columns.vip[id]!, FRAGMENTS[service.fragments]);
     const { opener } = core;
     const { persistence } = service;
     opener.persistMs[id] = Math.min(persistence?.timeoutMs ?? 0, MAX_KEPT_MS);
@@ -240,7 +240,7 @@ export class L4 {
       .ids()
       .some((one) => core.mode[one] !== 0 && proto[one] === proto[id] && vip[one] === vip[id]);
     if (!shared) core.fragments.setPolicy(proto[id]!, vip[id]!, REASSEMBLE);
-    for (const [key, dest] of core.answerers) if (this.dests.service[dest] === id) core.answerers.delete(key);
+    core.natServers.remove(id);
   }
 
   /** Takes no new connections: the stack refuses them. */

@@ -33,6 +33,7 @@ import type { Templates } from './conn-template.ts';
 import type { CoreStats } from './core-stats.ts';
 import { AVAILABLE, type DestTable, DRAINED, INHIBITED, MAINT, UNHEALTHY } from './dest.ts';
 import type { LocalAddrs } from './laddr.ts';
+import type { NatServers } from './nat-servers.ts';
 import { FlowKey } from './sched/index.ts';
 import { PROTO_MARK, type ServiceTable } from './service.ts';
 
@@ -62,25 +63,27 @@ export class Opener {
   private readonly dests: DestTable;
   private readonly locals: LocalAddrs;
   private readonly templates: Templates;
+  private readonly natServers: NatServers;
   private readonly flow = new FlowKey();
   private readonly spec = new ConnSpec();
 
   constructor(
-    ctx: Context,
-    error: IcmpError,
+    stack: { readonly ctx: Context; readonly icmpError: IcmpError },
     services: ServiceTable,
     locals: LocalAddrs,
     templates: Templates,
+    natServers: NatServers,
     stats: CoreStats,
     maxServices: number,
   ) {
     this.stats = stats;
-    this.ctx = ctx;
-    this.error = error;
+    this.ctx = stack.ctx;
+    this.error = stack.icmpError;
     this.services = services;
     this.dests = services.dests;
     this.locals = locals;
     this.templates = templates;
+    this.natServers = natServers;
     this.mode = new Uint8Array(maxServices + 1);
     this.destMode = new Uint8Array(services.dests.capacity + 1);
     this.policy = new Uint8Array(maxServices + 1);
@@ -106,7 +109,7 @@ export class Opener {
     spec.lport = spec.cport;
     spec.mode = mode;
     spec.state = 0;
-    spec.flags = this.isForgotten(service, proto, mode) ? c.F_ONE_PACKET : 0;
+    spec.flags = this.isForgotten(service, proto, mode, dest, spec.rport) ? c.F_ONE_PACKET : 0;
     spec.dest = dest;
     spec.service = service;
     if (mode === c.FNAT) {
@@ -177,9 +180,13 @@ export class Opener {
     return this.services.schedule(service, this.flow);
   }
 
-  /** A local port cannot be forgotten before the answer: with FullNAT every datagram makes a connection. */
-  isForgotten(service: number, proto: number, mode: number): boolean {
-    return proto === PROTO_UDP && mode !== c.FNAT && (this.policy[service] & ONE_PACKET) !== 0;
+  /**
+   * Whether nothing is kept of a datagram. A local port cannot be forgotten before the answer: with FullNAT every datagram makes a
+   * connection; with NAT those do whose answers could not be told from others' (nat-servers.ts).
+   */
+  isForgotten(service: number, proto: number, mode: number, dest: number, rport: number): boolean {
+    if (proto !== PROTO_UDP || mode === c.FNAT || (this.policy[service] & ONE_PACKET) === 0) return false;
+    return mode !== c.NAT || this.natServers.answerer(this.dests.addr[dest], rport) === dest;
   }
 
   /** As LVS: the server's own port, unless it has none or a persistent client may have asked for any. */

@@ -30,6 +30,7 @@ import * as wire from '../../stack/wire/tcp.ts';
 import type { ConnTable } from '../conn.ts';
 import * as c from '../conn-row.ts';
 import type { Core } from '../core.ts';
+import { heard } from '../heard.ts';
 import { ESTABLISHED } from '../proto/tcp.ts';
 import type { Timeouts } from '../proto/timeouts.ts';
 import * as udp from '../proto/udp.ts';
@@ -192,7 +193,8 @@ export class FastPath implements BurstInput {
 
   /** Who may pass: counted, and the connection refreshed. */
   private admit(burst: TableBurst, timeouts: Timeouts, verdicts: Int32Array): void {
-    const { core, adjacencies } = this;
+    const { adjacencies } = this;
+    const { policy } = this.core.endings;
     const { table, index, len: lens, hits, key, hop, n } = burst;
     const { rows, cold } = table;
     const { nowMs } = this.ctx;
@@ -211,7 +213,7 @@ export class FastPath implements BurstInput {
       const service = rows[at + c.SERVICE_HOP] >>> 16;
       const len = lens[k];
       const outLen = mode === TUNNELLED ? len + ip.IPV4_LEN : len;
-      if (mode > TUNNELLED || core.policy[service] !== 0 || outLen > this.mtuOf(burst, k, dir)) {
+      if (mode > TUNNELLED || policy[service] !== 0 || outLen > this.mtuOf(burst, k, dir)) {
         hits[k] = 0;
         continue;
       }
@@ -290,12 +292,12 @@ export class FastPath implements BurstInput {
     }
   }
 
-  /** Remembers what the server has said last (core.ts). */
+  /** Remembers what the server has said last. */
   private heard(burst: TableBurst, k: number, at: number, w: number): void {
     const { i32 } = this.ctx.pool;
     const { rows } = this.tcp;
     const data = burst.len[k] - ip.IPV4_LEN - ((i32[w + OFFSET_FLAGS] & 0xf0) >> 2);
-    this.core.heard(rows, at, rows[at + c.META], swap32(i32[w + SEQ]), data, swap32(i32[w + ACK]));
+    heard(rows, at, swap32(i32[w + SEQ]), data, swap32(i32[w + ACK]));
   }
 
   private tunnel(burst: TableBurst): void {

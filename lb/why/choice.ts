@@ -96,7 +96,7 @@ export function newRow(
     ? [dst, local.addr, (dport << 16) | local.port, src, dst, (sport << 16) | dport]
     : [src, dst, ports, raddr, local.addr, (rport << 16) | local.port];
   row.set(words);
-  const forgotten = !out && opener.isForgotten(service, proto, mode);
+  const forgotten = !out && opener.isForgotten(service, proto, mode, dest, rport);
   row[c.META] = (mode << c.MODE_SHIFT) | (forgotten ? c.F_ONE_PACKET : 0) | (out ? c.F_OPENED_OUT : 0);
   row[c.DEST] = dest;
   row[c.SERVICE_HOP] = service << 16;

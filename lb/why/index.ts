@@ -30,7 +30,6 @@ import type { Ipv4 } from '../../stack/types.ts';
 import { IPV4_LEN, PROTO_ICMP, PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import type { ConnTable } from '../conn.ts';
 import * as c from '../conn-row.ts';
-import { serverKey } from '../core.ts';
 import type { L4 } from '../l4.ts';
 import * as icmp from '../proto/icmp.ts';
 import { protocolOf } from '../proto/index.ts';
@@ -122,13 +121,13 @@ class Packet {
     const dest = table.rows[at + c.DEST]!;
     const opener = (table.rows[at + c.META]! & c.F_OPENED_OUT) !== 0 ? c.OUT : c.IN;
     if (proto === PROTO_TCP && dir === opener) {
-      if (this.isFirst && l4.core.isOver(table.state(row), dest)) return this.anew(l4, table, row, 'reused');
-      if (l4.core.isQuiescent(table.service(row), dest)) {
+      if (this.isFirst && l4.core.endings.isOver(table.state(row), dest)) return this.anew(l4, table, row, 'reused');
+      if (l4.core.endings.isQuiescent(table.service(row), dest)) {
         this.steps.push({ at: 'end of connection', why: 'quiesced' });
         return drop(LB_QUIESCED);
       }
     }
-    if (proto === PROTO_UDP && dir === c.IN && l4.core.isQuiescent(table.service(row), dest)) {
+    if (proto === PROTO_UDP && dir === c.IN && l4.core.endings.isQuiescent(table.service(row), dest)) {
       return this.anew(l4, table, row, 'quiesced');
     }
     return this.transmit(l4, table.rows.subarray(at, at + c.ROW_WORDS), dir);
@@ -166,8 +165,8 @@ class Packet {
   /** A datagram of a server whose service forgets its connections. */
   private answerOf({ core }: L4): End | null {
     const { src, dst } = this.asked;
-    const dest = core.answerers.get(serverKey(src, this.ports >>> 16));
-    if (dest === undefined) return null;
+    const dest = core.natServers.answerer(src, this.ports >>> 16);
+    if (dest === 0 || this.host.addresses.isLocal(dst)) return null;
     const service = this.services.dests.service[dest]!;
     const { vip, port } = this.services.columns;
     const row = new Int32Array(c.ROW_WORDS);

@@ -776,7 +776,7 @@ const serviceRows = {
     range: 'off, on',
     reloadable: true,
     example: 'on',
-    doc: 'UDP in modes `nat`, `dr` and `tun`: each datagram is scheduled by itself and nothing is remembered of it, for DNS and the like, where one client asks many unrelated questions. With `nat`, answers are translated by the address and port of the server.',
+    doc: 'UDP in modes `nat`, `dr` and `tun`: each datagram is scheduled by itself and nothing is remembered of it, for DNS and the like, where one client asks many unrelated questions. With `nat`, answers are translated by the address and port of the server; where those stand for several VIPs (a firewall mark, a match, two such services over one server), connections are kept after all.',
   },
   ...serviceTcpRows,
   retries: {

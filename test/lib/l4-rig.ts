@@ -123,6 +123,8 @@ export class L4Rig {
   readonly dests: DestTable;
   readonly service: number;
   readonly rport: number;
+  /** What the service wants of layer 4; to be set again when its servers have changed. */
+  readonly wanted: L4Service;
   /** Names of the drops, and 'sent' or 'delivered', of the frames that were fed. */
   readonly fates: string[] = [];
   now = 1_000_000;
@@ -174,7 +176,7 @@ export class L4Rig {
     );
     this.service = this.services.add({ proto: options.udp ? 17 : 6, vip: VIP, port: VPORT, scheduler: 'rr' });
     this.services.setDests(this.service, [{ addr: SERVER, port: this.rport, weight }]);
-    this.l4.setService(this.service, {
+    this.wanted = {
       mode: MODES[mode],
       localAddresses: [LOCAL],
       inTurn: true,
@@ -184,7 +186,8 @@ export class L4Rig {
       onePacket: false,
       fragments: 'reassemble',
       ...options.service,
-    });
+    };
+    this.l4.setService(this.service, this.wanted);
     ctx.probe = (f, verdict) => this.settled(f, verdict);
     this.step();
     this.out.length = 0;

@@ -38,6 +38,7 @@ function rigOf(options: Partial<RigOptions> = {}, persistence: Persistence | nul
     rig.services.addDest(rig.service, { addr, port: rig.rport, weight: 1 });
     rig.host.neigh.nud.setStatic(addr, 1, 0x0200, addr & 255);
   }
+  rig.l4.setService(rig.service, rig.wanted);
   return rig;
 }
 
