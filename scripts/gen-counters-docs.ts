@@ -40,7 +40,8 @@ const COUNTERS: Readonly<Record<string, string>> = {
   'port.txFrames': 'Frames written to all ports.',
   'port.txBytes': 'Their bytes.',
   'port.missed':
-    'Frames that the system dropped before tsvs could read them, as far as it tells (links of kind packet and xdp). Not among received.',
+    'Frames that the system dropped before tsvs could read them, as far as it tells (links of kind tap, packet and xdp). Not among received.',
+  'port.downs': 'Times that a link was lost: set down, without a carrier, deleted, or its other side gone.',
   'icmp.echoes': 'Echo requests answered.',
   'icmp.errors': 'ICMP errors sent.',
   'ipip.packets': 'Packets taken out of IPIP tunnels that end here.',

@@ -17,8 +17,8 @@
  * would be lost there without a reason that `tsvs` could show, keep the descriptor readable so that the worker never sleeps, and a
  * large frame would stand before the small acknowledgements that free memory.
  *
- * An interface that is set down (EIO) comes back, so it only costs the frames sent meanwhile (LINK_DOWN); one that was deleted
- * (EBADFD) is gone: `up` is false for good.
+ * An interface that is set down (EIO) only costs the frames sent meanwhile (LINK_DOWN). One that was deleted (EBADFD) is looked for
+ * ten times a second, and attached to when somebody has created it again.
  *
  * Ownership: as device.ts says. Slots reserved for a read that found nothing go straight back to the pool.
  * @hot
@@ -31,9 +31,11 @@ import type { Capabilities, Device, DeviceStats } from '../../stack/netif/device
 import { FRAME_OVERHEAD, newStats } from '../../stack/netif/device.ts';
 import type { FrameId } from '../../stack/types.ts';
 import { DROP } from '../../stack/verdict.ts';
+import { askingSocket, InterfaceQuery } from './ifreq.ts';
+import { KernelDrops } from './kernel-drops.ts';
 import type { Syscalls } from './syscall.ts';
-import { EAGAIN, EBADFD, EINTR, EIO, ENETDOWN, errnoName, NativeBytes, syscalls } from './syscall.ts';
-import type { TapHandle } from './tap-open.ts';
+import { EAGAIN, EBADFD, EINTR, EIO, ENETDOWN, errnoName, LinkError, NativeBytes, syscalls } from './syscall.ts';
+import { openTap, type TapHandle } from './tap-open.ts';
 import { readHeader, VNET_HDR_LEN, writeHeader } from './virtio-net.ts';
 
 /** Byte offsets in `this.native`: two iovecs to read into, two to write from, then memory for frames to drop. */
@@ -41,12 +43,18 @@ const RX_IOV = 0;
 const TX_IOV = 32;
 const WASTE = 64;
 
+/** How often a lost interface is looked for, and what was lost is read. */
+const LOOK_MS = 100;
+const COUNT_MS = 500;
+
 export class TapDevice implements Device {
   readonly name: string;
   readonly caps: Capabilities;
   readonly stats: DeviceStats = newStats();
-  readonly fd: number;
+  fd: number;
+  readonly revives = true;
   up = true;
+  notice = '';
 
   private readonly ctx: Context;
   private readonly pool: FramePool;
@@ -64,6 +72,13 @@ export class TapDevice implements Device {
   /** Slots the next read goes to; 0 = none yet. */
   private small: FrameId = 0;
   private big: FrameId = 0;
+  private readonly handle: TapHandle;
+  private readonly socket: number;
+  private readonly query: InterfaceQuery;
+  private readonly lost: KernelDrops;
+  /** What had been lost before we came. */
+  private readonly lostBefore: number;
+  private lookedMs = 0;
   private closed = false;
 
   private constructor(ctx: Context, handle: TapHandle) {
@@ -81,6 +96,12 @@ export class TapDevice implements Device {
     this.ctx = ctx;
     this.pool = ctx.pool;
     this.sys = syscalls();
+    this.handle = handle;
+    this.socket = askingSocket(this.sys);
+    this.query = new InterfaceQuery(this.sys, this.socket, handle.name);
+    this.lost = new KernelDrops(this.sys, handle.name);
+    this.lostBefore = this.lost.read();
+    this.lookedMs = ctx.nowMs;
     this.poolAddress = this.sys.addressOf(new Uint8Array(share.memory));
     this.header = handle.offload ? VNET_HDR_LEN : 0;
     this.maxFrame = handle.mtu + FRAME_OVERHEAD;
@@ -98,6 +119,7 @@ export class TapDevice implements Device {
   }
 
   rx(out: Int32Array, max: number): number {
+    if (((this.ctx.nowMs - this.lookedMs) | 0) >= (this.up ? COUNT_MS : LOOK_MS)) this.look();
     if (!this.up) return 0;
     let given = 0;
     for (let turn = 0; turn < max; turn++) {
@@ -178,7 +200,7 @@ export class TapDevice implements Device {
     const errno = this.sys.errno();
     if (errno === EAGAIN || errno === EINTR) return;
     this.countError(errno);
-    if (errno === EBADFD) this.up = false;
+    if (errno === EBADFD) this.lose();
   }
 
   tx(frames: Int32Array, from: number, to: number): number {
@@ -237,11 +259,35 @@ export class TapDevice implements Device {
     if (errno === EAGAIN || errno === EINTR) return false;
     this.countError(errno);
     if (errno === EBADFD) {
-      this.up = false;
+      this.lose();
       return false;
     }
     this.ctx.settle(f, DROP | (errno === EIO || errno === ENETDOWN ? LINK_DOWN : LINK_ERROR));
     return true;
+  }
+
+  private lose(): void {
+    this.up = false;
+    this.sys.close(this.fd);
+    this.fd = -1;
+    this.lookedMs = this.ctx.nowMs;
+  }
+
+  /** Reads what was lost; attaches to the interface again once it is there: nobody but its owner creates it. */
+  private look(): void {
+    if (this.closed) return;
+    this.lookedMs = this.ctx.nowMs;
+    this.stats.missed = this.lost.read() - this.lostBefore;
+    if (this.up || this.query.index() < 0) return;
+    try {
+      this.fd = openTap(this.handle).fd;
+      this.up = true;
+      this.notice = '';
+    } catch (error) {
+      if (!(error instanceof LinkError)) throw error;
+      this.countName(error.code);
+      this.notice = `the interface is there again and cannot be opened: ${error.message}`;
+    }
   }
 
   private countError(errno: number): void {
@@ -256,6 +302,9 @@ export class TapDevice implements Device {
     if (this.closed) return;
     this.closed = true;
     this.up = false;
-    this.sys.close(this.fd);
+    if (this.fd >= 0) this.sys.close(this.fd);
+    this.fd = -1;
+    if (this.socket >= 0) this.sys.close(this.socket);
+    this.lost.close();
   }
 }

@@ -5,8 +5,10 @@
 
 import * as result from '../../lb/health/result.ts';
 import { END_REFUSED, END_RESET, END_TIMEOUT, END_UNREACHABLE } from '../../stack/tcp/state.ts';
+import { plural } from '../cli/units.ts';
 import { formatIpv4, formatMacWords } from '../config/address.ts';
 import type { WorkerEvent } from '../workers/events.ts';
+import type { Strain } from '../workers/strain-watch.ts';
 
 export interface LogLine {
   readonly level: 'info' | 'warn' | 'error';
@@ -41,6 +43,19 @@ const CHECKS: Readonly<Record<number, string>> = {
   [result.WRONG_BODY]: 'body without the text',
   [result.SESSION_FAILED]: 'sessions cannot connect',
 };
+
+const STRAINS: Readonly<Record<Strain, (count: number) => string>> = {
+  'port.missed': (n) => `${plural(n, 'frame')} came faster than they are read and ${were(n)} lost`,
+  pool_empty: (n) => `no frame was free for ${plural(n, 'packet')}, which ${were(n)} dropped`,
+  'tcp.cookiesSent': (n) => `too many connections are half open: ${plural(n, 'SYN')} ${were(n)} answered with a cookie`,
+  'tcp.portsExhausted': (n) => `no local port was free for ${plural(n, 'connection')} to servers: add a local_address`,
+  tcp_table_full: (n) => `${plural(n, 'SYN')} found no control block free`,
+  'proxy.tableFull': (n) => `${plural(n, 'client')} found the session table full and ${were(n)} reset`,
+  'l4.tableFull': (n) => `${plural(n, 'connection')} found the connection table full and ${were(n)} refused`,
+  'l4.noLocalPort': (n) => `no local port was free for ${plural(n, 'connection')} of layer 4: add a local_address`,
+};
+
+const were = (count: number): string => (count === 1 ? 'was' : 'were');
 
 /** The result of a health check in a few words: `unexpected status 503`. */
 export function checkWords(value: number): string {
@@ -78,6 +93,12 @@ export function describe(event: WorkerEvent, names: Names): LogLine | null {
       return { level: 'info', fields: { link: event.name }, message: `link ${event.name} is up` };
     case 'linkNotice':
       return { level: 'warn', fields: { link: event.name }, message: `link ${event.name}: ${event.notice}` };
+    case 'strain': {
+      const { what, link, count } = event;
+      const where = link === '' ? '' : `link ${link}: `;
+      const fields = { what, count, ...(link !== '' && { link }) };
+      return { level: 'warn', fields, message: `${where}${STRAINS[what](count)} (${what})` };
+    }
     case 'conflict': {
       const address = formatIpv4(event.ip);
       const mac = formatMacWords(event.macHi, event.macLo);

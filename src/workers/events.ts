@@ -3,6 +3,7 @@
  * refuses every connection) are told at most once per second and kind and server, with a count, so that neither the
  * messages nor the log lines made of them become a load.
  */
+import type { Strain } from './strain-watch.ts';
 
 export type RepeatedEvent =
   | {
@@ -52,6 +53,8 @@ export type WorkerEvent =
       readonly up: boolean;
       readonly why: number;
     }
+  /** A bound was met `count` times since it was last told (strain-watch.ts). `link`: the one it belongs to, or empty. */
+  | { readonly type: 'strain'; readonly what: Strain; readonly link: string; readonly count: number }
   | RepeatedEvent;
 
 // Keys: what counts as a repetition of what.

@@ -7,13 +7,13 @@ import type { WorkerEvent } from './events.ts';
 
 export class LinkWatch {
   private readonly devices: readonly Device[];
-  private readonly changed: () => void;
+  private readonly changed: (down: number) => void;
   private readonly tell: (event: WorkerEvent) => void;
   private readonly up: boolean[];
   private readonly notices: string[];
 
-  /** `changed` is called when a link has gone down or come back: routes follow. */
-  constructor(devices: readonly Device[], changed: () => void, tell: (event: WorkerEvent) => void) {
+  /** `changed` is called when links have gone down, so many of them, or come back: routes follow. */
+  constructor(devices: readonly Device[], changed: (down: number) => void, tell: (event: WorkerEvent) => void) {
     this.devices = devices;
     this.changed = changed;
     this.tell = tell;
@@ -25,6 +25,7 @@ export class LinkWatch {
   look(): boolean {
     let left = false;
     let changes = 0;
+    let down = 0;
     for (const [i, device] of this.devices.entries()) {
       const { name, up, revives = false, notice = '' } = device;
       if (up || revives) left = true;
@@ -36,9 +37,12 @@ export class LinkWatch {
       this.up[i] = up;
       changes++;
       if (up) this.tell({ type: 'linkUp', name });
-      else this.tell({ type: revives ? 'linkDown' : 'linkGone', name });
+      else {
+        down++;
+        this.tell({ type: revives ? 'linkDown' : 'linkGone', name });
+      }
     }
-    if (changes > 0) this.changed();
+    if (changes > 0) this.changed(down);
     return left;
   }
 }

@@ -22,6 +22,7 @@ const HOST = [
   'port.txFrames',
   'port.txBytes',
   'port.missed',
+  'port.downs',
   'icmp.echoes',
   'icmp.errors',
   'ipip.packets',
@@ -54,6 +55,8 @@ export interface LoopStats {
   sleeps: number;
   /** Schedulers from files that were given up. */
   schedulerFallbacks: number;
+  /** Times a link was lost. */
+  linkDowns: number;
 }
 
 export class StatsPublisher {
@@ -103,6 +106,7 @@ export class StatsPublisher {
     values[i++] = txFrames;
     values[i++] = txBytes;
     values[i++] = missed;
+    values[i++] = loop.linkDowns;
     values[i++] = host.icmp.echoes;
     values[i++] = host.icmpError.sent;
     values[i++] = host.ipip?.packets ?? 0;

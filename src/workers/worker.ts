@@ -23,6 +23,7 @@ import { PollWaiter } from './poll.ts';
 import { answerQuestion } from './questions.ts';
 import { CryptoRandom } from './random.ts';
 import { type LoopStats, StatsPublisher } from './stats.ts';
+import { boundsOf, StrainWatch } from './strain-watch.ts';
 
 /** Connections of layer 4 ended between two turns: each may send two resets. */
 const FLUSH_AT_ONCE = 256;
@@ -32,7 +33,7 @@ const control = new Int32Array(data.share.control);
 const tell = (event: WorkerEvent): void => parentPort!.postMessage(event);
 
 const limiter = new EventLimiter(tell);
-const loop: LoopStats = { turns: 0, sleeps: 0, schedulerFallbacks: 0 };
+const loop: LoopStats = { turns: 0, sleeps: 0, schedulerFallbacks: 0, linkDowns: 0 };
 
 const pool = FramePool.attach(data.share.pool, true);
 const ctx = new Context(
@@ -108,7 +109,15 @@ const receiver = new Receiver(
 const sessionLog = data.share.sessionLog === null ? null : new SessionLog(SpscRing.attach(data.share.sessionLog, 0));
 proxy.logTo(sessionLog);
 const waiter = new PollWaiter(devices, data.eventFd);
-const watch = new LinkWatch(devices, () => host.routes.refresh(), tell);
+const watch = new LinkWatch(
+  devices,
+  (down) => {
+    loop.linkDowns += down;
+    host.routes.refresh();
+  },
+  tell,
+);
+const strain = new StrainWatch(boundsOf(devices, host, proxy, l4), tell);
 const publisher = new StatsPublisher(data.share.counters, host, proxy, l4, health, loop);
 const linkStats = new LinkStats(data.share.links);
 let draining = false;
@@ -148,6 +157,7 @@ runLoop(host, realClock, waiter, control, loop, {
     Atomics.store(control, OPEN, busy());
     Atomics.store(control, CLOCK_MS, ctx.nowMs);
     limiter.flush(ctx.nowMs);
+    strain.look(ctx.nowMs);
     return watch.look() && !(draining && busy() === 0);
   },
 });

@@ -12,6 +12,7 @@ import { TapDevice } from '../../src/links/tap.ts';
 import { closeTap, openTap } from '../../src/links/tap-open.ts';
 import type { Context } from '../../stack/context.ts';
 import { LINK_DOWN } from '../../stack/drop.ts';
+import { DELIVERED } from '../../stack/verdict.ts';
 import {
   assertConserved,
   deviceContract,
@@ -151,7 +152,7 @@ add('tap: an interface that is set down costs the frames sent meanwhile and come
   }
 });
 
-add('tap: a deleted interface is gone', () => {
+add('tap: a deleted interface is gone, and is attached to when it is created again', async () => {
   const rig = bridged(false)();
   try {
     ip('-n', shared!.namespace(SWITCH), 'link', 'del', nameOf('a'));
@@ -162,9 +163,32 @@ add('tap: a deleted interface is gone', () => {
     ip('-n', shared!.namespace(SWITCH), 'link', 'del', nameOf('b'));
     assert.is(rig.b.rx(new Int32Array(4), 4), 0);
     assert.is(rig.b.up, false, 'noticed by receiving as well');
+    rig.ctxA.settle(f, DELIVERED);
+    const later = (us: number): void => {
+      for (const [ctx, device] of [[rig.ctxA, rig.a] as const, [rig.ctxB, rig.b] as const]) {
+        ctx.tick(us);
+        assert.is(device.rx(new Int32Array(4), 4), 0);
+      }
+    };
+    later(1e6);
+    assert.not(rig.a.up || rig.b.up);
+    for (const end of ['a', 'b']) ip('tuntap', 'add', nameOf(end), 'mode', 'tap');
+    later(1.05e6);
+    assert.not(rig.a.up, 'not before 100 ms have passed');
+    later(1.2e6);
+    assert.ok(rig.a.up && rig.b.up);
+    for (const end of ['a', 'b']) {
+      ip('link', 'set', nameOf(end), 'netns', shared!.namespace(SWITCH));
+      ip('-n', shared!.namespace(SWITCH), 'link', 'set', nameOf(end), 'master', 'br0', 'up');
+    }
+    assert.is(rig.a.tx(Int32Array.of(testFrame(rig.ctxA, 101, 1)), 0, 1), 1);
+    const got = await receive(rig, 1);
+    assert.is(rig.ctxB.pool.len[got[0]!], 101);
+    rig.ctxB.settle(got[0]!, DELIVERED);
   } finally {
     rig.a.close();
     rig.b.close();
+    for (const end of ['a', 'b']) spawnSync('ip', ['-n', shared!.namespace(SWITCH), 'link', 'del', nameOf(end)]);
   }
 });
 

@@ -5,6 +5,7 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { POOL_EMPTY } from '../../stack/drop.ts';
 import * as sock from '../../stack/tcp/socket.ts';
 import { BalancedNetwork, server } from '../lib/balancer.ts';
 import { Endpoint, type EndpointPlan, listen } from '../lib/endpoint.ts';
@@ -138,6 +139,31 @@ test('no local port left: the next client is refused and counted, sessions go on
     'the ports are free again',
   );
   assert.is(host.tcp.stats.portsExhausted, portsExhausted);
+});
+
+test('no frame free: what arrives is dropped and counted, and sessions go on where they were when there are some again', () => {
+  const net = new BalancedNetwork({ servers: 2 });
+  serve(net, () => ({ ...answering, send: 3_000_000 }));
+  const { pool, drops } = net.ctx;
+  const half = Array.from({ length: 10 }, () => client(net));
+  assert.ok(net.run(2000, () => half.every((e) => e.received > 0)));
+  const hoard: number[] = [];
+  for (let f = pool.alloc(); f !== 0; f = pool.alloc()) hoard.push(f);
+  const late = client(net);
+  net.run(1000);
+  assert.ok(drops[POOL_EMPTY]! > 0);
+  assert.not(late.established);
+  for (const f of hoard) pool.release(f);
+  for (const e of [...half, late]) {
+    assert.ok(
+      net.run(60_000, () => e.done),
+      `${e.received} bytes`,
+    );
+    assert.equal([e.received, e.wrong, e.end], [3_000_000, 0, 0]);
+  }
+  const { clientAborts, serverAborts } = net.balancer.proxy.stats;
+  assert.equal([clientAborts, serverAborts], [0, 0]);
+  checkFrames({ host: net.balancer.host, ctx: net.ctx }, true);
 });
 
 test('hundreds of idle sessions are parked, hold no frame, and are byte-exact afterwards', () => {

@@ -52,6 +52,19 @@ test('a server that health checks take out of service and put back', () => {
   assert.is(words(back), 'server 10.0.0.11:80 of web:80 is up again (last check: passed 204)');
 });
 
+test('a bound that was met, with the link where there is one', () => {
+  const event = { type: 'strain', what: 'port.missed', link: 'packet:eth0', count: 4711 } as const;
+  assert.equal(describe(event, names), {
+    level: 'warn',
+    fields: { what: 'port.missed', count: 4711, link: 'packet:eth0' },
+    message: 'link packet:eth0: 4,711 frames came faster than they are read and were lost (port.missed)',
+  });
+  assert.is(
+    words({ ...event, what: 'pool_empty', link: '', count: 1 }),
+    'no frame was free for 1 packet, which was dropped (pool_empty)',
+  );
+});
+
 test('what is no news is no line', () => {
   assert.is(describe({ type: 'running' }, names), null);
   assert.is(describe({ type: 'stopped' }, names), null);

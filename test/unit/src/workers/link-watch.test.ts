@@ -12,20 +12,29 @@ function fake(name: string, revives: boolean): Settable {
   return { name, caps, stats: newStats(), fd: -1, up: true, revives, notice: '', rx: () => 0, tx: () => 0, close() {} };
 }
 
-function watch(...devices: Settable[]): { look: () => boolean; told: WorkerEvent[]; changes: () => number } {
+function watch(...devices: Settable[]): {
+  look: () => boolean;
+  told: WorkerEvent[];
+  changes: () => number;
+  downs: () => number;
+} {
   const told: WorkerEvent[] = [];
   let changes = 0;
+  let downs = 0;
   const links = new LinkWatch(
     devices,
-    () => changes++,
+    (down) => {
+      changes++;
+      downs += down;
+    },
     (event) => told.push(event),
   );
-  return { look: () => links.look(), told, changes: () => changes };
+  return { look: () => links.look(), told, changes: () => changes, downs: () => downs };
 }
 
 test('a link that comes back is told twice, and routes follow', () => {
   const device = fake('packet:eth0', true);
-  const { look, told, changes } = watch(device);
+  const { look, told, changes, downs } = watch(device);
   assert.ok(look());
   device.up = false;
   assert.ok(look());
@@ -36,7 +45,7 @@ test('a link that comes back is told twice, and routes follow', () => {
     { type: 'linkDown', name: 'packet:eth0' },
     { type: 'linkUp', name: 'packet:eth0' },
   ]);
-  assert.is(changes(), 2);
+  assert.equal([changes(), downs()], [2, 1]);
 });
 
 test('it is over when the last link is gone for good', () => {

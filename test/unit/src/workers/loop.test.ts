@@ -76,7 +76,7 @@ function play(script: Script): Trace {
       return now;
     },
   };
-  runLoop(engine, clock, waiter, control, { turns: 0, sleeps: 0, schedulerFallbacks: 0 }, hooks);
+  runLoop(engine, clock, waiter, control, { turns: 0, sleeps: 0, schedulerFallbacks: 0, linkDowns: 0 }, hooks);
   assert.is(Atomics.load(control, SLEEPING), 0, 'SLEEPING is cleared');
   return trace;
 }
@@ -179,7 +179,7 @@ test('a command is seen under uninterrupted load too', () => {
     },
     { wait: () => assert.unreachable('never idle') },
     control,
-    { turns: 0, sleeps: 0, schedulerFallbacks: 0 },
+    { turns: 0, sleeps: 0, schedulerFallbacks: 0, linkDowns: 0 },
     { command: (c) => c < STOP, mail: () => {}, housekeeping: () => true },
   );
   assert.is(turns, 1000);
