@@ -17,7 +17,7 @@
  * | no server to be had                                  | DROP\|LB_NO_SERVER, ICMP port unreachable to the client (LVS)  |
  * | FullNAT without a free local port                    | DROP\|LB_NO_LOCAL_PORT                                         |
  * | no row left                                          | DROP\|LB_CONN_FULL                                             |
- * | NAT: another connection has the server's tuple       | DROP\|LB_CONN_CLASH                                            |
+ * | NAT: another connection has the server's tuple       | DROP\|LB_CONN_CLASH; one that is over gives way                |
  * | server drained or gone, and the service says so      | the connection ends; DROP\|LB_QUIESCED, UDP begins a new one     |
  *
  * How a new connection gets its server and its row, persistence included, is in opener.ts.

@@ -26,7 +26,7 @@ import type { IcmpError } from '../stack/icmp/error.ts';
 import type { FrameId, Ipv4, Verdict } from '../stack/types.ts';
 import { DROP, PASS } from '../stack/verdict.ts';
 import { UNREACH_PORT, UNREACHABLE } from '../stack/wire/icmp4.ts';
-import { PROTO_UDP } from '../stack/wire/ipv4.ts';
+import { PROTO_TCP, PROTO_UDP } from '../stack/wire/ipv4.ts';
 import { ConnSpec, type ConnTable, REFUSED_FULL } from './conn.ts';
 import * as c from './conn-row.ts';
 import type { Templates } from './conn-template.ts';
@@ -34,6 +34,7 @@ import type { CoreStats } from './core-stats.ts';
 import { AVAILABLE, type DestTable, DRAINED, INHIBITED, MAINT, UNHEALTHY } from './dest.ts';
 import type { LocalAddrs } from './laddr.ts';
 import type { NatServers } from './nat-servers.ts';
+import { isReusable } from './proto/tcp.ts';
 import { FlowKey } from './sched/index.ts';
 import { PROTO_MARK, type ServiceTable } from './service.ts';
 
@@ -121,7 +122,7 @@ export class Opener {
       spec.lport = locals.port;
       spec.flags |= c.F_LOCAL_PORT;
     }
-    const verdict = this.enter(table);
+    const verdict = this.enter(table, proto);
     if (verdict === PASS && persistent) this.remember(table, this.row, proto, template);
     return verdict;
   }
@@ -149,7 +150,7 @@ export class Opener {
     spec.flags = c.F_OPENED_OUT | c.F_LOCAL_PORT;
     spec.dest = dest;
     spec.service = service;
-    return this.enter(table);
+    return this.enter(table, proto);
   }
 
   private noServer(f: FrameId): Verdict {
@@ -158,8 +159,17 @@ export class Opener {
     return DROP | LB_NO_SERVER;
   }
 
-  private enter(table: ConnTable): Verdict {
-    const row = table.open(this.spec);
+  private enter(table: ConnTable, proto: number): Verdict {
+    let row = table.open(this.spec);
+    // What keeps the server's tuple may be over: the server, too, lets a fresh SYN have it.
+    if (row === 0 && proto === PROTO_TCP && table.refusal !== REFUSED_FULL) {
+      const rival = c.rowOf(table.rival);
+      if (rival !== 0 && isReusable(table.state(rival))) {
+        this.stats.reused += 1;
+        table.close(rival, c.END_REUSED);
+        row = table.open(this.spec);
+      }
+    }
     if (row === 0) return this.refused(table);
     this.row = row;
     this.stats.opened += 1;

@@ -3,10 +3,12 @@
  * Cold. Called by index.ts.
  */
 import { LB_CONN_CLASH, LB_CONN_FULL, LB_NO_LOCAL_PORT, LB_NO_SERVER } from '../../stack/drop.ts';
+import { PROTO_TCP } from '../../stack/wire/ipv4.ts';
 import type { ConnTable } from '../conn.ts';
 import * as c from '../conn-row.ts';
 import { AVAILABLE, DRAINED, INHIBITED, MAINT, OVERLOAD, RAMP_STEPS, shareOf, UNHEALTHY } from '../dest.ts';
 import type { L4 } from '../l4.ts';
+import { isReusable } from '../proto/tcp.ts';
 import { FlowKey } from '../sched/index.ts';
 import type { ServiceTable } from '../service.ts';
 import { drop } from './egress.ts';
@@ -102,7 +104,8 @@ export function newRow(
   row[c.SERVICE_HOP] = service << 16;
   const taken = (at: number): boolean => {
     const rival = c.rowOf(table.find(row[at]!, row[at + 1]!, row[at + 2]!));
-    return rival !== 0 && rival !== leaving;
+    const over = proto === PROTO_TCP && isReusable(table.state(rival));
+    return rival !== 0 && rival !== leaving && !over;
   };
   // A port that chance chooses is nobody's.
   const isKnown = local.port !== 0 && !forgotten;

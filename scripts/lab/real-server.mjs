@@ -36,6 +36,9 @@ const server = createServer((request, response) => {
   body.pipe(response);
 });
 
+// A client that thinks for a while on a kept connection shall not find it closed.
+server.keepAliveTimeout = 60_000;
+
 server.listen({ host: address, port: Number(port), backlog: 4096 }, () => {
   console.log(`${name} listens on ${address}:${port}`);
 });

@@ -52,12 +52,13 @@ test('in memory: pings, TCP with and without large segments, and layer 4', () =>
     'memory: TCP stack to stack, gso, Gbit/s',
     'memory: TCP stack to stack, gso, ns/segment',
     'memory: TCP stack to stack, gso, heap, bytes/million',
-    ...['FullNAT', 'direct routing', 'IPIP tunnel'].flatMap((mode) => [
+    ...['FullNAT', 'FullNAT, UDP', 'direct routing', 'IPIP tunnel'].flatMap((mode) => [
       `memory: ${mode}, 64-byte frames, 1 k flows, Mpps`,
       `memory: ${mode}, 64-byte frames, 1 M flows, Mpps`,
       `memory: ${mode}, heap, bytes/million`,
     ]),
     'memory: FullNAT, new connections of nine packets, k/s',
+    'memory: 1 M connections expire within a second, 99.9 % of turns below, ms',
   ]);
   for (const { what, unit, value } of memory) {
     assert.type(value, 'number', what);

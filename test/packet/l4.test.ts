@@ -347,6 +347,11 @@ test('NAT: the same client port to the same server through two services is refus
   rig.feed(fromClient({ flags: 'S' }));
   rig.feed(fromClient({ flags: 'S', dport: 81 }));
   assert.equal(rig.fates, ['sent', 'lb_conn_clash']);
+  // Refused by the server, the first is over: what is left of it does not keep the second from the server.
+  rig.feed(fromServer(rig, { flags: 'RA', ack: ISN + 1 }));
+  assert.is(rig.feed(fromClient({ flags: 'S', dport: 81 }))[0]!.dst, SERVER);
+  assert.is(rig.l4.core.stats.reused, 1);
+  assert.is(rig.l4.tcp.size(), 1);
 });
 
 // TTL and MTU

@@ -7,7 +7,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as c from '../../lb/conn-row.ts';
 import type { L4Service } from '../../lb/l4.ts';
-import { TIME_WAIT } from '../../lb/proto/tcp.ts';
+import { CLOSE, TIME_WAIT } from '../../lb/proto/tcp.ts';
 import { type SchedOptions, schedulers } from '../../lb/sched/index.ts';
 import { PROTO_MATCH } from '../../lb/service.ts';
 import { why } from '../../lb/why/index.ts';
@@ -288,6 +288,8 @@ test('limits: no row, no local port, another with the same tuple', () => {
   clash.services.setDests(second, [{ addr: SERVER, port: RPORT, weight: 1 }]);
   clash.l4.setService(second, serviceOf('NAT'));
   assert.is(compare(clash, { dport: 81 }).outcome.end, 'drop');
+  clash.l4.tcp.step(clash.row, CLOSE, 10_000);
+  assert.is(compare(clash, { dport: 81 }).outcome.end, 'sent', 'one that is over gives way');
 });
 
 test('persistence: the template decides while it holds', () => {
