@@ -9,7 +9,10 @@ export class LinkWatch {
   private readonly devices: readonly Device[];
   private readonly changed: (down: number) => void;
   private readonly tell: (event: WorkerEvent) => void;
+  /** As it was told; nothing is told of a link that is up from the start. */
   private readonly up: boolean[];
+  /** As routes have it, which were made just before us. */
+  private readonly routed: boolean[];
   private readonly notices: string[];
 
   /** `changed` is called when links have gone down, so many of them, or come back: routes follow. */
@@ -18,6 +21,7 @@ export class LinkWatch {
     this.changed = changed;
     this.tell = tell;
     this.up = devices.map(() => true);
+    this.routed = devices.map(({ up }) => up);
     this.notices = devices.map(() => '');
   }
 
@@ -33,9 +37,10 @@ export class LinkWatch {
         this.notices[i] = notice;
         if (notice !== '') this.tell({ type: 'linkNotice', name, notice });
       }
+      if (up !== this.routed[i]) changes++;
+      this.routed[i] = up;
       if (up === this.up[i]) continue;
       this.up[i] = up;
-      changes++;
       if (up) this.tell({ type: 'linkUp', name });
       else {
         down++;

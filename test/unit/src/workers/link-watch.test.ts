@@ -48,6 +48,16 @@ test('a link that comes back is told twice, and routes follow', () => {
   assert.equal([changes(), downs()], [2, 1]);
 });
 
+test('a link that comes up between the start and the first look: routes follow, and there is nothing to tell', () => {
+  const device = fake('memif:/run/lb.sock', true);
+  device.up = false;
+  const { look, told, changes } = watch(device);
+  device.up = true;
+  assert.ok(look());
+  assert.is(changes(), 1);
+  assert.equal(told, []);
+});
+
 test('it is over when the last link is gone for good', () => {
   const [one, other] = [fake('tap:tap0', false), fake('tap:tap1', false)];
   const { look, told } = watch(one, other);
