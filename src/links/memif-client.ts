@@ -110,13 +110,13 @@ export class MemifClient implements Device {
   rx(out: Int32Array, max: number): number {
     if (!this.up || ((this.ctx.nowMs - this.lookedMs) | 0) >= LOOK_MS) this.control();
     if (!this.up) return 0;
-    if (this.armed) this.disarm();
     let given = 0;
     for (let q = 0; q < this.queues.length; q++) {
       const queue = this.queues[q]!;
       this.reap(queue);
       given = this.receive(queue, out, given, max);
     }
+    if (given > 0 && this.armed) this.disarm();
     return given;
   }
 
@@ -229,10 +229,15 @@ export class MemifClient implements Device {
 
   prepareSleep(): boolean {
     if (!this.up) return true;
+    const { armed, queues } = this;
+    // A server looks whether it is to interrupt before others see what it put into the ring (DPDK has no fence there): the
+    // ring is looked at again after a turn of the loop, when that has passed.
     this.armed = true;
-    let quiet = true;
-    for (const { fromServer, taken } of this.queues) {
-      fromServer.wantInterrupts(true);
+    let quiet = armed;
+    for (let q = 0; q < queues.length; q++) {
+      const { fromServer, taken } = queues[q]!;
+      if (armed) fromServer.drain();
+      else fromServer.wantInterrupts(true);
       if (fromServer.tail() !== taken) quiet = false;
     }
     return quiet;
@@ -240,10 +245,8 @@ export class MemifClient implements Device {
 
   private disarm(): void {
     this.armed = false;
-    for (const { fromServer } of this.queues) {
-      fromServer.wantInterrupts(false);
-      fromServer.drain();
-    }
+    const { queues } = this;
+    for (let q = 0; q < queues.length; q++) queues[q]!.fromServer.wantInterrupts(false);
   }
 
   /** What is on its way out is looked after although nothing may come in. */
@@ -356,6 +359,7 @@ export class MemifClient implements Device {
       fromServer.setHead(queue.given);
     }
     this.notice = '';
+    this.armed = false;
     this.up = true;
   }
 

@@ -89,9 +89,9 @@ export class MemifServer implements Device {
   rx(out: Int32Array, max: number): number {
     if (this.client === null || !this.up || ((this.ctx.nowMs - this.lookedMs) | 0) >= LOOK_MS) this.control();
     if (!this.up) return 0;
-    if (this.armed) this.disarm();
     let given = 0;
     for (let q = 0; q < this.fromClient.length; q++) given = this.receive(this.fromClient[q]!, out, given, max);
+    if (given > 0 && this.armed) this.disarm();
     return given;
   }
 
@@ -183,10 +183,13 @@ export class MemifServer implements Device {
 
   prepareSleep(): boolean {
     if (!this.up) return true;
+    const { armed } = this;
+    // As the client does.
     this.armed = true;
-    let quiet = true;
+    let quiet = armed;
     for (const ring of this.fromClient) {
-      ring.wantInterrupts(true);
+      if (armed) ring.drain();
+      else ring.wantInterrupts(true);
       if (ring.head() !== ring.tail()) quiet = false;
     }
     return quiet;
@@ -194,10 +197,7 @@ export class MemifServer implements Device {
 
   private disarm(): void {
     this.armed = false;
-    for (const ring of this.fromClient) {
-      ring.wantInterrupts(false);
-      ring.drain();
-    }
+    for (const ring of this.fromClient) ring.wantInterrupts(false);
   }
 
   // The connection

@@ -125,6 +125,8 @@ test('a sleeper is woken: it is armed, and its descriptor becomes readable with 
   const c = client();
   turns(20, c, s);
   const sys = syscalls();
+  assert.is(c.device.prepareSleep(), false, 'armed, and to be asked again');
+  turns(1, c);
   assert.is(c.device.prepareSleep(), true);
   const f = testFrame(s.ctx, 100, 1);
   s.device.tx(Int32Array.of(f), 0, 1);
@@ -141,6 +143,24 @@ test('a sleeper is woken: it is armed, and its descriptor becomes readable with 
   assert.is(c.device.rx(out, 1), 1);
   c.ctx.fate[0]! += 1;
   c.ctx.settle(out[0]!, 2);
+  done(c, s);
+});
+
+test('a packet that came without an interrupt, while the sleeper was being armed, is found', () => {
+  const s = server();
+  const c = client();
+  turns(20, c, s);
+  const f = testFrame(s.ctx, 100, 1);
+  s.device.tx(Int32Array.of(f), 0, 1);
+  // The server looked at the flag before this; what it put there is seen only now.
+  assert.is(c.device.prepareSleep(), false);
+  assert.is(c.device.prepareSleep(), false, 'there is input');
+  const out = new Int32Array(1);
+  assert.is(c.device.rx(out, 1), 1);
+  c.ctx.fate[0]! += 1;
+  c.ctx.settle(out[0]!, 2);
+  assert.is(c.device.prepareSleep(), false, 'armed anew');
+  assert.is(c.device.prepareSleep(), true);
   done(c, s);
 });
 
