@@ -16,7 +16,8 @@ purpose=${1:-}
 # Each row: the Debian package, and the command that shows it is there.
 lab_packages=(iproute2:ip iputils-ping:ping curl:curl)
 test_packages=(tcpdump:tcpdump tshark:tshark ethtool:ethtool nginx-light:nginx haproxy:haproxy iperf3:iperf3
-  apache2-utils:ab wrk:wrk wget:wget openssh-client:ssh openssh-server:sshd rsync:rsync hping3:hping3)
+  apache2-utils:ab wrk:wrk wget:wget openssh-client:ssh openssh-server:sshd rsync:rsync hping3:hping3
+  dpdk-dev:dpdk-testpmd)
 bench_packages=(nftables:nft)
 
 case $purpose in

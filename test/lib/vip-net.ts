@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import type { LinkKind } from '../../src/config/model.ts';
-import { type DropsReply, PATHS, type SessionsReply, type StatsReply } from '../../src/control/api.ts';
+import { type DropsReply, type LinksReply, PATHS, type SessionsReply, type StatsReply } from '../../src/control/api.ts';
 import { ask } from '../../src/control/client.ts';
 import { type HostPlan, Net, type Result, type Running, SWITCH } from './netns.ts';
 
@@ -53,9 +53,14 @@ export class VipNet {
   readonly net: Net;
   readonly folder = mkdtempSync(join(tmpdir(), 'tsvs-e2e-'));
   readonly socket = join(this.folder, 'tsvs.sock');
+  /** Where testpmd listens for tsvs. */
+  readonly memif = join(this.folder, 'memif.sock');
+  /** What is between; null on other links. */
+  bridge: Running | null = null;
   private readonly servers: number;
   private readonly link: LinkKind;
   private running: Running | null = null;
+  private launch: () => Promise<Running> = () => Promise.reject(new Error('not started'));
 
   private constructor(servers: number, others: readonly string[], link: LinkKind) {
     this.servers = servers;
@@ -80,13 +85,46 @@ export class VipNet {
       if (options.folderOf !== undefined) chownSync(lab.folder, ...options.folderOf);
       if (options.folderMode !== undefined) chmodSync(lab.folder, options.folderMode);
       const args = ['--control', lab.socket, ...(fault === undefined ? [] : ['--fault', fault])];
-      const [word, place] = link === 'tap' ? ['tap:tap0', SWITCH] : [`${link}:eth0`, LB];
-      lab.running = await lab.net.startTsvs(config, word, args, place);
+      if (link === 'memif') await lab.startBridge();
+      const device = link === 'memif' ? lab.memif : 'eth0';
+      const [word, place] = link === 'tap' ? ['tap:tap0', SWITCH] : [`${link}:${device}`, LB];
+      lab.launch = () => lab.net.startTsvs(config, word, args, place);
+      lab.running = await lab.launch();
+      if (link === 'memif') await lab.linked();
       return lab;
     } catch (error) {
       await lab.remove();
       throw error;
     }
+  }
+
+  /** Kills tsvs and starts it again. */
+  async restart(): Promise<void> {
+    assert.is(await this.tsvs.stop('SIGKILL'), null);
+    this.running = await this.launch();
+    await this.linked();
+  }
+
+  /** Waits until the link of tsvs is up. */
+  async linked(limitMs = 10_000): Promise<void> {
+    const deadline = performance.now() + limitMs;
+    while (!(await ask<LinksReply>(this.socket, PATHS.links)).links[0]!.up) {
+      if (performance.now() > deadline)
+        throw new Error(`the link is still down after ${limitMs} ms\n${this.tsvs.output}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** Starts the DPDK bridge, between the interface of tsvs' host and its memif. */
+  private async startBridge(): Promise<void> {
+    this.bridge = this.net.start(LB, [
+      'scripts/dpdk-bridge.sh',
+      '--memory',
+      '128',
+      'packet:eth0',
+      `memif:${this.memif}`,
+    ]);
+    await this.bridge.waitFor(/testpmd \d+ between/);
   }
 
   get tsvs(): Running {
@@ -217,7 +255,8 @@ export class VipNet {
       '[global]',
       ...global.map((line) => line.replace('FOLDER', this.folder)),
       '[link lan]',
-      ...(this.link === 'tap' ? ['kind = tap', 'device = tap0'] : [`kind = ${this.link}`, 'device = eth0']),
+      `kind = ${this.link}`,
+      `device = ${this.link === 'tap' ? 'tap0' : this.link === 'memif' ? this.memif : 'eth0'}`,
       `offload = ${offload ? 'on' : 'off'}`,
       `mac = ${VIP_MAC}`,
       ...linkSettings,

@@ -1,0 +1,111 @@
+/**
+ * tsvs with Debian's dpdk-testpmd: an interface of the system, testpmd, memif, tsvs. ping and curl, a download of which every byte
+ * arrives, FullNAT; either side is killed under load, and the other goes on.
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { patternHash } from '../lib/pattern.ts';
+import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
+import { Capture } from '../lib/tshark.ts';
+import { VIP, VipNet } from '../lib/vip-net.ts';
+
+const add = testUnless(noNamespaces() ?? noCommands('ip', 'ping', 'curl', 'ethtool', 'tshark', 'dpdk-testpmd'), test);
+
+const MB = 1_000_000;
+
+async function download(lab: VipNet, bytes: number): Promise<void> {
+  const hash = await lab.shell(`curl -sS -f -m 30 http://${VIP}/bytes/${bytes} | sha256sum | cut -d' ' -f1`);
+  assert.is(hash, patternHash(bytes));
+}
+
+async function greetings(lab: VipNet): Promise<void> {
+  const { stdout } = await lab.client(['ping', '-f', '-q', '-c', '1000', VIP]);
+  assert.match(stdout, /1000 received, 0% packet loss/);
+  for (const server of ['rs-1', 'rs-2']) assert.is(await lab.shell(`curl -sS -f -m 5 http://${VIP}/`), server);
+}
+
+add('the proxy over memif: ping, curl, 20 MB, every checksum on the wire right', async () => {
+  const lab = await VipNet.start({ link: 'memif', offload: false });
+  try {
+    await lab.startHttp();
+    const capture = await Capture.start(lab, 'client');
+    await greetings(lab);
+    await download(lab, 20 * MB);
+    await lab.quiet();
+    await capture.stop();
+    const { bad, good } = await capture.judge();
+    assert.equal(bad, []);
+    assert.ok(good > 10_000, `${good} checksums looked at`);
+  } finally {
+    await lab.close();
+  }
+});
+
+add('FullNAT over memif', async () => {
+  const settings = ['mode = fnat', 'local_address = 10.9.0.30, 10.9.0.31'];
+  const lab = await VipNet.start({ link: 'memif', offload: false, settings });
+  try {
+    await lab.startHttp();
+    await greetings(lab);
+    await download(lab, 20 * MB);
+  } finally {
+    await lab.close();
+  }
+});
+
+/** The processes that the bridge has started so far. */
+const testpmds = (lab: VipNet): number[] =>
+  [...lab.bridge!.output.matchAll(/testpmd (\d+) between/g)].map(([, pid]) => Number(pid));
+
+/** A download that takes two seconds if nothing happens, and what happens meanwhile. */
+async function during(lab: VipNet, happens: () => Promise<void>): Promise<void> {
+  const script = `curl -sS -f -m 40 --limit-rate 5M http://${VIP}/bytes/${10 * MB} | sha256sum | cut -d' ' -f1`;
+  const received = await lab.counter('port.rxBytes');
+  const transfer = lab.shell(script);
+  while ((await lab.counter('port.rxBytes')) - received < 4 * MB) await new Promise((wake) => setTimeout(wake, 20));
+  await happens();
+  assert.is(await transfer, patternHash(10 * MB));
+}
+
+add('testpmd is killed under load: it is started again, tsvs says so and goes on, no byte is missing', async () => {
+  const lab = await VipNet.start({ link: 'memif', offload: false });
+  try {
+    await lab.startHttp();
+    for (const round of [1, 2]) {
+      await during(lab, async () => {
+        process.kill(testpmds(lab).at(-1)!, 'SIGKILL');
+        await lab.tsvs.waitFor(/is down/);
+        await lab.linked();
+      });
+      assert.is(testpmds(lab).length, round + 1);
+    }
+    assert.match(lab.bridge!.output, /testpmd ended with status 137; again in 100 ms/);
+    await greetings(lab);
+    await lab.quiet();
+  } finally {
+    await lab.close();
+  }
+});
+
+add('tsvs is killed under load: testpmd lives on, and serves the next one', async () => {
+  const lab = await VipNet.start({ link: 'memif', offload: false });
+  try {
+    await lab.startHttp();
+    for (let round = 0; round < 2; round++) {
+      const words = ['-sS', '-m', '3', '--limit-rate', '20M', `http://${VIP}/bytes/${80 * MB}`, '-o', '/dev/null'];
+      const transfer = lab.client(['curl', ...words]);
+      while ((await lab.counter('port.rxBytes')) < 4 * MB) await new Promise((wake) => setTimeout(wake, 20));
+      await lab.restart();
+      assert.is.not((await transfer).code, 0, 'the connection ended with it');
+    }
+    await greetings(lab);
+    assert.is(testpmds(lab).length, 1, lab.bridge!.output);
+    assert.is(await lab.bridge!.stop('SIGTERM', 10_000), 0);
+    assert.match(lab.bridge!.output, /dpdk-bridge: ended/);
+    await lab.tsvs.waitFor(/is down/);
+  } finally {
+    await lab.close();
+  }
+});
+
+test.run();
