@@ -1,8 +1,10 @@
-/** `tsvs check`: whether a configuration is good, and what it amounts to. Starts nothing. */
+/** `tsvs check`: whether a configuration is good, the schedulers it has from files included, and what it amounts to. Starts nothing. */
 import { formatEndpoint } from '../config/address.ts';
 import type { Config, DestConfig, ServiceConfig } from '../config/model.ts';
 import { formatService } from '../config/service-address.ts';
+import { prepareSchedulers } from '../schedulers/prepare.ts';
 import { loadConfig } from './configuration.ts';
+import { EXIT, Failure } from './failure.ts';
 import { formatTable, left, right } from './table.ts';
 import { plural } from './units.ts';
 
@@ -13,6 +15,11 @@ export interface CheckOptions {
 export async function check(options: CheckOptions): Promise<void> {
   const { config, warnings } = loadConfig(options.config);
   for (const warning of warnings) console.error(`warning: ${warning}`);
+  const problems = prepareSchedulers(config).filter(({ problem }) => problem !== null);
+  if (problems.length > 0) {
+    const lines = problems.map(({ name, problem }) => `scheduler ${name}: ${problem}`);
+    throw new Failure(EXIT.CONFIG, [...lines, 'tsvs run would schedule by wlc instead'].join('\n'));
+  }
   console.log(formatSummary(options.config, config));
 }
 

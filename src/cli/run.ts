@@ -30,8 +30,8 @@ import { createLogger, type LogFormat } from '../log/logger.ts';
 import { describe } from '../log/words.ts';
 import { PrivilegeError } from '../privileges/account.ts';
 import { Identity } from '../privileges/identity.ts';
-import { installSchedulers } from '../schedulers/install.ts';
-import { type Judged, prepareSchedulers } from '../schedulers/prepare.ts';
+import { UserSchedulers } from '../schedulers/known.ts';
+import type { Judged } from '../schedulers/prepare.ts';
 import { version } from '../version.ts';
 import type { Drain } from '../workers/drain.ts';
 import type { WorkerEvent } from '../workers/events.ts';
@@ -74,13 +74,18 @@ export async function run(options: RunOptions): Promise<void> {
   const socket = options.control ?? controlSocket ?? defaultSocket();
   const control = await openControl(socket, Number.parseInt(controlMode, 8));
   let lines = null as LineSink | null;
+  const schedulers = new UserSchedulers();
   const opened = (): Judged[] => {
     identity.own(socket, logFile);
     identity.assume();
     for (const warning of identity.warnings(options.config, socket, logFile)) log.warn(warning);
     if (logFile !== null) lines = openAccessLog(logFile, log);
     if (options.capture !== undefined) checkCapture(options.capture);
-    return userSchedulers(config, log);
+    const judged = schedulers.atStart(config);
+    for (const { name, problem } of judged) {
+      if (problem !== null) log.error({ scheduler: name }, `scheduler ${name}: ${problem}; wlc schedules instead`);
+    }
+    return judged;
   };
   const supervisor = await startWorker(config, options.capture ?? null, fault, opened).catch((error: unknown) => {
     control.close();
@@ -93,6 +98,7 @@ export async function run(options: RunOptions): Promise<void> {
     load: (again) => loadAgain(again, options),
     worker: supervisor,
     layer4: supervisor.share.connections !== null,
+    schedulers: (next) => schedulers.added(next),
     log,
     follow: (next) => {
       snapshot.follow(next);
@@ -112,16 +118,6 @@ export async function run(options: RunOptions): Promise<void> {
 function loadAgain(file: string, { fstack, link }: RunOptions): Loaded {
   const loaded = loadFile(file, fstack, false);
   return 'model' in loaded && link !== undefined ? { ...loaded, model: withLink(loaded.model, link) } : loaded;
-}
-
-/** Schedulers from files, made known to this thread for their names; the worker gets them to schedule. */
-function userSchedulers(config: Config, log: Logger): Judged[] {
-  const schedulers = prepareSchedulers(config);
-  for (const { name, problem } of schedulers) {
-    if (problem !== null) log.error({ scheduler: name }, `scheduler ${name}: ${problem}; wlc schedules instead`);
-  }
-  installSchedulers(schedulers, { nowUs: () => 0, gaveUp: () => {} });
-  return schedulers;
 }
 
 /** The configuration's links, opened, and a worker that serves. Throws Failure. */

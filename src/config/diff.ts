@@ -6,7 +6,7 @@
  * Called for every change at run time, by file or by control socket (src/control/operator.ts).
  */
 import { type Action, applyTo, type KeyChange, type ServiceRef, serverKey, serviceKey } from './actions.ts';
-import { type Config, type DestConfig, isSchedulerFile, type ServiceConfig } from './model.ts';
+import type { Config, DestConfig, ServiceConfig } from './model.ts';
 import { ownAddresses } from './own-addresses.ts';
 import { globalLines, type Line, linkLines, markLines, networkLines, serviceLines } from './save.ts';
 import { tcpLines } from './tcp-rows.ts';
@@ -83,12 +83,6 @@ export function diff(
 
   const { add, remove } = diffAddresses(before, after);
   actions.push(...add, ...diffServices(before, after, live), ...remove);
-  const loaded = new Set(before.services.map(({ scheduler }) => scheduler));
-  for (const { name, scheduler } of after.services) {
-    if (!isSchedulerFile(scheduler) || loaded.has(scheduler)) continue;
-    const why = 'needs a restart: schedulers from files are loaded at the start';
-    refused.push({ section: `service ${name}`, key: 'scheduler', from: null, to: scheduler, why });
-  }
   for (const service of after.services) {
     if (!isLayer4(service) || layer4) continue;
     const why = 'needs a restart: tsvs was started without layer 4 ([global] layer4 = on has it always)';

@@ -17,6 +17,8 @@ import { type Loaded, load } from '../config/load.ts';
 import type { Config, DestConfig, ServiceConfig } from '../config/model.ts';
 import { nearest } from '../config/nearest.ts';
 import { save } from '../config/save.ts';
+import type { PreparedScheduler } from '../schedulers/install.ts';
+import type { Judged } from '../schedulers/prepare.ts';
 import {
   type Batch,
   type CloseCommand,
@@ -85,6 +87,8 @@ export interface RunningOptions {
   readonly worker: Applying;
   /** The worker has what layer 4 needs. */
   readonly layer4: boolean;
+  /** Prepares the schedulers from files that it has not yet been asked for; those without a problem are known afterwards. */
+  readonly schedulers?: (config: Config) => readonly Judged[];
   readonly log: ChangeLog;
   /** Called when another configuration holds. */
   readonly follow: (config: Config) => void;
@@ -263,14 +267,23 @@ export class RunningConfig {
     const version = this.version + 1;
     const actions = commands.filter((one): one is Action => !isCommandOfMoment(one));
     const next = applyTo(this.held, actions);
+    const schedulers = this.newSchedulers(next);
     try {
-      await this.options.worker.apply({ version, commands });
+      await this.options.worker.apply({ version, commands, ...(schedulers.length > 0 && { schedulers }) });
     } catch (error) {
       throw new ChangeError(409, `the worker refuses: ${(error as Error).message}`, 'nothing has changed');
     }
     this.version = version;
     this.held = next;
     if (actions.length > 0) this.options.follow(next);
+  }
+
+  /** At the start wlc takes the place of a scheduler that is no good; here there is one that goes on. Throws ChangeError. */
+  private newSchedulers(next: Config): PreparedScheduler[] {
+    const judged = this.options.schedulers?.(next) ?? [];
+    const problems = judged.flatMap(({ name, problem }) => (problem === null ? [] : [`scheduler ${name}: ${problem}`]));
+    if (problems.length > 0) throw new ChangeError(422, problems[0]!, 'nothing has changed', problems);
+    return judged.map(({ name, code }) => ({ name, code }));
   }
 
   /** Whatever was due to the server is no longer; in maintenance, its sessions are reset after `ms`. */

@@ -1,6 +1,6 @@
 /**
  * Makes schedulers from files known to lb/sched, under a guard (lb/sched/guard.ts). One that could not be prepared is `wlc` under
- * its own name, so that the configuration stays what it is. Called once per thread, before anything asks for schedulers.
+ * its own name, so that the configuration stays what it is. Called in each thread, at the start and for those that a change names first.
  */
 
 import { Guarded, type GuardWatch } from '../../lb/sched/guard.ts';

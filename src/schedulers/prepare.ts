@@ -20,18 +20,24 @@ export interface Judged extends PreparedScheduler {
   readonly problem: string | null;
 }
 
-/** The schedulers from files that a configuration names, each once. Never throws. */
-export function prepareSchedulers({ services }: Pick<Config, 'services'>, timeoutMs = SUITE_MS): Judged[] {
+/** The schedulers from files that a configuration names, each once, but for those in `known`. Never throws. */
+export function prepareSchedulers(
+  { services }: Pick<Config, 'services'>,
+  timeoutMs = SUITE_MS,
+  known: ReadonlySet<string> = new Set(),
+): Judged[] {
   const files = new Set(services.map(({ scheduler }) => scheduler).filter(isSchedulerFile));
-  return [...files].map((name) => {
-    try {
-      const code = compile(name);
-      judge(instantiate(code), timeoutMs);
-      return { name, code, problem: null };
-    } catch (error) {
-      return { name, code: null, problem: (error as Error).message.trim() };
-    }
-  });
+  return [...files]
+    .filter((name) => !known.has(name))
+    .map((name) => {
+      try {
+        const code = compile(name);
+        judge(instantiate(code), timeoutMs);
+        return { name, code, problem: null };
+      } catch (error) {
+        return { name, code: null, problem: (error as Error).message.trim() };
+      }
+    });
 }
 
 /** What stands beside the program, or in the source tree. */

@@ -14,6 +14,7 @@ import { Channel, type ChannelConfig } from '../../stack/msg/msg.ts';
 import type { Ipv4 } from '../../stack/types.ts';
 import type { Action, ServerRef, ServiceRef } from '../config/actions.ts';
 import type { Mac } from '../config/model.ts';
+import type { PreparedScheduler } from '../schedulers/install.ts';
 import type { Question } from './questions.ts';
 
 /** Changes of what an operator wants at run time; no configuration says so. */
@@ -54,6 +55,8 @@ export interface Batch {
   /** One more than that of the batch before; the configuration tsvs starts with is number 1. */
   readonly version: number;
   readonly commands: readonly Command[];
+  /** From files that the commands name and the worker does not know yet. */
+  readonly schedulers?: readonly PreparedScheduler[];
 }
 
 export const FIRST_VERSION = 1;
@@ -92,8 +95,8 @@ export class Sender {
   }
 
   /** Takes a batch to be sent by `flush`. */
-  put({ version, commands }: Batch): void {
-    this.cut(PIECE, version, commands);
+  put({ version, ...content }: Batch): void {
+    this.cut(PIECE, version, content);
   }
 
   /** Takes a question to be sent by `flush`; the answer names its id. */
@@ -134,7 +137,7 @@ export class Receiver {
     asked: (id: number, question: Question) => void = () => {},
   ) {
     this.channel = Channel.attach(memory, 0, 1);
-    this.collect(PIECE, (version, commands) => take({ version, commands: commands as Command[] }));
+    this.collect(PIECE, (version, content) => take({ version, ...(content as Omit<Batch, 'version'>) }));
     this.collect(QUESTION, (id, question) => asked(id, question as Question));
   }
 

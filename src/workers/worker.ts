@@ -52,13 +52,14 @@ const devices = (capture?.devices ?? open).map((device, i) =>
 );
 const plugs = bare.map(({ mac }, i) => ({ device: devices[i]!, mac }));
 
-installSchedulers(data.schedulers, {
+const guardWatch = {
   nowUs: () => realClock.nowUs(),
-  gaveUp(name, why) {
+  gaveUp(name: string, why: string) {
     loop.schedulerFallbacks += 1;
     tell({ type: 'schedulerGaveUp', name, why });
   },
-});
+};
+installSchedulers(data.schedulers, guardWatch);
 
 const pipeline = buildPipeline(ctx, data.config, plugs, data.share, {
   onConflict(port, ip, macHi, macLo) {
@@ -89,6 +90,7 @@ const receiver = new Receiver(
   (batch) => {
     let error: string | null = null;
     try {
+      installSchedulers(batch.schedulers ?? [], guardWatch);
       applier.apply(batch);
     } catch (thrown) {
       error = (thrown as Error).message;

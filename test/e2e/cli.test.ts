@@ -90,6 +90,14 @@ test('check: a good configuration is summed up', () => {
   assert.match(stdout, /^vip:8080 +192\.168\.100\.10:8080 +conhash by 5tuple +server1 +192\.168\.100\.11:80 +1$/m);
 });
 
+test('check: a scheduler from a file that is no good is an error', () => {
+  file('mine.ts', 'export default { name: 1 }');
+  const good = file('mine.conf', conf().replace('[vip]', '[vip]\nscheduler = ./mine.ts'));
+  const { code, stderr, stdout } = tsvs('check', '--config', good);
+  assert.equal([code, stdout], [2, '']);
+  assert.match(stderr, /^scheduler .*mine\.ts: it exports no scheduler/);
+});
+
 test('a bad configuration: check and run list every mistake and exit with 2', () => {
   const bad = file('bad.conf', conf().replace('ports = 80', 'prots = 80').replace('10.9.0.11:81', '10.9.0.300:81'));
   const checked = tsvs('check', '--config', bad);

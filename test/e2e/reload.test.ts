@@ -3,7 +3,7 @@
  * weights. Not one request may fail. The program is the built one.
  */
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -137,6 +137,25 @@ test('nobody to change: exit code 5', () => {
     assert.is(status, 5);
   }
 });
+
+inNetwork('a scheduler from a file that a reload names first serves from then on', () =>
+  Lab.run(2, async (lab) => {
+    const mine = join(lab.net.folder, 'mine.ts');
+    copyFileSync('config/samples/my-scheduler.ts', mine);
+    lab.write({ 1: 1, 2: 1 });
+    lab.ok('reload');
+    const text = readFileSync(lab.file, 'utf8');
+    writeFileSync(lab.file, text.replace('scheduler = wrr', 'scheduler = ./mine.ts'));
+    assert.match(lab.ok('reload'), 'mine.ts');
+    // The client's address decides: all go to one server.
+    await load(lab.net, { requests: 20, concurrency: 1, url: `http://${VIP}/` });
+    const conns = (await lab.web()).servers.map((one) => one.conns).sort((a, b) => a - b);
+    assert.equal([conns[0]! < 20, conns[1]! >= 20], [true, true], `${conns}`);
+    assert.is((await lab.net.stats()).counters['sched.fallbacks'], 0);
+    writeFileSync(mine, 'export default {}');
+    lab.ok('reload');
+  }),
+);
 
 inNetwork(
   'SIGHUP under load: a server more, one less, a weight, a port more, one less: no failed request',

@@ -1,4 +1,8 @@
 /** Changes through the control socket: what is asked, what reaches the worker, and what is refused without a trace. */
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { load } from '../../../../src/config/load.ts';
@@ -6,6 +10,7 @@ import type { Config } from '../../../../src/config/model.ts';
 import { type ErrorReply, localPath, PATHS, serverPath } from '../../../../src/control/api.ts';
 import { RunningConfig } from '../../../../src/control/running-config.ts';
 import { answer, respond } from '../../../../src/control/server.ts';
+import { UserSchedulers } from '../../../../src/schedulers/known.ts';
 import type { Batch } from '../../../../src/workers/commands.ts';
 import { COMMAND, DRAIN } from '../../../../src/workers/plan.ts';
 import { CONF, config, type Fabricated, fabricate } from './memory.ts';
@@ -31,6 +36,7 @@ interface Rig extends Fabricated {
 /** A worker that takes whatever it gets. */
 function rig(): Rig {
   const made = fabricate();
+  const schedulers = new UserSchedulers();
   const line = (_fields: object, message: string): number => rig.lines.push(message);
   const rig: Rig = {
     ...made,
@@ -45,6 +51,7 @@ function rig(): Rig {
         },
       },
       layer4: false,
+      schedulers: (next) => schedulers.added(next),
       log: { info: line, warn: line, error: line },
       follow: (next) => rig.followed.push(next),
       schedule: (ms, action) => {
@@ -251,6 +258,42 @@ test('before it serves and while it stops, nothing can be changed', async () => 
   r.control[COMMAND] = DRAIN;
   const { status, body } = await r.ask('POST', PATHS.reload);
   assert.equal([status, body.error], [503, 'tsvs is stopping: nothing can be changed any more']);
+});
+
+test('a scheduler from a file that a reload names first goes to the worker with the change, once', async () => {
+  const r = rig();
+  const file = fileURLToPath(new URL('../../../../config/samples/my-scheduler.ts', import.meta.url));
+  const named = CONF.replace('scheduler = rr', `scheduler = ${file}`);
+  assert.is.not(named, CONF);
+  const reload = async (text: string): Promise<number> => {
+    r.files['lb.conf'] = text;
+    return (await r.ask('POST', PATHS.reload)).status;
+  };
+  assert.equal([await reload(named), await reload(CONF), await reload(named)], [200, 200, 200]);
+  assert.equal(
+    r.batches.map(({ schedulers }) => schedulers?.map(({ name, code }) => [name, code === null])),
+    [[[file, false]], undefined, undefined],
+  );
+});
+
+test('a scheduler from a file that is no good refuses the change, every time, and can be put right', async () => {
+  const r = rig();
+  const folder = mkdtempSync(join(tmpdir(), 'tsvs-scheduler-'));
+  const file = join(folder, 'mine.ts');
+  try {
+    writeFileSync(file, 'export default {}');
+    r.files['lb.conf'] = CONF.replace('scheduler = rr', `scheduler = ${file}`);
+    for (let i = 0; i < 2; i++) {
+      const { status, body } = await r.ask('POST', PATHS.reload);
+      assert.is(status, 422);
+      assert.match(body.error, `scheduler ${file}: it exports no scheduler`);
+      assertUntouched(r);
+    }
+    copyFileSync(new URL('../../../../config/samples/my-scheduler.ts', import.meta.url), file);
+    assert.is((await r.ask('POST', PATHS.reload)).status, 200);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test.run();
