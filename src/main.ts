@@ -1,5 +1,6 @@
 /** The command line: what is typed, and which function it calls. Each command is a file of src/cli. */
 import { Argument, Command, CommanderError, Option } from 'commander';
+import { capture } from './cli/capture.ts';
 import { check } from './cli/check.ts';
 import { CONFIG_ACTIONS, config } from './cli/config.ts';
 import { CONN_ACTIONS, conn } from './cli/conn.ts';
@@ -92,6 +93,17 @@ export async function tsvs(argv: readonly string[]): Promise<void> {
     .argument('[filters...]', 'proto=, state=, service=, client=, vip=, server=; client and vip with port or without')
     .option('--limit <n>', 'list at most so many', '1000')
     .action(conn);
+  const record = program
+    .command('capture')
+    .description('write frames of it to a pcapng file while it runs, each with what became of it')
+    .argument('<file>', '- is standard output')
+    .option('--filter <expression>', "which frames, such as 'host 10.0.0.7 and tcp port 80'")
+    .option('--stage <list>', 'where to look: rx, tx, drop, delivered, pre_routing, ... or all (default: rx,tx,drop)')
+    .option('--count <n>', 'end after so many frames')
+    .option('--seconds <s>', 'end after so long')
+    .option('--snap <bytes>', 'bytes of each frame at most (default: all)')
+    .option('--control <path>', `control socket of the running tsvs (default: ${defaultSocket()})`);
+  record.action(capture);
   asking(program.command('why').description('say what would become of a packet, or what holds for its flow'))
     .argument('<from>', 'such as 10.0.0.7:40000')
     .argument('<to>', 'such as 10.0.0.10:80')

@@ -30,6 +30,16 @@ export const PATHS = {
   addresses: '/v1/addresses',
   routes: '/v1/routes',
   why: '/v1/why',
+  capture: '/v1/capture',
+} as const;
+
+/** POST of the path `capture`: what stands behind its body, which is a file of pcapng. */
+export const CAPTURE_TRAILERS = {
+  /** Frames in it, and frames that should be but found no room. */
+  frames: 'Capture-Frames',
+  lost: 'Capture-Lost',
+  /** Why it ended, in words. */
+  end: 'Capture-End',
 } as const;
 
 /** Where a service is shown (GET), made or replaced (PUT), changed (PATCH) and removed (DELETE). */

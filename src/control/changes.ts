@@ -124,6 +124,8 @@ export function namesIn(path: string): Names | null {
 }
 
 const METHODS: Readonly<Record<string, readonly string[]>> = {
+  // server.ts answers it itself: its body is a stream.
+  [PATHS.capture]: ['POST', 'DELETE'],
   [PATHS.reload]: ['POST'],
   [PATHS.config]: ['PUT'],
   [PATHS.timeouts]: ['PUT'],

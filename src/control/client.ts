@@ -1,5 +1,5 @@
 /** Asks a running tsvs through its control socket, and has it change. Used by the commands. */
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import type { ErrorReply } from './api.ts';
 
 export type AskErrorCode = 'NOT_RUNNING' | 'NO_PERMISSION' | 'NO_ANSWER' | 'REFUSED';
@@ -53,6 +53,22 @@ export function send<T>(socketPath: string, method: Method, path: string, body?:
     });
     sent.on('error', (error) => reject(error instanceof AskError ? error : explain(socketPath, error)));
     sent.end(text);
+  });
+}
+
+/** The body of the answer to POST `path`, as it comes, for as long as it lasts. Throws AskError. */
+export function stream(socketPath: string, path: string): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ socketPath, method: 'POST', path, agent: false }, (response) => {
+      if (response.statusCode === 200) return resolve(response);
+      let reply = '';
+      response.setEncoding('utf8').on('data', (piece: string) => {
+        reply += piece;
+      });
+      response.on('end', () => reject(refused(response.statusCode!, JSON.parse(reply) as ErrorReply)));
+    });
+    sent.on('error', (error) => reject(explain(socketPath, error)));
+    sent.end();
   });
 }
 

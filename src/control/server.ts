@@ -6,6 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Config } from '../config/model.ts';
 import type { Asking } from '../workers/questions.ts';
 import { PATHS } from './api.ts';
+import { Captures } from './capture.ts';
 import { type Answer, change, changeMethods, isShown, namesIn, refuse, show } from './changes.ts';
 import { ESTIMATE_S } from './ledger.ts';
 import { addressList, routeList } from './network.ts';
@@ -126,6 +127,7 @@ export class ControlServer {
   private snapshot: Snapshot | null = null;
   private running: RunningConfig | null = null;
   private worker: Asking | null = null;
+  private readonly captures = new Captures();
   private removeFile: () => void = () => {};
   private estimator: NodeJS.Timeout | undefined;
 
@@ -164,10 +166,36 @@ export class ControlServer {
     const { method = '', url = '' } = request;
     const asked = await bodyOf(request);
     if (asked === BROKEN_OFF) return;
-    const { status, body, allow } =
+    if (method === 'POST' && pathOf(url) === PATHS.capture) {
+      const refused = await this.capture(url, response);
+      if (refused !== null) this.reply(method, response, refused);
+      return;
+    }
+    if (method === 'DELETE' && pathOf(url) === PATHS.capture) {
+      const ended = this.captures.end();
+      this.reply(method, response, ended ? { status: 200, body: {} } : refuse(404, 'no capture is running'));
+      return;
+    }
+    const answered =
       asked === null
         ? refuse(413, `the body is longer than ${MAX_BODY} bytes`)
         : await respond(method, url, asked, this.snapshot, this.running, this.worker);
+    this.reply(method, response, answered);
+  }
+
+  /** The body is the capture; or why there is none. */
+  private async capture(url: string, response: ServerResponse): Promise<Answer | null> {
+    const { snapshot, running, worker } = this;
+    if (snapshot === null || running === null || worker === null) return refuse(503, 'tsvs is starting');
+    try {
+      await this.captures.begin(searchOf(url), response, { worker, names: snapshot, config: running.config });
+      return null;
+    } catch (error) {
+      return refusal(error);
+    }
+  }
+
+  private reply(method: string, response: ServerResponse, { status, body, allow }: Answer): void {
     const text = `${JSON.stringify(body)}\n`;
     response.writeHead(status, {
       'Content-Type': 'application/json',

@@ -5,6 +5,7 @@
  * The control words and the rings of `commands` go the other way: the control thread writes COMMAND, or what changes and then
  * MAIL, and wakes the worker through its eventfd.
  */
+import { captureMemory } from '../../lb/capture/record.ts';
 import { DestTable } from '../../lb/dest.ts';
 import { L4, type L4Limits } from '../../lb/l4.ts';
 import { type SessionShare, SessionTable } from '../../lb/l7/session.ts';
@@ -70,6 +71,8 @@ export interface WorkerShare {
   readonly links: SharedArrayBuffer;
   /** Ring of LOG_RING for the access log; null without one. */
   readonly sessionLog: SharedArrayBuffer | null;
+  /** Of lb/capture/record.ts: frames captured while it runs. */
+  readonly capture: SharedArrayBuffer;
   /** Of MAX_CONNS; null when no service is of layer 4. */
   readonly connections: SharedArrayBuffer | null;
 }
@@ -128,6 +131,7 @@ export function planWorker(config: Config): WorkerShare {
     sessions: SessionTable.memory(MAX_SESSIONS),
     links: linkMemory(config.links.length),
     sessionLog: config.global.accessLog === null ? null : ringMemory(),
+    capture: captureMemory(),
     connections: hasLayer4(config) ? pageAligned(L4.bytes(MAX_CONNS)) : null,
   };
 }

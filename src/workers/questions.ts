@@ -1,9 +1,11 @@
 /**
  * What the control thread may ask a worker while it runs: what only the owner of the tables can say. A question changes nothing that
- * packets or counters could tell. It travels as commands do (commands.ts), the answer comes back as a WorkerEvent.
+ * packets or counters could tell, a capture included. It travels as commands do (commands.ts), the answer comes back as a WorkerEvent.
  */
+import type { Capture, CaptureWish } from '../../lb/capture/capture.ts';
 import { why } from '../../lb/why/index.ts';
 import type { Answer, Asked } from '../../lb/why/steps.ts';
+import { realClock } from './clock.ts';
 import type { Pipeline } from './pipeline.ts';
 
 /** What would become of a packet. */
@@ -12,16 +14,47 @@ export interface WhyQuestion {
   readonly packet: Asked;
 }
 
-export type Question = WhyQuestion;
-export type AnswerTo<Q extends Question> = Q extends WhyQuestion ? Answer : never;
+/** Begin a capture, whose frames come by the ring; end it. */
+export interface CaptureQuestion {
+  readonly ask: 'capture';
+  readonly wish: CaptureWish;
+}
+export interface EndCaptureQuestion {
+  readonly ask: 'endCapture';
+}
+
+export type Question = WhyQuestion | CaptureQuestion | EndCaptureQuestion;
+export type AnswerTo<Q extends Question> = Q extends WhyQuestion
+  ? Answer
+  : Q extends CaptureQuestion
+    ? CaptureBegun
+    : null;
+
+export interface CaptureBegun {
+  /** Microseconds since 1970 at the zero of the worker's clock. */
+  readonly epochMicros: number;
+}
 
 /** What asks; the supervisor of a worker. */
 export interface Asking {
   /** Throws when the worker cannot say. */
   ask<Q extends Question>(question: Q): Promise<AnswerTo<Q>>;
+  /** Of lb/capture/record.ts. */
+  readonly captureMemory: SharedArrayBuffer;
+  /** Resolves when the worker has ended. */
+  readonly ended: Promise<void>;
 }
 
 /** The worker's answer. */
-export function answerQuestion(pipeline: Pipeline, question: Question): AnswerTo<Question> {
-  return why(pipeline, question.packet);
+export function answerQuestion(pipeline: Pipeline, capture: Capture, question: Question): AnswerTo<Question> {
+  switch (question.ask) {
+    case 'why':
+      return why(pipeline, question.packet);
+    case 'capture':
+      capture.begin(question.wish);
+      return { epochMicros: Math.round(Date.now() * 1000 - realClock.nowUs()) };
+    case 'endCapture':
+      capture.end();
+      return null;
+  }
 }

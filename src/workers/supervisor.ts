@@ -94,6 +94,10 @@ export class Supervisor extends EventEmitter implements Drainable {
     return s;
   }
 
+  get captureMemory(): SharedArrayBuffer {
+    return this.share.capture;
+  }
+
   get openSessions(): number {
     return Atomics.load(this.control, OPEN);
   }

@@ -3,6 +3,8 @@
  * thread through shared memory, and by messages for rare events only.
  */
 import { parentPort, workerData } from 'node:worker_threads';
+import { Capture } from '../../lb/capture/capture.ts';
+import { attachCapture } from '../../lb/capture/record.ts';
 import { SessionLog } from '../../lb/l7/session-log.ts';
 import { Context } from '../../stack/context.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
@@ -84,6 +86,7 @@ const pipeline = buildPipeline(ctx, data.config, plugs, data.share, {
   },
 });
 const { host, proxy, l4, health } = pipeline;
+const liveCapture = new Capture(host, l4, attachCapture(data.share.capture));
 const applier = new Applier(pipeline, data.config);
 const receiver = new Receiver(
   data.share.commands,
@@ -101,7 +104,7 @@ const receiver = new Receiver(
     let answer: unknown = null;
     let error: string | null = null;
     try {
-      answer = answerQuestion(pipeline, question);
+      answer = answerQuestion(pipeline, liveCapture, question);
     } catch (thrown) {
       error = (thrown as Error).message;
     }

@@ -80,7 +80,7 @@ export class FramePool {
   /** Absolute offset of the first byte in `buf`, and length of the linear part, in bytes. */
   readonly off: Int32Array;
   readonly len: Int32Array;
-  /** Absolute offsets of the layer-3 and layer-4 headers; valid once ethernet/ip input have set them. */
+  /** Absolute offsets of the layer-3 and layer-4 headers; valid once ethernet/ip input have set them. l3 is 0 before. */
   readonly l3: Int32Array;
   readonly l4: Int32Array;
   /** Port the frame came from or goes to. */
@@ -205,6 +205,7 @@ export class FramePool {
   private reset(f: FrameId, base: number): void {
     this.off[f] = base + HEADROOM;
     this.len[f] = 0;
+    this.l3[f] = 0;
     this.port[f] = 0;
     this.flags[f] = 0;
     this.hash[f] = 0;

@@ -36,6 +36,18 @@ export interface BurstInput {
   burst(port: Port, frames: Int32Array, verdicts: Int32Array, n: number): number;
 }
 
+/** Sees each burst as the link brought it, before everybody else. */
+export type ReceiveTap = (port: Port, frames: Int32Array, n: number) => void;
+
+/** Sees each frame on its way into a link. */
+export interface TransmitTap {
+  prepare(frame: FrameId, port: PortId): void;
+  /** The frame of the last `prepare` has left, and may be gone. */
+  commit(): void;
+  /** The link did not take it; it will be tried again. */
+  forget(): void;
+}
+
 /** Frames that may wait for one port between two flushes. */
 const TX_QUEUE = 1024;
 
@@ -66,6 +78,9 @@ export class Port {
 export class Netif {
   /** Index = port id; slot 0 is unused. */
   readonly ports: (Port | null)[] = [null];
+  /** Who looks at what comes and goes; null in normal operation. */
+  receiveTap: ReceiveTap | null = null;
+  transmitTap: TransmitTap | null = null;
 
   private readonly ctx: Context;
   private readonly segmenter: Segmenter;
@@ -124,6 +139,7 @@ export class Netif {
     const n = port.device.rx(burst, BURST);
     if (n === 0) return 0;
     ctx.fate[FATE_RECEIVED]! += n;
+    if (this.receiveTap !== null) this.receiveTap(port, burst, n);
     if (this.shortCut === null) verdicts.fill(PASS, 0, n);
     else if (this.shortCut.burst(port, burst, verdicts, n) === 0) return n;
     for (let i = 0; i < n; i++) {
@@ -184,11 +200,24 @@ export class Netif {
   }
 
   private flushPort(port: Port): void {
-    port.head += port.device.tx(port.queue, port.head, port.tail);
+    if (this.transmitTap === null) port.head += port.device.tx(port.queue, port.head, port.tail);
+    else this.flushSeen(port, this.transmitTap);
     if (port.head === port.tail) {
       port.head = 0;
       port.tail = 0;
     } else if (!port.device.up) this.abandon(port, LINK_DOWN);
+  }
+
+  /** One by one: what the tap is told of is what the link took. */
+  private flushSeen(port: Port, tap: TransmitTap): void {
+    for (; port.head < port.tail; port.head++) {
+      tap.prepare(port.queue[port.head]!, port.id);
+      if (port.device.tx(port.queue, port.head, port.head + 1) === 0) {
+        tap.forget();
+        return;
+      }
+      tap.commit();
+    }
   }
 
   /** Frames waiting on all ports. */

@@ -1,5 +1,6 @@
 /**
- * Writes pcapng blocks (draft-ietf-opsawg-pcapng §3, §4): section header, interface description, enhanced packet.
+ * Writes pcapng blocks (draft-ietf-opsawg-pcapng §3, §4): section header, interface description, enhanced packet,
+ * interface statistics.
  * Pure functions over a byte array; reading is in src/links, because only files are read.
  *
  * ```
@@ -14,6 +15,7 @@
 export const BLOCK_SECTION = 0x0a0d0d0a;
 export const BLOCK_INTERFACE = 1;
 export const BLOCK_SIMPLE_PACKET = 3;
+export const BLOCK_STATISTICS = 5;
 export const BLOCK_ENHANCED_PACKET = 6;
 export const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 export const LINKTYPE_ETHERNET = 1;
@@ -27,6 +29,8 @@ const OPT_SHB_USERAPPL = 4;
 const OPT_IF_NAME = 2;
 const OPT_IF_TSRESOL = 9;
 const OPT_EPB_FLAGS = 2;
+const OPT_ISB_IFRECV = 4;
+const OPT_ISB_IFDROP = 5;
 
 /** Distance of a packet's bytes from the start of its block. */
 export const PACKET_BYTES = 28;
@@ -100,6 +104,30 @@ export function writeInterface(out: Uint8Array, at: number, name: string, snapLe
   put32(out, at + 12, snapLength);
   const next = option(out, at + 16, OPT_IF_NAME, utf8(name));
   return endBlock(out, at, option(out, next, OPT_IF_TSRESOL, Uint8Array.of(6)));
+}
+
+/** Writes how many frames an interface has seen, and how many of them are not in the file. */
+export function writeStatistics(
+  out: Uint8Array,
+  at: number,
+  iface: number,
+  timeMicros: number,
+  received: number,
+  dropped: number,
+): number {
+  put32(out, at, BLOCK_STATISTICS);
+  put32(out, at + 8, iface);
+  put32(out, at + 12, Math.floor(timeMicros / 4294967296));
+  put32(out, at + 16, timeMicros >>> 0);
+  const next = option(out, at + 20, OPT_ISB_IFRECV, count64(received));
+  return endBlock(out, at, option(out, next, OPT_ISB_IFDROP, count64(dropped)));
+}
+
+function count64(n: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  put32(bytes, 0, n >>> 0);
+  put32(bytes, 4, Math.floor(n / 4294967296));
+  return bytes;
 }
 
 /**

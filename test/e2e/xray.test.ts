@@ -1,15 +1,15 @@
 /** `tsvs why` and `tsvs capture` against a running tsvs: FullNAT beside the proxy, with the kernel's own TCP at both ends. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PATHS, type StatsReply } from '../../src/control/api.ts';
 import { ask } from '../../src/control/client.ts';
-import { Net, type Result, type Running } from '../lib/netns.ts';
+import { Net, poll, type Result, type Running } from '../lib/netns.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 
-const add = testUnless(noNamespaces() ?? noCommands('ip', 'curl', 'tshark'), test);
+const add = testUnless(noNamespaces() ?? noCommands('ip', 'bash', 'curl', 'tshark'), test);
 
 const VIP = '10.9.0.10';
 const CLIENT = '10.9.0.1';
@@ -137,6 +137,93 @@ scene('why: layer 7, nobody, and drops with their sentence', async (lab) => {
     [wrong.code, wrong.stderr],
     [1, `tsvs: '${CLIENT}' is no address with a port: write it as in 10.0.0.7:40000\n`],
   );
+});
+
+/** What tshark reads of a capture: for each frame the fields that are asked for. */
+async function tshark(lab: Lab, file: string, ...fields: string[]): Promise<string[][]> {
+  const words = ['tshark', '-r', file, '-T', 'fields', ...fields.flatMap((field) => ['-e', field])];
+  const { code, stdout, stderr } = await lab.net.exec('client', words);
+  assert.is(code, 0, stderr);
+  return stdout
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => line.split('\t'));
+}
+
+/** Whether a capture has been installed in the worker yet is not to be seen from outside: its file has a head by then. */
+async function begun(file: string): Promise<void> {
+  await poll(`a capture in ${file}`, 5000, () => existsSync(file) && statSync(file).size > 0);
+}
+
+scene('capture: a connection through the rewrite, every frame with what became of it', async (lab) => {
+  const file = join(lab.folder, 'flow.pcapng');
+  const filter = `tcp and host ${CLIENT} and port 81`;
+  const taking = lab.tsvsSays('capture', '--filter', filter, '--seconds', '1.5', file);
+  await begun(file);
+  await lab.curl(81);
+  const { code, stderr } = await taking;
+  assert.is(code, 0, stderr);
+  assert.match(stderr, /^\d+ frames captured: its time was over\n$/);
+  const frames = await tshark(lab, file, 'ip.src', 'ip.dst', 'tcp.flags.syn', 'frame.comment');
+  assert.is(frames.length, Number(/\d+/.exec(stderr)![0]));
+  const syns = frames
+    .filter(([, , syn]) => syn === 'True' || syn === '1')
+    .map(([src, dst, , comment]) => [src, dst, comment!]);
+  assert.equal(syns.map(([src]) => src).slice(0, 2), [CLIENT, '10.9.0.20'], 'before and after');
+  assert.is(syns[0]![2], 'rx');
+  assert.match(syns[1]![2]!, /^tx; fast\/server\d, fnat, to the server, SYN_RECV$/);
+  for (const [, , , comment] of frames.slice(1))
+    assert.match(comment!, /^(rx|tx); fast\/server\d, fnat, to the (server|client), \w+$/);
+  const rx = frames.filter(([, , , comment]) => comment!.startsWith('rx')).length;
+  assert.is(rx * 2, frames.length, 'each that came left');
+  assert.match((await lab.net.exec('client', ['capinfos', file])).stdout, /Number of stat entries = 1\n/);
+});
+
+scene('capture: drops to a pipe, until as many as wanted have come; one at a time', async (lab) => {
+  const control = `--control ${lab.net.socketPath()}`;
+  const file = join(lab.folder, 'piped.pcapng');
+  const taking = lab.net.exec('client', [
+    'sh',
+    '-c',
+    `node dist/bin.js capture --stage drop --count 2 --filter 'port 82' ${control} - >${file}`,
+  ]);
+  await begun(file);
+  const second = await lab.tsvsSays('capture', '--count', '1', join(lab.folder, 'second.pcapng'));
+  assert.equal([second.code, second.stderr], [1, 'tsvs: a capture is running already: end it, or wait for it\n']);
+  for (let i = 0; i < 2; i++) await lab.net.exec('client', ['curl', '-sS', `http://${VIP}:82/`]);
+  const { code, stderr } = await taking;
+  assert.equal([code, stderr], [0, '2 frames captured: all that were wanted have come\n']);
+  assert.equal(await tshark(lab, file, 'frame.comment'), [['drop tcp_no_socket'], ['drop tcp_no_socket']]);
+});
+
+scene('capture: a full disk, a reader that goes and wrong words end it with a message, never tsvs', async (lab) => {
+  const load = async (): Promise<void> => void (await lab.curl(81));
+  const full = lab.tsvsSays('capture', '--stage', 'rx', '--seconds', '8', '/dev/full');
+  const { code, stderr } = await full;
+  assert.is(code, 3);
+  assert.match(stderr, /^tsvs: \/dev\/full: the capture ends: it cannot be written any more \(ENOSPC\)\n$/);
+  const control = `--control ${lab.net.socketPath()}`;
+  const gone = lab.net.exec('client', [
+    'bash',
+    '-c',
+    `node dist/bin.js capture --stage rx --seconds 8 ${control} - | head -c 60 >/dev/null; exit \${PIPESTATUS[0]}`,
+  ]);
+  const busy = setInterval(() => void load(), 100);
+  const ended = await gone;
+  clearInterval(busy);
+  assert.equal([ended.code, ended.stderr], [3, 'tsvs: standard output: the capture ends: its reader has gone\n']);
+  const wrong = await lab.tsvsSays('capture', '--filter', 'port x', '-');
+  assert.equal(
+    [wrong.code, wrong.stderr],
+    [1, "tsvs: 'x' is no port: write 80 or 8000-8010: as in 'host 10.0.0.7 and tcp port 80'\n"],
+  );
+  await load();
+  // Nobody looks any more: what can be cut short is, and another capture can begin.
+  const file = join(lab.folder, 'after.pcapng');
+  const after = lab.tsvsSays('capture', '--stage', 'rx', '--count', '1', file);
+  await begun(file);
+  await load();
+  assert.is((await after).code, 0);
 });
 
 scene('why: after the last server is drained it says so', async (lab) => {

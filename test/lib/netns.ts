@@ -48,7 +48,7 @@ const ip = (...args: string[]): string => command('ip', args);
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Calls `probe` until it gives true; throws when `limitMs` have passed. */
-async function poll(what: string, limitMs: number, probe: () => boolean | Promise<boolean>): Promise<void> {
+export async function poll(what: string, limitMs: number, probe: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = performance.now() + limitMs;
   while (!(await probe())) {
     if (performance.now() > deadline) throw new Error(`waited ${limitMs} ms in vain for ${what}`);
