@@ -38,8 +38,8 @@ export interface VipNetOptions {
   readonly fault?: string;
   /** Lines for each service, such as `connect_timeout = 500ms`. */
   readonly settings?: readonly string[];
-  /** TCP services beside those that all have: name and port. */
-  readonly more?: readonly (readonly [name: string, port: number])[];
+  /** TCP services beside those that all have: name, port, and lines of their own. */
+  readonly more?: readonly (readonly [name: string, port: number, ...lines: string[]])[];
   /** Where addresses beyond the network are said to be. */
   readonly gateway?: string;
   /** User and group that the folder belongs to, and its permissions. */
@@ -187,6 +187,12 @@ export class VipNet {
     return JSON.parse(stdout) as T;
   }
 
+  /** Starts SYNs to a port of the VIP, from random addresses. */
+  synFlood(port: number, count: number, perMs: number): Running {
+    const numbers = [port, count, perMs, port].map(String);
+    return this.net.start('client', program('syn-flood', 'eth0', VIP_MAC, VIP, ...numbers));
+  }
+
   /** Waits until tsvs has no session. */
   async quiet(limitMs = 10_000): Promise<void> {
     const deadline = performance.now() + limitMs;
@@ -241,7 +247,7 @@ export class VipNet {
       ['talk', TALK, 'rr'],
       // All connections of one test belong to one server.
       ['iperf', IPERF, 'conhash\nhash_key = source'],
-      ...more.map(([name, port]) => [name, port, 'rr'] as const),
+      ...more.map(([name, port, ...lines]) => [name, port, ['rr', ...lines].join('\n')] as const),
     ] as const;
     const section = ([name, port, scheduler]: (typeof services)[number]): string => {
       const rows = Array.from(
