@@ -1,34 +1,39 @@
 #!/usr/bin/env bash
-# A network in one machine: a client, a switch, real servers, and tsvs on a TAP between them.
+# Networks in one machine: clients, switches, real servers, and tsvs between them.
 #
-#   scripts/lab.sh                   build it, ping and curl the VIP, then a shell in the client and tsvs' log
-#   scripts/lab.sh check             the same without a terminal, and a transfer and a shutdown; exits 0 or 1
-#   scripts/lab.sh up                build it and leave it running
-#   scripts/lab.sh exec WHERE CMD    run CMD at client, rs1, rs2 or tsvs (the switch, where its TAP is)
-#   scripts/lab.sh down              end it
+#   scripts/lab.sh                   the first lab: ping and curl the VIP, then a shell in the client and tsvs' log
+#   scripts/lab.sh list              the labs by name; LAB below is one of them, the first one when left out
+#   scripts/lab.sh LAB               build it, show what can be seen in it, then a shell as above
+#   scripts/lab.sh LAB show          the same without the shell
+#   scripts/lab.sh LAB check         the same, only what holds and what does not; exits 0 or 1
+#   scripts/lab.sh LAB up            build it and leave it running
+#   scripts/lab.sh LAB exec WHERE CMD    run CMD at a host of it, or at tsvs (the switch, where its TAP is)
+#   scripts/lab.sh LAB down          end it
 #
-# Root needs nothing more; other users need user namespaces and a /dev/net/tun they may open. The addresses are those
-# of config/lb.conf. TSVS_LAB=NAME (default tsvs) names the lab and its namespaces: several can run side by side.
+# Root needs nothing more; other users need user namespaces and a /dev/net/tun they may open. A lab is described in
+# scripts/labs/LAB.sh, and what tsvs is told in config/labs/LAB.conf. TSVS_LAB=NAME names the lab's namespaces and its
+# directory, otherwise they are called after the lab: several can be up side by side.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/shell.sh"
-source "$project/scripts/lab/plan.sh"
 source "$project/scripts/lab/state.sh"
+source "$project/scripts/lab/plan.sh"
 source "$project/scripts/lab/privilege.sh"
 source "$project/scripts/lab/network.sh"
 source "$project/scripts/lab/run.sh"
-source "$project/scripts/lab/check.sh"
+source "$project/scripts/lab/steps.sh"
 source "$project/scripts/lab/terminal.sh"
 
-# The three ways to build a lab: each ends it again, whatever happens, unless it is to stay.
+# The ways to build a lab: each ends it again, whatever happens, unless it is to stay.
 build() {
   trap 'finish $?' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
   state_create
   build_network
+  say "lab: $about"
+  prepare
   start_real_servers
   start_tsvs
-  describe
 }
 
 finish() {
@@ -41,20 +46,28 @@ finish() {
 }
 
 cmd_up() {
+  quiet=1
   build
-  say "try:  scripts/lab.sh exec client curl $(url "${ports[0]}")"
+  say "try:  scripts/lab.sh$lab_word exec $shell_host $hint"
   say "tsvs: log $state/tsvs.log, control socket $state/tsvs.sock"
   trap - EXIT
 }
 
-cmd_check() {
+cmd_show() {
   build
-  check_ping && check_balance && check_other_ports && check_transfer && check_shutdown || exit 1
+  tour
+}
+
+cmd_check() {
+  quiet=1
+  build
+  tour
+  check_shutdown
 }
 
 cmd_terminal() {
   build
-  check_ping && check_balance || exit 1
+  tour
   stay
 }
 
@@ -68,33 +81,38 @@ cmd_down() {
 
 cmd_exec() {
   local where=${1:-}
-  [[ -n $where ]] || die "exec needs a place: client, tsvs, rs1, rs2"
+  [[ -n $where ]] || die "exec needs a place: ${!interfaces[*]} or tsvs"
   shift
-  [[ $where == tsvs ]] && where=switch
-  is_host "$where" || die "no '$where' in the lab; there are client, tsvs and rs1 to rs$((${#server_ips[@]}))"
+  is_place "$where" || die "no '$where' in the lab; there are ${!interfaces[*]} and tsvs"
   (($# > 0)) || set -- "${SHELL:-/bin/bash}"
-  exec ip netns exec "$lab-$where" "$@"
+  exec ip netns exec "$(namespace "$where")" "$@"
 }
 
 usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
 
+if [[ ${1:-} == list ]]; then
+  list_labs
+  exit
+fi
+choose_lab "${1:-}" && shift
 command=${1:-}
 case $command in
   '')
-    [[ -t 0 && -t 1 ]] && command=terminal || command=check
+    [[ -t 0 && -t 1 ]] && command=terminal || command=$without_terminal
     ;;
-  check | up | down | exec) shift ;;
+  check | show | up | exec | down) shift ;;
   -h | --help | help)
     usage
     exit
     ;;
   *)
+    [[ $command == -* ]] || say "${0##*/}: no lab and no command is called '$command'; 'scripts/lab.sh list' has the labs" >&2
     usage >&2
     exit 2
     ;;
 esac
 
-read_plan
 state_locate
 become_able "$command" "$@"
+use_commands
 "cmd_$command" "$@"

@@ -2,7 +2,8 @@
 # Makes this checkout ready to run: Node's version, npm packages, the build, and Debian packages by name.
 #
 #   scripts/setup.sh          packages of npm, and the build
-#   scripts/setup.sh lab      and what scripts/lab.sh needs
+#   scripts/setup.sh lab      and what the first lab of scripts/lab.sh needs
+#   scripts/setup.sh labs     and what the other labs need
 #   scripts/setup.sh test     and what the end-to-end tests need
 #   scripts/setup.sh bench    and what the benchmarks need
 #
@@ -15,17 +16,18 @@ purpose=${1:-}
 
 # Each row: the Debian package, and the command that shows it is there.
 lab_packages=(iproute2:ip iputils-ping:ping curl:curl)
-test_packages=(tcpdump:tcpdump tshark:tshark ethtool:ethtool nginx-light:nginx haproxy:haproxy iperf3:iperf3
-  apache2-utils:ab wrk:wrk wget:wget openssh-client:ssh openssh-server:sshd rsync:rsync hping3:hping3
-  dpdk-dev:dpdk-testpmd)
+more_lab_packages=(tcpdump:tcpdump apache2-utils:ab bind9-dnsutils:dig procps:sysctl)
+test_packages=(tshark:tshark ethtool:ethtool nginx-light:nginx haproxy:haproxy iperf3:iperf3 wrk:wrk wget:wget
+  openssh-client:ssh openssh-server:sshd rsync:rsync hping3:hping3 dpdk-dev:dpdk-testpmd)
 bench_packages=(nftables:nft)
 
 case $purpose in
   '') packages=() ;;
   lab) packages=("${lab_packages[@]}") ;;
-  test) packages=("${lab_packages[@]}" "${test_packages[@]}") ;;
-  bench) packages=("${lab_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}") ;;
-  *) die "unknown purpose '$purpose'; one of lab, test, bench, or none" ;;
+  labs) packages=("${lab_packages[@]}" "${more_lab_packages[@]}") ;;
+  test) packages=("${lab_packages[@]}" "${more_lab_packages[@]}" "${test_packages[@]}") ;;
+  bench) packages=("${lab_packages[@]}" "${more_lab_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}") ;;
+  *) die "unknown purpose '$purpose'; one of lab, labs, test, bench, or none" ;;
 esac
 
 check_node() {

@@ -1,22 +1,28 @@
-# The wires: a namespace per host, a bridge in the switch, a veth pair to each host, and the TAP that tsvs attaches to,
-# another port of the bridge. Nothing touches the machine's own network. Sourced by lab.sh.
+# The wires: a namespace per host, bridges in the switch, a veth pair to each host, and the TAPs that tsvs attaches to,
+# further ports of the bridges. Nothing touches the machine's own network. Sourced by lab.sh.
 
 at() {
-  local host=$1
+  local place
+  place=$(namespace "$1")
   shift
-  ip netns exec "$lab-$host" "$@"
+  ip netns exec "$place" "$@"
 }
 
 build_network() {
-  local host i
+  local name wire tap
   keep_namespaces
-  for host in $(hosts); do add_host "$host"; done
-  ip -n "$lab-switch" link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0
-  ip -n "$lab-switch" link set br0 up
-  plug client "$client_ip" 00:00:00:00:00:00
-  for i in "${!server_ips[@]}"; do plug "rs$i" "${server_ips[i]}" "${server_macs[i]}"; done
-  ip -n "$lab-switch" tuntap add "$tap" mode tap
-  ip -n "$lab-switch" link set "$tap" master br0 up
+  for name in switch "${hosts[@]}"; do add_host "$name"; done
+  for wire in "${wires[@]}"; do
+    ip -n "$lab-switch" link add "$wire" type bridge stp_state 0 forward_delay 0 mcast_snooping 0
+    ip -n "$lab-switch" link set "$wire" up
+  done
+  # shellcheck disable=SC2086 # the interfaces are words
+  for name in "${hosts[@]}"; do plug "$name" ${interfaces[$name]}; done
+  for tap in "${taps[@]}"; do
+    read -r name wire <<<"$tap"
+    ip -n "$lab-switch" tuntap add "$name" mode tap
+    ip -n "$lab-switch" link set "$name" master "$wire" up
+  done
 }
 
 add_host() {
@@ -26,21 +32,27 @@ add_host() {
   at "$1" sh -c 'cd /proc/sys/net/ipv6/conf 2>/dev/null || exit 0; echo 1 >all/disable_ipv6; echo 1 >default/disable_ipv6'
 }
 
-# Joins host $1 to the bridge with address $2 and MAC $3 (all zero: whichever the kernel chooses).
+# Joins host $1 to the wires that follow, each with its addresses.
 plug() {
-  ip -n "$lab-switch" link add "$1" type veth peer name eth0 netns "$lab-$1"
-  [[ $3 == 00:00:00:00:00:00 ]] || ip -n "$lab-$1" link set eth0 address "$3"
-  ip -n "$lab-$1" addr add "$2/$prefix" dev eth0
-  ip -n "$lab-$1" link set eth0 up
-  ip -n "$lab-switch" link set "$1" master br0 up
+  local name=$1 device port address i
+  shift
+  for ((i = 0; $# > 0; i++)); do
+    device=eth$i port=$name
+    ((i == 0)) || port=$name-$device
+    ip -n "$lab-switch" link add "$port" type veth peer name "$device" netns "$lab-$name"
+    for address in ${2//,/ }; do ip -n "$lab-$name" addr add "$address" dev "$device"; done
+    ip -n "$lab-$name" link set "$device" up
+    ip -n "$lab-switch" link set "$port" master "$1" up
+    shift 2
+  done
 }
 
 remove_network() {
-  local host pids
-  for host in $(hosts); do
-    [[ -e /run/netns/$lab-$host ]] || continue
-    pids=$(ip netns pids "$lab-$host" | tr '\n' ' ')
-    [[ -z $pids ]] || say "note: still running in $host, and not started by the lab: process ${pids% }" >&2
-    ip netns del "$lab-$host"
+  local name pids
+  for name in "${hosts[@]}" switch; do
+    [[ -e /run/netns/$lab-$name ]] || continue
+    pids=$(ip netns pids "$lab-$name" | tr '\n' ' ')
+    [[ -z $pids ]] || say "note: still running in $name, and not started by the lab: process ${pids% }" >&2
+    ip netns del "$lab-$name"
   done
 }

@@ -1,68 +1,64 @@
-# The plan of the lab: who is where. Addresses come from config/lb.conf, so that the lab always fits the file that
-# tsvs is given. Sourced by lab.sh.
+# The plan of a lab: its hosts and wires, as its description in scripts/labs says. Sourced by lab.sh.
+#
+# A description sets `about`, `config` and `hint`, names wires, hosts, TAPs and servers with the words below, and has a
+# function `tour` (what is seen in the lab, in the words of steps.sh), and if need be `prepare` (what is done at the
+# hosts before tsvs starts).
 
-lab=${TSVS_LAB:-tsvs}
-config=$project/config/lb.conf
-tap=tap0
+declare -A interfaces=() # host -> "WIRE ADDRESS ...", an interface for each pair, eth0 onward
+hosts=()                 # in the order of the description
+wires=()
+taps=() # "NAME WIRE"
+servers=() # "HOST PROGRAM PORT"
+quiet=''
+about='' config='' hint=''
+needs=labs        # what of setup.sh
+shell_host=client # where the shell is
+prepare() { :; }
 
-# The value of key $2 in section [$1] of the configuration; nothing when it is not there.
-setting() {
-  awk -v section="[$1]" -v key="$2" '
-    { sub(/[#;].*/, ""); gsub(/^[ \t\r]+|[ \t\r]+$/, "") }
-    /^\[/ { here = ($0 == section); next }
-    here && index($0, "=") {
-      name = substr($0, 1, index($0, "=") - 1); value = substr($0, index($0, "=") + 1)
-      gsub(/[ \t]+$/, "", name); gsub(/^[ \t]+/, "", value)
-      if (name == key) { print value; exit }
-    }' "$config"
+# A bridge in the switch.
+wire() { wires+=("$1"); }
+
+# host NAME WIRE ADDRESS/PREFIX[,ADDRESS/PREFIX...] [WIRE ADDRESS/PREFIX]...; all of them are cables of that host.
+host() {
+  hosts+=("$1")
+  interfaces[$1]=${*:2}
 }
 
-prefix_length() {
-  local octet bits=0
-  for octet in ${1//./ }; do
-    while ((octet > 0)); do
-      bits=$((bits + (octet & 1)))
-      octet=$((octet >> 1))
-    done
-  done
-  printf '%d' "$bits"
-}
+# A TAP of tsvs, a port of a bridge.
+tap() { taps+=("$1 $2"); }
 
-# Sets vip, ports, client_ip (the file's gateway), prefix, and server_ips, server_ports, server_macs, from 1 on.
-read_plan() {
-  local i row
+# web HOST [PORT]: HTTP that answers the name of the host, /from (whom it sees), /bytes/N. dns HOST: names by UDP.
+web() { servers+=("$1 real-server.mjs ${2:-80}"); }
+dns() { servers+=("$1 dns-server.mjs 53"); }
+
+# Takes the description of lab $1 if there is one, otherwise that of the first lab, and says by its status which.
+choose_lab() {
+  local name=first word=1
+  if [[ $1 =~ ^[a-z0-9-]+$ && -r $project/scripts/labs/$1.sh ]]; then
+    name=$1 word=0
+  fi
+  lab_word='' without_terminal=show
+  if [[ $name == first ]]; then
+    lab=${TSVS_LAB:-tsvs} without_terminal=check
+  else
+    lab=${TSVS_LAB:-$name} lab_word=" $name"
+  fi
+  lab_name=$name
   [[ $lab =~ ^[a-z0-9]([a-z0-9-]{0,30})$ ]] || die "TSVS_LAB: '$lab' is no name of small letters, digits and dashes"
-  [[ -r $config ]] || die "cannot read $config"
-  vip=$(setting vip ip)
-  read -ra ports <<<"$(setting vip ports | tr ',' ' ')"
-  client_ip=$(setting network gateway)
-  prefix=$(prefix_length "$(setting network netmask)")
-  server_ips=() server_ports=() server_macs=()
-  for ((i = 1; i <= $(setting realserver count); i++)); do
-    row=$(setting realserver "server$i")
-    [[ $row =~ ^([0-9.]+):([0-9]+):[0-9]+:([0-9A-Fa-f:]{17})$ ]] || die "$config: server$i = '$row' is not ip:port:weight:mac"
-    server_ips[i]=${BASH_REMATCH[1]}
-    server_ports[i]=${BASH_REMATCH[2]}
-    server_macs[i]=${BASH_REMATCH[3]}
+  # shellcheck disable=SC1090 # one of scripts/labs
+  source "$project/scripts/labs/$name.sh"
+  [[ -r $project/$config ]] || die "cannot read $config"
+  return "$word"
+}
+
+list_labs() {
+  local name
+  for name in first $(cd "$project/scripts/labs" && printf '%s\n' *.sh | sed 's/\.sh$//' | grep -vx first | LC_ALL=C sort); do
+    printf '%-18s %s\n' "$name" "$(sed -n "s/^about=['\"]\(.*\)['\"]$/\1/p" "$project/scripts/labs/$name.sh")"
   done
-  [[ -n $vip && -n ${ports[*]} && -n $client_ip && ${#server_ips[@]} -gt 0 ]] ||
-    die "$config: the lab needs [vip] ip and ports, [network] gateway and netmask, and a real server"
 }
 
-hosts() {
-  local i
-  say client switch
-  for i in "${!server_ips[@]}"; do say "rs$i"; done
-}
+is_place() { [[ $1 == tsvs || $1 == switch || -n ${interfaces[$1]:-} ]]; }
 
-is_host() {
-  local host
-  for host in $(hosts); do [[ $host == "$1" ]] && return; done
-  return 1
-}
-
-describe() {
-  local i servers=''
-  for i in "${!server_ips[@]}"; do servers+=", rs-$i ${server_ips[i]}"; done
-  say "lab: client $client_ip, VIP $vip (tsvs on $tap)$servers"
-}
+# The namespace of a place. tsvs has none of its own: it is in the switch, where its TAPs are.
+namespace() { if [[ $1 == tsvs ]]; then printf '%s-switch' "$lab"; else printf '%s-%s' "$lab" "$1"; fi; }

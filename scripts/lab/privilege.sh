@@ -12,13 +12,13 @@ become_able() {
   case $command in
     exec | down)
       if ! state_exists; then
-        [[ $command == down ]] || die "no lab named '$lab' is up; 'scripts/lab.sh up' builds it"
+        [[ $command == down ]] || die "no lab named '$lab' is up; 'scripts/lab.sh$lab_word up' builds it"
         return 0
       fi
       ((EUID == 0)) || reenter "$@"
       ;;
     *)
-      "$project/scripts/setup.sh" lab || exit
+      "$project/scripts/setup.sh" "$needs" || exit
       check_tun
       if ((EUID == 0)); then
         check_root
@@ -47,7 +47,7 @@ enter_new() {
     die "this system refuses user namespaces (${error#unshare: }): run this as root, or allow them (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0)"
   [[ $1 == terminal ]] && shift
   exec env TSVS_LAB_INSIDE=1 TSVS_LAB_STATE="$state" \
-    unshare --user --map-root-user --net --mount bash "$project/scripts/lab.sh" "$@"
+    unshare --user --map-root-user --net --mount bash "$project/scripts/lab.sh" "$lab_name" "$@"
 }
 
 # `ip netns` writes to /run/netns: inside, /run is a file system of our own, with the state directory kept visible.
@@ -76,7 +76,7 @@ reenter() {
   while read -r role pid start; do
     [[ $role == holder ]] || continue
     exec env TSVS_LAB_INSIDE=1 TSVS_LAB_STATE="$state" \
-      nsenter --target "$pid" --user --net --mount --preserve-credentials --wd="$PWD" bash "$project/scripts/lab.sh" "$@"
+      nsenter --target "$pid" --user --net --mount --preserve-credentials --wd="$PWD" bash "$project/scripts/lab.sh" "$lab_name" "$@"
   done <<<"$(living)"
-  [[ $1 == down ]] || die "the lab '$lab' has died; 'scripts/lab.sh down' removes what is left"
+  [[ $1 == down ]] || die "the lab '$lab' has died; 'scripts/lab.sh$lab_word down' removes what is left"
 }

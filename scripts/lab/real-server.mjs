@@ -1,6 +1,7 @@
 /**
- * A real server of the lab: HTTP on the kernel's own TCP. It answers its name on every path, and on /bytes/N a body
- * of N bytes that is the same from every server, so that a checksum through the balancer can be compared.
+ * A real server of the lab: HTTP on the kernel's own TCP. It answers its name on every path; on /from also whom it sees
+ * asking; and on /bytes/N a body of N bytes that is the same from every server, so that a checksum through the balancer
+ * can be compared.
  *
  * Usage: node real-server.mjs NAME ADDRESS PORT
  */
@@ -26,7 +27,8 @@ function* bytes(total) {
 const server = createServer((request, response) => {
   const total = /^\/bytes\/(\d{1,12})$/.exec(request.url ?? '')?.[1];
   if (total === undefined) {
-    const body = `${name}\n`;
+    const { remoteAddress, remotePort } = request.socket;
+    const body = request.url === '/from' ? `${name} sees ${remoteAddress}:${remotePort}\n` : `${name}\n`;
     response.writeHead(200, { 'content-type': 'text/plain', 'content-length': body.length }).end(body);
     return;
   }

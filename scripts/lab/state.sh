@@ -20,11 +20,12 @@ state_create() {
   if state_exists; then
     if [[ -n $(living) ]]; then
       trap - EXIT
-      die "the lab '$lab' is up already; 'scripts/lab.sh down' ends it, TSVS_LAB=NAME makes another"
+      die "the lab '$lab' is up already; 'scripts/lab.sh$lab_word down' ends it, TSVS_LAB=NAME makes another"
     fi
     end_lab
   fi
   mkdir -m 700 "$state"
+  make_commands
   remember owner $$
 }
 

@@ -4,7 +4,7 @@
 pretty=$project/node_modules/.bin/pino-pretty
 
 stay() {
-  say "a shell in the client follows; try: ping $vip, curl $(url "${ports[0]}"); 'exit' ends the lab"
+  say "a shell in $shell_host follows; try: $hint; 'exit' ends the lab"
   if command -v tmux >/dev/null; then
     stay_in_tmux
   else
@@ -16,7 +16,7 @@ stay() {
 stay_in_tmux() {
   local tmux=(env -u TMUX tmux -S "$state/tmux.sock" -f /dev/null)
   "${tmux[@]}" new-session -d -s lab -c "$PWD" \
-    "ip netns exec $lab-client ${SHELL:-/bin/bash}; tmux -S '$state/tmux.sock' kill-server"
+    "ip netns exec $lab-$shell_host ${SHELL:-/bin/bash}; tmux -S '$state/tmux.sock' kill-server"
   remember tmux "$("${tmux[@]}" display-message -p '#{pid}')"
   "${tmux[@]}" split-window -d -v -l 40% "tail -n +1 -F '$state/tsvs.log' | '$pretty' --colorize"
   "${tmux[@]}" attach-session || true
@@ -27,5 +27,5 @@ stay_in_tmux() {
 stay_in_shell() {
   setsid tail -n +1 -f "$state/tsvs.log" > >(exec "$pretty" --colorize) 2>/dev/null &
   remember log $!
-  at client "${SHELL:-/bin/bash}" || true
+  at "$shell_host" "${SHELL:-/bin/bash}" || true
 }

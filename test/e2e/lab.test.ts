@@ -2,51 +2,15 @@
  * The first thing a newcomer runs: `scripts/lab.sh`, as root and without root, with everything it leaves behind,
  * which must be nothing.
  */
-import { spawn, spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawn } from 'node:child_process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { asNobody, environment, newLab, type Ran, remains, run } from '../lib/lab.ts';
 import { isRealRoot, noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 
 const tools = noCommands('ip', 'ping', 'curl');
 const check = testUnless(noNamespaces() ?? tools, test);
 const checkAsRoot = testUnless(isRealRoot() ? (noNamespaces() ?? tools) : 'needs root to become somebody else', test);
-
-const LIMIT_MS = 60_000;
-let count = 0;
-
-interface Ran {
-  code: number | null;
-  output: string;
-  stderr: string;
-}
-
-/** A name that no other lab bears, so that what belongs to it can be told. */
-const newLab = (): string => `test-${process.pid}-${++count}`;
-
-function run(lab: string, words: string[]): Ran {
-  const [program, ...args] = words as [string, ...string[]];
-  // A runtime directory of its own would be the caller's, which another user may not enter.
-  const { XDG_RUNTIME_DIR: _, ...env } = process.env;
-  const options = { env: { ...env, TSVS_LAB: lab }, encoding: 'utf8', timeout: LIMIT_MS } as const;
-  const { status, stdout, stderr } = spawnSync(program, args, options);
-  return { code: status, output: stdout, stderr };
-}
-
-/** What is left of `lab`: processes by their environment, namespaces and state directories by their names. */
-function remains(lab: string): string[] {
-  const processes = readdirSync('/proc').filter((pid) => {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
-    try {
-      return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(`TSVS_LAB=${lab}`);
-    } catch {
-      return false;
-    }
-  });
-  const names = [spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout.split('\n'), readdirSync(tmpdir())];
-  return [...processes.map((pid) => `process ${pid}`), ...names.flat().filter((name) => name.includes(lab))];
-}
 
 function assertGreen({ code, output, stderr }: Ran): void {
   assert.is(code, 0, `${output}${stderr}`);
@@ -87,7 +51,7 @@ check('up stays, exec reaches each place, down removes it', () => {
 check('a check that is interrupted leaves nothing behind', async () => {
   const lab = newLab();
   const child = spawn('scripts/lab.sh', ['check'], {
-    env: { ...process.env, TSVS_LAB: lab },
+    env: environment(lab),
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   child.stdout.once('data', () => child.kill('SIGTERM'));
@@ -95,24 +59,6 @@ check('a check that is interrupted leaves nothing behind', async () => {
   assert.is(code, 143);
   assert.equal(remains(lab), []);
 });
-
-/**
- * The words that run `script` as nobody, with a /dev/net/tun of this mode. A private mount namespace holds the device,
- * and this project and Node where nobody can reach them, wherever they really are.
- */
-function asNobody(tunMode: string, script: string): string[] {
-  const prepare = `set -e
-    mount -t tmpfs -o mode=755 tmpfs /mnt
-    mknod -m ${tunMode} /mnt/tun c 10 200
-    mount --bind /mnt/tun /dev/net/tun
-    touch /mnt/node
-    mount --bind "$1" /mnt/node
-    mkdir /mnt/project
-    mount --rbind "$2" /mnt/project
-    cd /mnt/project
-    PATH=/mnt:$PATH HOME=/nonexistent exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all bash -c '${script}'`;
-  return ['unshare', '--mount', 'bash', '-c', prepare, 'bash', process.execPath, process.cwd()];
-}
 
 checkAsRoot('check is green without root, where user namespaces are allowed', () => {
   const lab = newLab();

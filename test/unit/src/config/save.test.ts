@@ -1,4 +1,5 @@
 /** A model that is saved and loaded is the same model. */
+import { readdirSync } from 'node:fs';
 import * as fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -380,12 +381,13 @@ for (const file of [
   'samples/proxy-two-services.conf',
   'samples/snat-gateway.conf',
   'samples/l4-marks.conf',
+  ...readdirSync(new URL('../../../../config/labs', import.meta.url)).map((name) => `labs/${name}`),
 ]) {
   test(`config/${file} survives saving`, () => {
     const loaded = loadFile(new URL(`../../../../config/${file}`, import.meta.url).pathname);
     if (!('model' in loaded)) throw new Error(loaded.errors.map(formatError).join('\n'));
     assert.equal(reload(save(loaded.model)), loaded.model);
-    assert.match(save(loaded.model), `[service ${loaded.model.services[0].name}]`);
+    for (const { name } of loaded.model.services) assert.match(save(loaded.model), `[service ${name}]`);
   });
 }
 
