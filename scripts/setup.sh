@@ -47,16 +47,25 @@ install_modules() {
   touch "$done"
 }
 
-# The stamp bears the time at which the build began, so that a file edited meanwhile is built again.
-build() {
+is_built() {
   local stamp=dist/.built
-  [[ -e $stamp && -z $(find src stack lb scripts/build.ts package.json node_modules/.package-lock.json -newer "$stamp" -print -quit) ]] &&
-    return
-  say "setup: building dist (npm run build)"
+  [[ -e $stamp && -z $(find src stack lb scripts/build.ts package.json node_modules/.package-lock.json -newer "$stamp" -print -quit) ]]
+}
+
+# The stamp bears the time at which the build began, so that a file edited meanwhile is built again. One build at a time:
+# labs may be started side by side.
+build() {
+  is_built && return
   mkdir -p dist
-  touch "$stamp.new"
-  npm run --silent build
-  mv "$stamp.new" "$stamp"
+  exec 8>dist/.lock
+  flock 8
+  if ! is_built; then
+    say "setup: building dist (npm run build)"
+    touch dist/.built.new
+    npm run --silent build
+    mv dist/.built.new dist/.built
+  fi
+  exec 8>&-
 }
 
 missing_packages() {
