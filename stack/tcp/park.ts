@@ -3,7 +3,7 @@
  * about data on its way. When all has been acknowledged both ways and it has been quiet for a while, the block is given
  * back, and the words below remain as a row; the next segment, timer or call of the owner brings a block back as it was.
  * What is forgotten is what RFC 5681 §4.1 and RFC 9438 §5.8 give no meaning to after idling: where in a round or a curve
- * the sender was.
+ * the sender was; and that a D-SACK of before might yet have undone a reduction, which then stands.
  *
  * Only connections whose owner knows them by id and not by block are parked (socket.ts, allowParking). While parked a
  * connection keeps its id, its flow, its owner and its keepalive timer, and counts as open.
@@ -55,6 +55,7 @@ const WORDS = [
   'cubicPrior',
   'minRtt',
   'minRttMs',
+  'rackRtt',
   'srtt',
   'rttvar',
   'rtoMs',
@@ -70,7 +71,8 @@ const SIZES = PORTS + 1;
 const BITS = SIZES + 1;
 const ROW_WORDS = BITS + 1;
 
-// Where they stand in the last word: one each, two for the probe, and four for each scale and the count.
+// Where they stand in the last word: one each, two for the probe, four for each scale and the count; then what is known of
+// reordering on the path (RFC 8985 §6.2 step 4).
 const TS_OK = 0;
 const SACK_OK = 1;
 const ECN_OK = 2;
@@ -81,6 +83,11 @@ const TLP = 6;
 const SND_WSCALE = 8;
 const RCV_WSCALE = 12;
 const QUICK_ACKS = 16;
+const REO_SEEN = 20;
+const REO_PERSIST = 21;
+const REO_MULT = 26;
+/** What six bits hold: the window is a smoothed round trip by then. */
+const MAX_REO_MULT = 63;
 
 export class Parking implements TimerHandler {
   private readonly tcp: Tcp;
@@ -175,7 +182,10 @@ export class Parking implements TimerHandler {
       (tcb.tlp << TLP) |
       (tcb.sndWscale << SND_WSCALE) |
       (tcb.rcvWscale << RCV_WSCALE) |
-      (tcb.quickAcks << QUICK_ACKS);
+      (tcb.quickAcks << QUICK_ACKS) |
+      (tcb.reoSeen << REO_SEEN) |
+      (tcb.reoPersist << REO_PERSIST) |
+      (Math.min(tcb.reoMult, MAX_REO_MULT) << REO_MULT);
     while (this.owners.length <= id) {
       this.owners.push(null);
       this.keeps.push(null);
@@ -212,7 +222,12 @@ export class Parking implements TimerHandler {
     tcb.sndWscale = (bits >>> SND_WSCALE) & 15;
     tcb.rcvWscale = (bits >>> RCV_WSCALE) & 15;
     tcb.quickAcks = (bits >>> QUICK_ACKS) & 15;
-    tcb.sndUna = tcb.sndEnd = tcb.recover = tcb.ecnEnd = tcb.tlpEnd = tcb.sndNxt;
+    tcb.reoSeen = (bits >>> REO_SEEN) & 1;
+    tcb.reoPersist = (bits >>> REO_PERSIST) & 31;
+    tcb.reoMult = bits >>> REO_MULT;
+    tcb.sndUna = tcb.sndEnd = tcb.recover = tcb.tlpEnd = tcb.sndNxt;
+    // What was reduced for was said, on data behind it: from here on echoes are news.
+    tcb.ecnEnd = (tcb.sndNxt - 1) | 0;
     tcb.ackSent = tcb.rcvNxt;
     const { cwnd } = tcb;
     tcp.config.congestion.init(tcb);
