@@ -231,6 +231,7 @@ export class Host {
   held(): Record<string, number> {
     return {
       transmit: this.netif.held(),
+      device: this.netif.heldByDevices(),
       neighbour: this.neigh.queue.held,
       reassembly: this.reassembler.held,
       udp: this.udp.held,

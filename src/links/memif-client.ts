@@ -164,6 +164,10 @@ export class MemifClient implements Device {
     queue.given = (queue.given + 1) & 0xffff;
   }
 
+  get held(): number {
+    return this.queues.reduce((n, { put, back }) => n + ((put - back) & 0xffff), 0);
+  }
+
   tx(frames: Int32Array, from: number, to: number): number {
     if (!this.up) return 0;
     const queue = this.queues[0]!;

@@ -110,6 +110,12 @@ export class XdpDevice implements Device {
     return this.queues[0]?.fd ?? -1;
   }
 
+  get held(): number {
+    let n = 0;
+    for (let f = 1; f < this.leaving.length; f++) if (this.leaving[f]! > 0) n++;
+    return n;
+  }
+
   /** An address became or is no longer ours: the program is told. */
   claim(addr: Ipv4, ours: boolean): void {
     if (ours) this.addresses.add(addr);

@@ -57,6 +57,8 @@ export interface Device {
    * -1 or absent: nothing. `rx` and `tx` do what is due. The loop sleeps no longer than this.
    */
   readonly nextDueMs?: number;
+  /** Frames it has taken and not let go of yet: on their way out in place, or delayed on purpose. Absent: none, ever. Cold. */
+  readonly held?: number;
   /**
    * Called right before the loop sleeps: arms whatever will wake it (an interrupt, a need-wakeup flag), and only then looks
    * whether input is there already. False = it is, do not sleep. `rx` disarms. Absent: polling the descriptors is enough.

@@ -227,6 +227,13 @@ export class Netif {
     return n;
   }
 
+  /** Frames that devices hold: they have been given them, and not sent them yet. */
+  heldByDevices(): number {
+    let n = 0;
+    for (const port of this.ports) if (port !== null) n += port.device.held ?? 0;
+    return n;
+  }
+
   private abandon(port: Port, reason: number): void {
     while (port.head < port.tail) this.ctx.settle(port.queue[port.head++]!, DROP | reason);
     port.head = 0;

@@ -249,6 +249,7 @@ export function deviceContract(
   scene('tx sends the named range only', async (rig) => {
     const frames = Int32Array.from([1, 2, 3, 4].map((i) => testFrame(rig.ctxA, 60 + i, i)));
     assert.is(rig.a.tx(frames, 1, 3), 2);
+    assert.is(rig.ctxA.pool.inUse, 2 + (rig.a.held ?? 0), 'who has not let a frame go says so');
     const got = await receive(rig, 2);
     assert.equal(
       got.map((f) => rig.ctxB.pool.len[f]),

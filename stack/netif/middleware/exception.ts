@@ -69,6 +69,10 @@ export class Exception implements Device {
     return this.link.up;
   }
 
+  get held(): number {
+    return (this.link.held ?? 0) + (this.host.held ?? 0);
+  }
+
   get revives(): boolean {
     return this.link.revives ?? false;
   }

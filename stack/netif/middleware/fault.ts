@@ -116,6 +116,10 @@ export class Fault implements Device {
     return this.inner.moreFds ?? NO_FDS;
   }
 
+  get held(): number {
+    return (this.inner.held ?? 0) + this.incoming.heap.size + this.outgoing.heap.size;
+  }
+
   get revives(): boolean {
     return this.inner.revives ?? false;
   }

@@ -68,6 +68,10 @@ export class PcapWriter implements Device {
     return this.inner.moreFds ?? NO_FDS;
   }
 
+  get held(): number {
+    return this.inner.held ?? 0;
+  }
+
   get revives(): boolean {
     return this.inner.revives ?? false;
   }

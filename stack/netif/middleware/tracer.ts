@@ -40,6 +40,10 @@ export class Tracer implements Device {
     return this.inner.moreFds ?? NO_FDS;
   }
 
+  get held(): number {
+    return this.inner.held ?? 0;
+  }
+
   get revives(): boolean {
     return this.inner.revives ?? false;
   }
