@@ -88,6 +88,7 @@ class Packet {
       port: this.iif,
       kind: asked.proto === PROTO_UDP ? '' : this.isFirst ? 'first' : 'next',
     });
+    if (host.netif.port(this.iif)?.device.brings?.(asked.dst) === false) return { end: 'host', port: this.iif };
     const { addresses } = host;
     if (!isUnicast(src) || addresses.isLocal(src) || addresses.isBroadcast(src, this.iif)) return drop(IP_SOURCE);
     return (this.l4 === null ? null : this.balance(this.l4)) ?? this.route();

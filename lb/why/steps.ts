@@ -134,6 +134,8 @@ export type End =
   /** Held until its next hop is known. */
   | { readonly end: 'waits'; readonly port: PortId }
   | { readonly end: 'local'; readonly what: 'proxy' | 'socket' | 'echo' | 'time-wait' | 'cookie' }
+  /** The link gives it to the host's own stack. */
+  | { readonly end: 'host'; readonly port: PortId }
   /** `told`: the sender hears of it. */
   | { readonly end: 'drop'; readonly reason: number; readonly told: 'reset' | 'icmp' | null };
 

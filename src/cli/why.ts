@@ -154,6 +154,8 @@ function formatOutcome(outcome: WhyOutcome): string {
       return `it would be sent on ${outcome.link}`;
     case 'waits':
       return `it would wait on ${outcome.link} until ARP has found the neighbour`;
+    case 'host':
+      return `it would go to the host that shares ${outcome.link}: its address is none of tsvs'`;
     case 'local':
       return LOCAL[outcome.what];
     case 'drop': {

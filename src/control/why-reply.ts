@@ -103,6 +103,8 @@ export type WhyStep =
 
 export type WhyOutcome =
   | { readonly end: 'sent'; readonly link: string }
+  /** The link gives what is not ours to the host. */
+  | { readonly end: 'host'; readonly link: string }
   /** Until its next hop answers. */
   | { readonly end: 'waits'; readonly link: string }
   | { readonly end: 'local'; readonly what: 'proxy' | 'socket' | 'echo' | 'time-wait' | 'cookie' }

@@ -66,6 +66,8 @@ export interface Device {
   prepareSleep?(): boolean;
   /** An address became ours (or is no longer): for links that share an interface with the kernel and are told whose is what. */
   claim?(addr: Ipv4, ours: boolean): void;
+  /** Whether IPv4 packets to our MAC address and `dst` come out of `rx`. Absent: all do. Cold. */
+  brings?(dst: Ipv4): boolean;
   /** Fills `out[0..n)` with received frames (off, len, flags, gso and checksum metadata set) and returns n <= max. */
   rx(out: Int32Array, max: number): number;
   /** Sends `frames[from..to)`; returns how many were accepted, counted from `from`. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PATHS, type StatsReply } from '../../src/control/api.ts';
-import { ask } from '../../src/control/client.ts';
+import { ask, send } from '../../src/control/client.ts';
 import { Net, poll, type Result, type Running } from '../lib/netns.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 
@@ -68,8 +68,8 @@ class Lab {
   }
 
   async stop(): Promise<void> {
-    assert.is(await this.tsvs!.stop(), 0, this.tsvs!.output);
-    await this.net.close();
+    if (this.tsvs !== null) assert.is(await this.tsvs.stop(), 0, this.tsvs.output);
+    this.tsvs = null;
   }
 
   remove(): void {
@@ -93,6 +93,7 @@ function scene(name: string, body: (lab: Lab) => Promise<void>): void {
 test.after(async () => {
   try {
     await lab?.stop();
+    await lab?.net.close();
   } finally {
     lab?.remove();
   }
@@ -128,6 +129,7 @@ scene('why: layer 7, nobody, and drops with their sentence', async (lab) => {
   const web = await lab.tsvsSays('why', `${CLIENT}:45679`, `${VIP}:80`);
   assert.match(web.stdout, /web, found by its listener \(layer 7\)/);
   assert.match(web.stdout, /it would be accepted, and proxied$/m);
+  assert.is(await lab.curl(80), `rs-${/rr chooses server(\d)/.exec(web.stdout)![1]}`);
   const none = await lab.tsvsSays('why', `${CLIENT}:45679`, `${VIP}:82`);
   assert.match(none.stdout, /dropped: tcp_no_socket; its sender gets a reset\n {2}\S/);
   const ping = await lab.tsvsSays('why', CLIENT, VIP, 'icmp');
@@ -158,12 +160,13 @@ async function begun(file: string): Promise<void> {
 scene('capture: a connection through the rewrite, every frame with what became of it', async (lab) => {
   const file = join(lab.folder, 'flow.pcapng');
   const filter = `tcp and host ${CLIENT} and port 81`;
-  const taking = lab.tsvsSays('capture', '--filter', filter, '--seconds', '1.5', file);
+  const taking = lab.tsvsSays('capture', '--filter', filter, file);
   await begun(file);
   await lab.curl(81);
+  await send(lab.net.socketPath(), 'DELETE', PATHS.capture);
   const { code, stderr } = await taking;
   assert.is(code, 0, stderr);
-  assert.match(stderr, /^\d+ frames captured: its time was over\n$/);
+  assert.match(stderr, /^\d+ frames captured: on demand\n$/);
   const frames = await tshark(lab, file, 'ip.src', 'ip.dst', 'tcp.flags.syn', 'frame.comment');
   assert.is(frames.length, Number(/\d+/.exec(stderr)![0]));
   const syns = frames
@@ -224,6 +227,8 @@ scene('capture: a full disk, a reader that goes and wrong words end it with a me
   await begun(file);
   await load();
   assert.is((await after).code, 0);
+  const none = await lab.tsvsSays('capture', '--filter', 'host 192.0.2.1', '--seconds', '0.2', file);
+  assert.equal([none.code, none.stderr], [0, '0 frames captured: its time was over\n']);
 });
 
 scene('why: after the last server is drained it says so', async (lab) => {
@@ -235,6 +240,17 @@ scene('why: after the last server is drained it says so', async (lab) => {
   assert.match(stdout, /dropped: lb_no_server; its sender is told by ICMP/);
   for (const server of ['server1', 'server2'])
     assert.is((await lab.tsvsSays('server', `fast/${server}`, 'ready')).code, 0);
+});
+
+scene('capture: when tsvs ends, it is said, and what came is in the file', async (lab) => {
+  const file = join(lab.folder, 'cut.pcapng');
+  const taking = lab.tsvsSays('capture', '--stage', 'rx', file);
+  await begun(file);
+  await lab.curl(81);
+  await poll('frames in it', 5000, () => statSync(file).size > 500);
+  await lab.stop();
+  const { code, stderr } = await taking;
+  assert.equal([code, stderr], [4, `tsvs: ${file}: the capture broke off: tsvs has gone\n`]);
 });
 
 test.run();

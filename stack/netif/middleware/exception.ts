@@ -91,6 +91,10 @@ export class Exception implements Device {
     this.link.claim?.(addr, ours);
   }
 
+  brings(dst: Ipv4): boolean {
+    return !this.options.sharesMac || this.addresses.has(dst);
+  }
+
   prepareSleep(): boolean {
     const { link, moreFds } = this;
     moreFds[0] = this.host.up ? this.host.fd : -1;

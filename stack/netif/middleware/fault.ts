@@ -128,6 +128,10 @@ export class Fault implements Device {
     return this.inner.notice ?? '';
   }
 
+  brings(dst: Ipv4): boolean {
+    return this.inner.brings?.(dst) ?? true;
+  }
+
   claim(addr: Ipv4, ours: boolean): void {
     this.inner.claim?.(addr, ours);
   }

@@ -68,6 +68,7 @@ test('our addresses are ours, the rest is the host’s, in the order it came', (
   assert.is(take(s.us, s.device), 2);
   assert.is(take(s.host, s.tap), 2);
   assert.is(s.us.fate[FATE_SENT], 2);
+  assert.is(s.device.brings(OURS), true);
   s.device.claim(OURS, false);
   send(s.far, tcpFrame(s.net, 0, 0));
   assert.is(take(s.us, s.device), 0);
