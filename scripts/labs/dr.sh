@@ -38,5 +38,5 @@ tour() {
   times 2 client curl -s -o /dev/null -w '%{size_download}\n' http://192.168.100.10/bytes/1000000
   holds 'it arrives' counted 2 '^1000000$'
   run tsvs tsvs ipvsadm -Ln --stats
-  holds 'tsvs has seen the packets of the clients, and not one of the answers' has '^TCP +192\.168\.100\.10:80 +7 +[1-9][0-9]* +0 +[1-9][0-9]* +0$'
+  holds 'tsvs has seen the packets of the clients, and not one of the answers' has '^TCP +192\.168\.100\.10:80 +7 +[1-9][0-9]* +0 +[1-9][0-9KMG]* +0$'
 }
