@@ -31,7 +31,9 @@ const OUTCOMES: Readonly<Record<string, readonly string[]>> = {
 
 function assertGreen({ code, output, stderr }: Ran, outcomes: readonly string[]): void {
   assert.is(code, 0, `${output}${stderr}`);
-  const [title, ...lines] = output.trimEnd().split('\n');
+  // Where dist is older than its sources, the lab builds it first, and says so.
+  const said = output.trimEnd().split('\n');
+  const [title, ...lines] = said.filter((line) => !line.startsWith('setup: '));
   assert.match(title!, /^lab: /);
   for (const line of lines) assert.match(line, /^ok {4}\S/);
   for (const outcome of outcomes) assert.ok(lines.includes(`ok    ${outcome}`), `${outcome}: not in\n${output}`);
