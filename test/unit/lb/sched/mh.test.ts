@@ -1,37 +1,20 @@
+import { readFileSync } from 'node:fs';
 import * as fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { hsiphash } from '../../../../lb/hash/siphash.ts';
 import { FlowKey } from '../../../../lb/sched/index.ts';
-import { buildTable, type Claim, entryOf, TABLE_SIZES } from '../../../../lb/sched/maglev.ts';
+import { buildTable, entryOf, TABLE_SIZES } from '../../../../lb/sched/maglev.ts';
+import { drawMaglev, MAGLEV_PLOT } from '../../../../scripts/plot-maglev.ts';
+import { claims, disruption } from '../../../lib/maglev.ts';
 import { addrOf, makeServices } from '../../../lib/services.ts';
 import { rig } from './rig.ts';
-
-/** Claims of servers n .. 1, port 80, the order mh builds in. */
-function claims(n: number, weight = (_: number): number => 1): Claim[] {
-  return Array.from({ length: n }, (_, i) => ({ id: n - i, addr: addrOf(n - i), port: 80, weight: weight(n - i) }));
-}
 
 /** Entries of each id. */
 function sharesOf(table: Int32Array, n: number): Int32Array {
   const shares = new Int32Array(n + 1);
   for (const id of table) shares[id]! += 1;
   return shares.subarray(1);
-}
-
-/** Removes k servers spread over the list: the part of the table they had, and of the rest the part that moved, in %. */
-function disruption(all: readonly Claim[], size: number, k: number): { own: number; moved: number } {
-  const gone = new Set(Array.from({ length: k }, (_, i) => all[Math.floor(((i + 0.5) * all.length) / k)]!.id));
-  const before = buildTable(all, size);
-  const left = all.filter(({ id }) => !gone.has(id));
-  const after = buildTable(left, size);
-  let own = 0;
-  let moved = 0;
-  for (let i = 0; i < size; i++) {
-    if (gone.has(before[i]!)) own++;
-    else if (before[i] !== after[i]) moved++;
-  }
-  return { own: (100 * own) / size, moved: (100 * moved) / (size - own) };
 }
 
 test('table sizes are primes, so that every step visits every entry', () => {
@@ -118,6 +101,10 @@ test('when k of n leave, hardly anything moves beyond their share', () => {
     assert.ok(Math.abs(own - (100 * k) / n) < 0.1, `${own} %`);
     assert.ok(moved <= limit, `${moved} %`);
   }
+});
+
+test('the curve in docs/schedulers.md is what is measured', () => {
+  assert.is(readFileSync(MAGLEV_PLOT, 'utf8'), drawMaglev(), 'run: npx tsx scripts/plot-maglev.ts');
 });
 
 test('servers with several ports have permutations of their own', () => {
