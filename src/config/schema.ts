@@ -710,7 +710,7 @@ const serviceRows = {
     range: '0..1460; 0 leaves it',
     reloadable: true,
     example: '1400',
-    doc: 'Modes `fnat` and `nat`: the largest TCP segment size that client and server may announce to each other, for paths whose routers do not tell their MTU.',
+    doc: 'Modes `fnat`, `nat` and `snat`: the largest TCP segment size that client and server may announce to each other, for paths whose routers do not tell their MTU. In `dr` and `tun` the server answers the client itself, so its announcement does not pass here: it is the server that has to make it smaller, as by `ip route change default via ... advmss 1440`.',
   },
   expire_quiescent: {
     type: 'word',
