@@ -2,17 +2,18 @@
  * `tsvs dpip`: links, addresses, routes and neighbours of a running tsvs, with the grammar and the listings of DPVS's dpip
  * (tools/dpip of github.com/iqiyi/dpvs).
  */
-import {
-  type AddressesReply,
-  type AddressRequest,
-  type LinkReply,
-  type LinksReply,
-  type NeighReply,
-  type NeighRequest,
-  PATHS,
-  type RouteRequest,
-  type RoutesReply,
-} from '../control/api.ts';
+
+import { PATHS } from '../control/api.ts';
+import type {
+  AddressesReply,
+  AddressRequest,
+  LinkReply,
+  LinksReply,
+  NeighReply,
+  NeighRequest,
+  RouteRequest,
+  RoutesReply,
+} from '../control/api-network.ts';
 import { ask, type Method, send } from '../control/client.ts';
 import { EXIT, Failure } from './failure.ts';
 import { request } from './request.ts';

@@ -1,5 +1,7 @@
 /** `tsvs neigh`: the neighbours on the links and their hardware addresses. */
-import { type NeighReply, PATHS } from '../control/api.ts';
+
+import { PATHS } from '../control/api.ts';
+import type { NeighReply } from '../control/api-network.ts';
 import { type ShowOptions, show } from './show.ts';
 import { formatTable, left, right } from './table.ts';
 import { formatAge, plural } from './units.ts';

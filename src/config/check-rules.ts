@@ -122,3 +122,8 @@ function checkSnat({ errors }: Draft, service: DraftService, mode: Mode): void {
   for (const { server } of service.dests.slice(0, 1)) errors.add(server, 'mode snat has no servers', 'leave them out');
   if (service.backup) errors.add(service.backup, 'mode snat has no servers', 'leave it out');
 }
+
+/** All addresses that clients ask for. */
+export function vipsOf(draft: Draft): Located<Ipv4>[] {
+  return [...draft.services.flatMap((service) => (service.vip ? [service.vip] : [])), ...markedAddresses(draft)];
+}

@@ -113,3 +113,9 @@ export interface Draft {
   readonly marks: readonly DraftMark[];
   readonly services: readonly DraftService[];
 }
+
+/** The backup, too. */
+export const allServers = ({ dests, backup }: DraftService): readonly Located<ServerValue>[] => [
+  ...dests.map((dest) => dest.server),
+  ...(backup ? [backup] : []),
+];

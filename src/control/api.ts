@@ -1,12 +1,12 @@
 /**
  * What the control socket answers: HTTP over a unix socket, JSON bodies, paths that begin with the version. The types
- * are shared by the server (server.ts, snapshot.ts) and by the command line, which knows nothing else of the process.
+ * are shared by the server (server.ts, snapshot.ts) and by the command line, which knows nothing else of the process; those of
+ * links, addresses, routes and neighbours are in api-network.ts.
  *
  * Addresses are text as people write it, times are milliseconds, sizes bytes. Counters count from the start of tsvs.
  * Additions keep the version; a change that would break a reader gets a new one.
  */
 
-import type { AddressRole } from '../config/own-addresses.ts';
 import type { Errno } from '../ipvsadm/errno.ts';
 import type { LocalAddress, Mutation } from '../ipvsadm/ops.ts';
 import type { Dest, Service } from '../ipvsadm/table.ts';
@@ -166,23 +166,6 @@ export interface DropsReply {
   readonly drops: readonly DropReply[];
 }
 
-export interface NeighReply {
-  readonly neighbours: readonly NeighbourReply[];
-}
-
-export interface NeighbourReply {
-  readonly address: string;
-  readonly link: string;
-  /** Null while nobody has told it. */
-  readonly mac: string | null;
-  readonly state: string;
-  readonly static: boolean;
-  /** Since it last proved to hear us; null if it never did. */
-  readonly confirmedMs: number | null;
-  /** Frames that wait for its address. */
-  readonly queued: number;
-}
-
 /** GET /v1/services; a service is below it by its name, a server at `serverPath`. */
 export interface ServicesReply {
   readonly services: readonly ServiceStats[];
@@ -301,75 +284,6 @@ export interface ConnRequest {
   readonly proto: 'tcp' | 'udp';
   readonly client: string;
   readonly vip: string;
-}
-
-export interface LinksReply {
-  readonly links: readonly LinkReply[];
-  /** Buffers of frames, of all links together. */
-  readonly frames: { readonly inUse: number; readonly free: number };
-}
-
-export interface LinkReply {
-  readonly name: string;
-  readonly kind: string;
-  readonly device: string;
-  readonly mac: string;
-  readonly mtu: number;
-  readonly offload: 'on' | 'off';
-  readonly up: boolean;
-  readonly rxFrames: number;
-  readonly rxBytes: number;
-  readonly txFrames: number;
-  readonly txBytes: number;
-  /** Frames lost before they could be taken, and refused by the system. */
-  readonly missed: number;
-  readonly errors: number;
-}
-
-export interface AddressesReply {
-  readonly addresses: readonly {
-    readonly address: string;
-    readonly prefixLen: number;
-    readonly link: string;
-    /** `local`: of [network] or a link; `service`: local address of a service; `vip`: of a service. */
-    readonly role: AddressRole;
-  }[];
-}
-
-/** POST and DELETE of /v1/addresses. */
-export interface AddressRequest {
-  /** `10.1.0.2/24`; without length a /32. */
-  readonly address: string;
-  readonly link: string;
-}
-
-export interface RoutesReply {
-  readonly routes: readonly RouteReply[];
-}
-
-export interface RouteReply {
-  readonly prefix: string;
-  readonly prefixLen: number;
-  /** Null: no router is needed. */
-  readonly via: string | null;
-  readonly link: string;
-  readonly mtu: number;
-  readonly scope: 'host' | 'link' | 'global';
-}
-
-/** POST and DELETE of /v1/routes; 0.0.0.0/0 is the default route. */
-export interface RouteRequest {
-  readonly prefix: string;
-  readonly via?: string;
-  readonly link?: string;
-}
-
-/** POST and DELETE of /v1/neigh: a static neighbour, until tsvs ends. */
-export interface NeighRequest {
-  readonly address: string;
-  readonly link: string;
-  /** With POST. */
-  readonly mac?: string;
 }
 
 /** GET /v1/ipvs: the services of layer 4 as ipvsadm has them, addresses and settings in the form of src/ipvsadm. */

@@ -9,20 +9,18 @@ import { formatError } from '../config/error.ts';
 import { load } from '../config/load.ts';
 import type { DestConfig, ServiceConfig } from '../config/model.ts';
 import {
-  type AddressRequest,
   type ChangeReply,
   type ConnRequest,
   type ErrorReply,
   type IpvsRequest,
-  type NeighRequest,
   PATHS,
   type ReloadRequest,
-  type RouteRequest,
   type ServerRequest,
   type ServerWish,
   type ServiceRequest,
   type ZeroRequest,
 } from './api.ts';
+import type { AddressRequest, NeighRequest, RouteRequest } from './api-network.ts';
 import { addServer, deleteServer, deleteService, patchService, putService, setLocal } from './edit.ts';
 import { MUTATION } from './mutation-form.ts';
 import { addAddress, addRoute, deleteAddress, deleteRoute, linkIndex } from './network.ts';

@@ -16,7 +16,7 @@ import type {
   RouteReply,
   RouteRequest,
   RoutesReply,
-} from './api.ts';
+} from './api-network.ts';
 import { ChangeError } from './running-config.ts';
 
 export class Network {

@@ -34,7 +34,6 @@ import type {
   ConnsReply,
   DropsReply,
   FrameFates,
-  NeighReply,
   RunState,
   ServerHealth,
   ServerState,
@@ -45,6 +44,7 @@ import type {
   StatsReply,
   Traffic,
 } from './api.ts';
+import type { NeighReply } from './api-network.ts';
 import { ConnList } from './conn-list.ts';
 import { Ipvs } from './ipvs.ts';
 import { Network } from './network.ts';

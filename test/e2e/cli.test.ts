@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { DropsReply, NeighReply, SessionsReply, StatsReply } from '../../src/control/api.ts';
+import type { DropsReply, SessionsReply, StatsReply } from '../../src/control/api.ts';
+import type { NeighReply } from '../../src/control/api-network.ts';
 import { Net, type Running, SWITCH } from '../lib/netns.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 

@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import type { LinkKind } from '../../src/config/model.ts';
-import { type DropsReply, type LinksReply, PATHS, type SessionsReply, type StatsReply } from '../../src/control/api.ts';
+import { type DropsReply, PATHS, type SessionsReply, type StatsReply } from '../../src/control/api.ts';
+import type { LinksReply } from '../../src/control/api-network.ts';
 import { ask } from '../../src/control/client.ts';
 import { type HostPlan, Net, type Result, type Running, SWITCH } from './netns.ts';
 
