@@ -142,6 +142,21 @@ export class L4Network {
     this.hosts = [this.client, this.director, ...this.servers];
   }
 
+  /** A second arm: another link of the director, where it has `addr`, and a host behind it that goes everywhere by it. */
+  addArm(addr: number, insideAddr: number, wire: WireOptions = PLAIN_WIRE): { inside: SimHost; port: number } {
+    const inside = makeHost(200);
+    inside.ctx.tick(this.now);
+    const [near, far] = memoryWire(this.director.ctx, inside.ctx, wire);
+    const arm = this.director.host.addPort(near, 0x0200, 3);
+    this.director.host.addresses.add({ addr, prefixLen: 24, port: arm.id, flags: PRIMARY });
+    const port = inside.host.addPort(far, 0x0200, 4).id;
+    inside.host.addresses.add({ addr: insideAddr, prefixLen: 24, port, flags: PRIMARY });
+    const route = { prefix: 0, len: 0, port, metric: 0, src: 0, mtu: 0, scope: SCOPE_GLOBAL };
+    inside.host.routes.add({ ...route, gateway: addr });
+    this.hosts.push(inside);
+    return { inside, port: arm.id };
+  }
+
   private prepareServer({ host, ctx }: SimHost, mode: ModeName): void {
     if (mode === 'NAT') {
       const route = { len: 32, port: 1, metric: 0, src: 0, mtu: 0, scope: SCOPE_GLOBAL };

@@ -320,7 +320,14 @@ const config: fc.Arbitrary<Config> = network
           const addresses = [{ ip: 0x01020304, prefixLen: 29 }];
           const routes = [{ network: 0x01030000, prefixLen: 16, gateway: 0x01020305 }];
           const exception = one.kind === 'packet' || one.kind === 'xdp' ? null : 'host0';
-          const other = { ...first, name: `${one.name.slice(0, 10)}-2`, device: 'other', addresses, routes, exception };
+          const other = {
+            ...first,
+            name: `${one.name.slice(0, 10)}${one.name.endsWith('-2') ? '-3' : '-2'}`,
+            device: 'other',
+            addresses,
+            routes,
+            exception,
+          };
           return second && one.device !== 'other' ? [first, other] : [first];
         }),
       network: fc.record({
