@@ -4,7 +4,6 @@
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { type BenchOptions, readOptions, USAGE } from '../test/bench/options.ts';
@@ -39,7 +38,8 @@ function run(words: readonly string[]): Promise<number> {
 }
 
 const { lab, idle } = checked();
-const dir = mkdtempSync(join(tmpdir(), 'tsvs-bench-'));
+// Where the packages it needs are found.
+const dir = mkdtempSync('node_modules/.tsvs-bench-');
 try {
   const outfile = join(dir, 'bench.mjs');
   await build({

@@ -15,7 +15,7 @@
 #   --id N          names the memif interface (0)
 #   --secret WORD   of memif, at most 24 bytes
 #   --memory MB     for packet buffers (256)
-#   --stats         shows testpmd's statistics every second
+#   --stats         shows testpmd's statistics every second, which takes another core
 #
 # A testpmd that ends is started again, after 0.1 s at first and 10 s at most. SIGTERM or SIGINT ends both.
 # Exit codes: 0 told to end, 1 cannot begin.
@@ -102,8 +102,15 @@ places="0@($allowed)"
 for i in "${!polling[@]}"; do places+=",$((i + 1))@${polling[i]}"; done
 
 testpmd=(dpdk-testpmd --lcores "$places" "${huge[@]}" "${pci[@]}" "--file-prefix=tsvs-$$" --no-telemetry --log-level=warning
-  "${devices[@]}" -- --forward-mode=io --port-topology=paired --total-num-mbufs=16384 --no-mlockall --auto-start
-  "--nb-cores=${#polling[@]}" "--rxq=$queues" "--txq=$queues" --stats-period 1)
+  "${devices[@]}" -- --forward-mode=io --port-topology=paired --total-num-mbufs=16384 --no-mlockall --no-numa --auto-start
+  "--nb-cores=${#polling[@]}" "--rxq=$queues" "--txq=$queues" --disable-link-check)
+[[ $stats == /dev/null ]] || testpmd+=(--stats-period 1)
+
+# What testpmd waits for is its input's end, which never comes. (For a period of statistics its main thread would wait busily.)
+fifo=$(mktemp -u)
+mkfifo "$fifo"
+exec 3<>"$fifo"
+rm "$fifo"
 
 child=0 ending=''
 end() {
@@ -112,7 +119,7 @@ end() {
 }
 trap end TERM INT HUP
 
-# Waits for the child, however often signals interrupt that; testpmd looks for its own only once a second.
+# Waits for the child, however often signals interrupt that.
 settle() {
   local status=0
   while kill -0 "$child" 2>/dev/null; do
@@ -128,7 +135,7 @@ while [[ -z $ending ]]; do
   [[ -z $socket ]] || rm -f "$socket"
   began=$SECONDS
   # It ends with us, even if we are killed.
-  setpriv --pdeathsig TERM -- "${testpmd[@]}" </dev/null >"$stats" &
+  setpriv --pdeathsig TERM -- "${testpmd[@]}" <&3 3>&- >"$stats" &
   child=$!
   say "dpdk-bridge: testpmd $child between $nic and $link, polling on core $cores"
   status=0

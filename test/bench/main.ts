@@ -6,6 +6,7 @@ import { cpus, totalmem } from 'node:os';
 import { type IdleResult, noIdle, printIdle, runIdle } from './idle.ts';
 import { type LabResult, noLab, runLab } from './lab.ts';
 import { printLab } from './lab-report.ts';
+import { memifRows, noMemif } from './memif.ts';
 import { memoryRows, printMemory } from './memory.ts';
 import { readOptions } from './options.ts';
 
@@ -17,6 +18,14 @@ const print = !options.json;
 if (print) console.log(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}\n`);
 const memory = options.memory ? await memoryRows(options.scale) : [];
 if (print && memory.length > 0) printMemory(memory);
+
+const noTestpmd = noMemif();
+const memif = options.memif && noTestpmd === undefined ? await memifRows(options.scale, 7) : [];
+if (print && options.memif) {
+  console.log('');
+  if (noTestpmd === undefined) printMemory(memif);
+  else console.log(`no memif: ${noTestpmd}`);
+}
 
 const nothing: LabResult = { conditions: { lab: missing }, rows: [], raw: [] };
 const lab = missing === undefined ? await runLab(options) : nothing;
@@ -40,6 +49,6 @@ if (options.idle) {
   if (print && lacking !== undefined) console.log(`no idle sessions: ${lacking}`);
 }
 if (options.json)
-  console.log(JSON.stringify({ machine, conditions, rows: [...memory, ...lab.rows], raw, idle }, null, 2));
+  console.log(JSON.stringify({ machine, conditions, rows: [...memory, ...memif, ...lab.rows], raw, idle }, null, 2));
 if (idle !== null && (idle.lost.length > 0 || idle.answered !== options.sessions.at(-1))) process.exitCode = 1;
 if (raw.some((sample) => sample.errors.length > 0)) process.exitCode = 1;

@@ -5,7 +5,7 @@ import { expiring, LAYER4, opening, passing } from './l4.ts';
 import { bulk, PROFILES } from './tcp-memory.ts';
 
 export interface MemoryRow {
-  readonly group: 'memory';
+  readonly group: 'memory' | 'memif';
   readonly what: string;
   readonly value: number;
   readonly unit: string;

@@ -15,18 +15,20 @@ export const PEER_NAMES = ['direct', 'tsvs', 'haproxy', 'node-net', 'tsvs-packet
 const USUAL_PEERS = PEER_NAMES.slice(0, 4);
 export type PeerName = (typeof PEER_NAMES)[number];
 
-const PARTS = ['memory', 'lab', 'idle'];
+const PARTS = ['memory', 'memif', 'lab', 'idle'];
 
 export interface BenchOptions {
   readonly json: boolean;
   readonly memory: boolean;
+  /** memif, with testpmd at its other end. */
+  readonly memif: boolean;
   readonly lab: boolean;
   readonly idle: boolean;
   /** Rounds of the lab: how often every peer does every workload. */
   readonly rounds: number;
   /** Length of one run in the lab. */
   readonly seconds: number;
-  /** Of the iterations in memory; 1 gives figures worth something. */
+  /** Of the iterations in memory and the seconds of memif; 1 gives figures worth something. */
   readonly scale: number;
   readonly profiles: readonly ProfileName[];
   readonly workloads: readonly WorkloadName[];
@@ -35,13 +37,13 @@ export interface BenchOptions {
   readonly sessions: readonly number[];
 }
 
-export const USAGE = `npm run bench -- [--json] [--only memory|lab|idle]
+export const USAGE = `npm run bench -- [--json] [--only memory|memif|lab|idle]
   --rounds N      rounds of the lab (3)
   --seconds S     whole seconds of one run in the lab (3)
   --profiles L    of ${PROFILE_NAMES.join(',')} (all)
   --workloads L   of ${WORKLOAD_NAMES.join(',')} (all)
   --peers L       of ${PEER_NAMES.join(',')} (${USUAL_PEERS.join(',')}; direct is always measured)
-  --scale F       iterations in memory, as a factor (1)
+  --scale F       iterations in memory and seconds of memif, as a factor (1)
   --sessions L    numbers of idle sessions to hold, rising (1000,9000,20000)`;
 
 /** Throws an Error that names the mistake. */
@@ -66,6 +68,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
   return {
     json: values.json,
     memory: (only ?? 'memory') === 'memory',
+    memif: (only ?? 'memif') === 'memif',
     lab: (only ?? 'lab') === 'lab',
     idle: (only ?? 'idle') === 'idle',
     rounds: whole('--rounds', values.rounds, 100),

@@ -36,6 +36,16 @@ const namespaces = (prefix: string): string[] =>
     .stdout.split('\n')
     .filter((line) => line.startsWith(prefix));
 
+testUnless(noCommands('dpdk-testpmd', 'taskset'), test)(
+  'memif: packets go to testpmd and come back, in every mode',
+  () => {
+    const { rows } = measured('--only', 'memif', '--scale', '0.05');
+    assert.equal(new Set(rows.map(({ group }) => group)), new Set(['memif']));
+    assert.is(rows.length, 8);
+    for (const row of rows as MemoryRow[]) assert.ok(row.value > 0, `${row.what}: ${row.value} ${row.unit}`);
+  },
+);
+
 test('in memory: pings, TCP with and without large segments, and layer 4', () => {
   const { machine, conditions, rows, raw } = measured('--only', 'memory', '--scale', '0.01');
   assert.ok(machine.cores > 0);

@@ -1,0 +1,268 @@
+/**
+ * memif with DPDK at its other end: testpmd's flow generator fills the rings on one core, a host of ours works on another.
+ * 64-byte frames (60 and the frame check sequence, which no ring carries) are forwarded between two memif ports, or taken by a service
+ * of layer 4 that matches the generator's 1 k or 1 M destinations, and go back to testpmd, which throws them away. A figure is
+ * what testpmd was given back; what it offered and we did not come to is not taken from the ring at all.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { constants, setPriority, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as c from '../../lb/conn-row.ts';
+import { DestTable } from '../../lb/dest.ts';
+import { L4 } from '../../lb/l4.ts';
+import { PROTO_MATCH, ServiceColumns, ServiceTable } from '../../lb/service.ts';
+import { MemifClient } from '../../src/links/memif-client.ts';
+import { openMemif, sharePool } from '../../src/links/memif-open.ts';
+import { realClock } from '../../src/workers/clock.ts';
+import { Context, FATE_RECEIVED } from '../../stack/context.ts';
+import { TX_FULL } from '../../stack/drop.ts';
+import { DEFAULT_HOST, Host } from '../../stack/host.ts';
+import { PRIMARY } from '../../stack/inetaddr/addr.ts';
+import { DEFAULT_POOL, FramePool } from '../../stack/mem/frame-pool.ts';
+import { pageAligned } from '../../stack/mem/region.ts';
+import { NeighTable } from '../../stack/neigh/table.ts';
+import { BURST } from '../../stack/netif/device.ts';
+import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
+import { DROP } from '../../stack/verdict.ts';
+import { PROTO_UDP } from '../../stack/wire/ipv4.ts';
+import { noCommands } from '../lib/privilege.ts';
+import { seeded } from '../lib/random.ts';
+import { ip } from '../lib/sim.ts';
+import type { MemoryRow } from './memory.ts';
+
+/** What the generator sends (DPDK 22.11, app/test-pmd/flowgen.c): from one address to as many as there are flows, UDP 1000 to 1001. */
+const GENERATOR_MAC = [0x0001, 0x02030400] as const;
+const OUR_MAC = [0x0001, 0x02030401] as const;
+const FIRST = ip('10.253.0.0');
+/** A million destinations end here. */
+const LAST = ip('11.12.255.255');
+const FRAME = 60;
+
+const OURS = ip('192.168.9.2');
+const GATEWAY = ip('192.168.9.1');
+/** On the first of two ports. */
+const OTHER_OURS = ip('192.168.8.2');
+const OTHER_GATEWAY = ip('192.168.8.1');
+const LOCALS = [3, 4, 5, 6].map((i) => ip(`192.168.9.${i}`));
+const SERVERS = Array.from({ length: 32 }, (_, i) => ip(`192.168.9.${100 + i}`));
+
+interface Task {
+  readonly what: string;
+  /** Mode of the service; or between two ports: IPv4 forwarding, or nothing at all but the link's own work. */
+  readonly mode: number | 'forward' | 'link';
+  readonly flows: number;
+}
+
+const TASKS: readonly Task[] = [
+  { what: 'from link to link, nothing between', mode: 'link', flows: 1 << 10 },
+  { what: 'IPv4 forwarding between two ports', mode: 'forward', flows: 1 << 10 },
+  { what: 'direct routing, UDP, 1 k flows', mode: c.DR, flows: 1 << 10 },
+  { what: 'direct routing, UDP, 1 M flows', mode: c.DR, flows: 1 << 20 },
+  { what: 'IPIP tunnel, UDP, 1 k flows', mode: c.TUN, flows: 1 << 10 },
+  { what: 'IPIP tunnel, UDP, 1 M flows', mode: c.TUN, flows: 1 << 20 },
+  { what: 'FullNAT, UDP, 1 k flows', mode: c.FNAT, flows: 1 << 10 },
+  { what: 'FullNAT, UDP, 1 M flows', mode: c.FNAT, flows: 1 << 20 },
+];
+
+/** Why there is nothing to measure, or nothing. */
+export const noMemif = (): string | undefined => noCommands('dpdk-testpmd', 'taskset');
+
+/** The host under test: memif ports, and a service unless it only forwards. */
+class World {
+  readonly host: Host;
+  readonly devices: readonly MemifClient[];
+  readonly l4: L4 | null;
+  private readonly bare: boolean;
+  private readonly frames = new Int32Array(BURST);
+
+  constructor(task: Task, paths: readonly string[]) {
+    const ctx = new Context(FramePool.create(DEFAULT_POOL), seeded(3));
+    ctx.tick(realClock.nowUs());
+    const poolFd = sharePool(ctx.pool);
+    const flows = Math.max(task.flows, 16);
+    const limits = { tcp: 16, udp: flows, icmp: 16, templates: 16 };
+    const neighbours = new SharedArrayBuffer(NeighTable.bytes(DEFAULT_HOST.neigh.maxNeighbours));
+    const host = new Host(ctx, { onConflict: () => {} }, DEFAULT_HOST, neighbours, L4.timersFor(limits));
+    this.host = host;
+    const options = { role: 'client', id: 0, secret: '', queues: 1, log2: 10, mtu: 1500 } as const;
+    this.devices = paths.map((path) => new MemifClient(ctx, openMemif({ ...options, path }, poolFd)));
+    const ports = this.devices.map((device) => host.addPort(device, ...OUR_MAC));
+    const out = ports.at(-1)!.id;
+    host.addresses.add({ addr: OURS, prefixLen: 24, port: out, flags: PRIMARY });
+    const hops = [GATEWAY, ...SERVERS];
+    for (const addr of hops) host.neigh.nud.setStatic(addr, out, ...GENERATOR_MAC);
+    this.bare = task.mode === 'link';
+    if (typeof task.mode === 'string') {
+      host.enableForwarding();
+      host.addresses.add({ addr: OTHER_OURS, prefixLen: 24, port: ports[0]!.id, flags: PRIMARY });
+      host.neigh.nud.setStatic(OTHER_GATEWAY, ports[0]!.id, ...GENERATOR_MAC);
+      this.l4 = null;
+      return;
+    }
+    for (const addr of LOCALS) host.addresses.add({ addr, prefixLen: 24, port: out, flags: 0 });
+    const dests = DestTable.create(new SharedArrayBuffer(DestTable.bytes(64)), 0, 64);
+    const columns = ServiceColumns.create(new SharedArrayBuffer(ServiceColumns.bytes(4)), 0, 4);
+    const services = new ServiceTable(columns, dests, { random: ctx.random, worker: 0, workers: 1 });
+    this.l4 = new L4(
+      host,
+      services,
+      dests,
+      pageAligned(L4.bytes(limits)),
+      { portsScarce: () => {} },
+      {
+        limits,
+        profile: 'dpvs',
+        decrementTtl: false,
+        maxServices: 4,
+      },
+    );
+    const id = services.add({ proto: PROTO_MATCH, vip: 1, port: 0, scheduler: 'rr' });
+    services.setDests(
+      id,
+      SERVERS.map((addr) => ({ addr, port: task.mode === c.FNAT ? 80 : 0, weight: 1 })),
+    );
+    this.l4.setService(id, {
+      mode: task.mode,
+      localAddresses: LOCALS,
+      inTurn: true,
+      mss: 0,
+      expireQuiescent: 'off',
+      persistence: null,
+      onePacket: false,
+      fragments: 'reassemble',
+    });
+    const to = { low: FIRST, high: LAST, lowPort: 0, highPort: 65535 };
+    this.l4.core.classifier.setMatches([[id, { proto: PROTO_UDP, from: null, to, iif: 0, oif: 0 }]]);
+  }
+
+  /** Routes, when the links are up. Of two ports, half of the destinations are behind each. */
+  route(): void {
+    const { host, devices } = this;
+    const route = { metric: 0, src: 0, mtu: 0, scope: SCOPE_GLOBAL };
+    host.routes.add({ ...route, port: devices.length, prefix: 0, len: 0, gateway: GATEWAY });
+    for (let i = 0; i < 4 && devices.length > 1; i += 2) {
+      host.routes.add({ ...route, port: 1, prefix: FIRST + (i << 8), len: 24, gateway: OTHER_GATEWAY });
+    }
+    host.routes.refresh();
+  }
+
+  /** Works for `ms`; gives frames sent. */
+  run(ms: number): number {
+    const { host, devices, bare } = this;
+    const sent = (): number => devices.reduce((sum, { stats }) => sum + stats.txFrames, 0);
+    const before = sent();
+    const end = realClock.nowUs() + ms * 1000;
+    for (let now = realClock.nowUs(); now < end; now = realClock.nowUs()) {
+      if (bare) this.relay(now);
+      else host.turn(now);
+    }
+    return sent() - before;
+  }
+
+  /** What arrives at one device leaves by the other. */
+  private relay(now: number): void {
+    const { frames, devices, host } = this;
+    const { ctx } = host;
+    ctx.tick(now);
+    for (let i = 0; i < devices.length; i++) {
+      const n = devices[i]!.rx(frames, BURST);
+      ctx.fate[FATE_RECEIVED]! += n;
+      const k = devices[devices.length - 1 - i]!.tx(frames, 0, n);
+      for (let j = k; j < n; j++) ctx.settle(frames[j]!, DROP | TX_FULL);
+    }
+  }
+
+  /** Works until `done`; throws when `ms` pass. */
+  until(what: string, ms: number, done: () => boolean): void {
+    const end = realClock.nowUs() + ms * 1000;
+    while (!done()) {
+      this.run(1);
+      if (realClock.nowUs() > end) throw new Error(`memif: waited ${ms} ms in vain for ${what}`);
+    }
+  }
+}
+
+/** Cores this process may use: the generator's, and ours, which we confine ourselves to. */
+function cores(): readonly [generator: string, ours: string] {
+  const list = spawnSync('taskset', ['-cp', String(process.pid)], { encoding: 'utf8' })
+    .stdout.replace(/.*: /, '')
+    .trim();
+  const all = list.split(',').flatMap((range) => {
+    const [low, high = low] = range.split('-').map(Number);
+    return Array.from({ length: high! - low! + 1 }, (_, i) => low! + i);
+  });
+  return [String(all.at(-1)), String(all[0])];
+}
+
+function testpmd(task: Task, paths: readonly string[], core: string, other: string): () => Promise<void> {
+  const vdevs = paths.map(
+    (path, i) => `--vdev=net_memif${i},role=server,id=0,socket=${path},socket-abstract=no,rsize=10,bsize=2048`,
+  );
+  const eal = ['--lcores', `0@${other},1@${core}`, '--no-huge', '-m', '512', '--no-pci', '--no-telemetry'];
+  const flags = ['--total-num-mbufs=16384', '--no-mlockall', '--auto-start', '--disable-link-check'];
+  const flow = ['--forward-mode=flowgen', `--flowgen-flows=${task.flows}`, `--txpkts=${FRAME + 4}`];
+  const topology = `--port-topology=${paths.length === 1 ? 'loop' : 'paired'}`;
+  const words = [...eal, `--file-prefix=tsvs-${process.pid}`, ...vdevs, '--', ...flags, ...flow, topology];
+  const child = spawn('dpdk-testpmd', words, { stdio: ['pipe', 'ignore', 'pipe'] });
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors += text;
+  });
+  const kill = (): boolean => child.kill('SIGKILL');
+  process.once('exit', kill);
+  const ended = new Promise<void>((resolve) => child.on('close', () => resolve()));
+  child.on('error', (error) => {
+    errors += error.message;
+  });
+  return async () => {
+    process.off('exit', kill);
+    if (child.exitCode !== null) throw new Error(`dpdk-testpmd ended: ${errors}`);
+    kill();
+    await ended;
+  };
+}
+
+async function measure(task: Task, ms: number, runs: number, generator: string, ours: string): Promise<number[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'tsvs-memif-'));
+  const paths = (typeof task.mode === 'string' ? ['a', 'b'] : ['a']).map((name) => join(folder, name));
+  const end = testpmd(task, paths, generator, ours);
+  try {
+    const world = new World(task, paths);
+    const { devices, l4 } = world;
+    world.until('testpmd', 10_000, () => devices.every(({ up }) => up));
+    world.route();
+    if (l4 !== null) world.until(`${task.flows} connections`, 60_000, () => l4.open >= task.flows);
+    world.run(ms);
+    const mpps = Array.from({ length: runs }, () => {
+      const from = performance.now();
+      return world.run(ms) / (performance.now() - from) / 1000;
+    });
+    if (world.devices.some(({ up }) => !up)) throw new Error('memif: testpmd went away');
+    world.host.netif.close();
+    return mpps.sort((a, b) => a - b);
+  } finally {
+    await end();
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Each row is the median of `runs` runs of `ms` each; `scale` below 1 makes them short, with few flows: no figures then. */
+export async function memifRows(scale: number, runs: number, only = /./): Promise<MemoryRow[]> {
+  const [generator, ours] = cores();
+  spawnSync('taskset', ['-acp', ours, String(process.pid)]);
+  let first = '';
+  try {
+    setPriority(process.pid, constants.priority.PRIORITY_HIGHEST);
+  } catch {
+    first = 'at usual priority; ';
+  }
+  const rows: MemoryRow[] = [];
+  for (const task of TASKS.filter(({ what }) => only.test(what))) {
+    const mpps = await measure(scale < 0.2 ? { ...task, flows: 1 << 10 } : task, 1000 * scale, runs, generator, ours);
+    const of = (at: number): number => Number(mpps[at]!.toPrecision(4));
+    const note = `${first}${of(0)} to ${of(runs - 1)} in ${runs} runs`;
+    rows.push({ group: 'memif', what: `memif, ${task.what}`, value: of(runs >> 1), unit: 'Mpps', note });
+  }
+  return rows;
+}
