@@ -211,9 +211,11 @@ scene('capture: a full disk, a reader that goes and wrong words end it with a me
     '-c',
     `node dist/bin.js capture --stage rx --seconds 8 ${control} - | head -c 60 >/dev/null; exit \${PIPESTATUS[0]}`,
   ]);
-  const busy = setInterval(() => void load(), 100);
+  const loads: Promise<void>[] = [];
+  const busy = setInterval(() => loads.push(load()), 100);
   const ended = await gone;
   clearInterval(busy);
+  await Promise.all(loads);
   assert.equal([ended.code, ended.stderr], [3, 'tsvs: standard output: the capture ends: its reader has gone\n']);
   const wrong = await lab.tsvsSays('capture', '--filter', 'port x', '-');
   assert.equal(
