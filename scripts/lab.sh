@@ -81,9 +81,9 @@ cmd_down() {
 
 cmd_exec() {
   local where=${1:-}
-  [[ -n $where ]] || die "exec needs a place: ${!interfaces[*]} or tsvs"
+  [[ -n $where ]] || die "exec needs a place: ${hosts[*]} or tsvs"
   shift
-  is_place "$where" || die "no '$where' in the lab; there are ${!interfaces[*]} and tsvs"
+  is_place "$where" || die "no '$where' in the lab; there are ${hosts[*]} and tsvs"
   (($# > 0)) || set -- "${SHELL:-/bin/bash}"
   exec ip netns exec "$(namespace "$where")" "$@"
 }

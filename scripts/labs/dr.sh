@@ -39,4 +39,6 @@ tour() {
   holds 'it arrives' counted 2 '^1000000$'
   run tsvs tsvs ipvsadm -Ln --stats
   holds 'tsvs has seen the packets of the clients, and not one of the answers' has '^TCP +192\.168\.100\.10:80 +7 +[1-9][0-9]* +0 +[1-9][0-9KMG]* +0$'
+  run tsvs tsvs why 192.168.100.1:40000 192.168.100.10:80
+  holds 'tsvs why names the choice, and says that nothing else changes' has 'nothing but the MAC addresses'
 }

@@ -54,4 +54,8 @@ tour() {
   holds 'a connection from the world to a host inside is not let in' has 'timed out|[Tt]imeout'
   run tsvs tsvs drops
   holds 'it was dropped for want of a match' has '^ip_not_local'
+  run tsvs tsvs why 198.51.100.80:40000 10.1.0.11:80
+  holds 'tsvs why says it beforehand' has 'would be dropped: ip_not_local'
+  run tsvs tsvs why 10.1.0.11:40000 198.51.100.80:80
+  holds 'and what becomes of the other direction' has 'becomes 192\.0\.2\.2[01]:'
 }
