@@ -79,7 +79,7 @@ export interface Traffic {
   readonly conns: number;
   /** Established now. */
   readonly active: number;
-  /** Being opened now. */
+  /** Being opened now; at layer 4 all that are not established, those included that have ended and are remembered. */
   readonly opening: number;
   /** Payload bytes relayed to the servers. */
   readonly toServers: number;
