@@ -96,26 +96,31 @@ export async function run(options: RunOptions): Promise<void> {
     throw error;
   });
   const info = { version, pid: process.pid, uptimeMs: () => Math.round(performance.now()) };
-  const snapshot = new Snapshot(config, supervisor.share, info);
+  const snapshot = new Snapshot(config, supervisor.shares, info);
   const running = new RunningConfig(config, {
     file: options.config,
     load: (again) => loadAgain(again, options),
     worker: supervisor,
-    layer4: supervisor.share.connections !== null,
+    layer4: supervisor.shares[0]!.connections !== null,
     schedulers: (next) => schedulers.added(next),
     log,
     follow: (next) => {
       snapshot.follow(next);
+      supervisor.follow(next);
       log.level = next.global.logLevel;
     },
   });
   control.serve(snapshot, running, supervisor);
-  const { sessionLog } = supervisor.share;
-  const accessLog =
-    lines === null || sessionLog === null
-      ? null
-      : new AccessLog(new SessionLogReader(SpscRing.attach(sessionLog, 0)), snapshot, lines);
+  const accessLog = lines === null ? null : new AccessLog(lines);
+  for (const worker of supervisor.shares.keys()) readSessions(accessLog, supervisor, snapshot, worker);
   new Running(running, log, supervisor, control, snapshot, accessLog).begin();
+}
+
+/** Has the access log empty the ring of a worker. */
+function readSessions(log: AccessLog | null, supervisor: Supervisor, snapshot: Snapshot, worker: number): void {
+  const { sessionLog } = supervisor.shares[worker]!;
+  if (log === null || sessionLog === null) return;
+  log.read(worker, new SessionLogReader(SpscRing.attach(sessionLog, 0)), snapshot.of(worker));
 }
 
 /** A file as `run` reads it, the command line's link included. It waits for nobody: this thread serves the control socket. */
@@ -217,7 +222,9 @@ class Running {
   begin(): void {
     const { log, supervisor } = this;
     const { config } = this.running;
-    supervisor.on('event', (event: WorkerEvent) => this.report(event));
+    supervisor.on('event', (event: WorkerEvent, worker: number) => this.report(event, worker));
+    supervisor.on('lost', (worker: number, error: Error) => this.workerLost(worker, error));
+    supervisor.on('restarted', (worker: number) => this.workerRestarted(worker));
     supervisor.on('exit', (error: Error | null) => this.workerEnded(error));
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => this.onSignal(signal));
     process.on('SIGHUP', () => this.onHangup());
@@ -243,9 +250,22 @@ class Running {
     }).start();
   }
 
-  private report(event: WorkerEvent): void {
+  private workerLost(worker: number, error: Error): void {
+    this.accessLog?.flush();
+    const sessions = this.snapshot.lost(worker);
+    const what = `worker ${worker} died: ${error.message}; ${plural(sessions, 'session')} lost, it is started again`;
+    this.log.error({ worker, sessions, err: error }, what);
+  }
+
+  private workerRestarted(worker: number): void {
+    this.snapshot.restarted(worker);
+    readSessions(this.accessLog, this.supervisor, this.snapshot, worker);
+    this.log.info({ worker }, `worker ${worker} serves again`);
+  }
+
+  private report(event: WorkerEvent, worker: number): void {
     if (event.type === 'linkGone') this.linkGone = true;
-    const line = describe(event, this.snapshot);
+    const line = describe(event, this.snapshot.of(worker));
     if (line !== null) this.log[line.level](line.fields, line.message);
   }
 

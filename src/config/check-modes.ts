@@ -28,6 +28,7 @@ export function checkMode(draft: Draft, service: DraftService): void {
   if (mode === 'proxy' && service.proto === 'udp') {
     errors.add(at('proto'), 'mode proxy carries TCP only', 'choose mode fnat, nat, dr or tun');
   }
+  checkWorkers(draft, service, mode);
   checkOptions(draft, service, mode);
   const modes = modesOf(service, draft);
   if (modes.has('fnat') || modes.has('snat')) checkLocals(draft, service, mode, at('local_address'));
@@ -77,6 +78,15 @@ export function checkServerKeys(draft: Draft, service: DraftService): void {
       );
     }
   }
+}
+
+/** Workers know by address and port which flows have to meet at one of them; a rule tells nothing of the kind. */
+function checkWorkers({ global, errors }: Draft, service: DraftService, mode: Mode): void {
+  if (global.workers === 1 || (!service.mark && !service.match)) return;
+  const at = (key: string): Where => ({ ...service.where, key });
+  const message = 'cannot be divided among several workers when the service goes by a rule';
+  if (mode === 'nat') errors.add(at('mode'), `mode nat ${message}`, 'set workers = 1, or choose mode fnat');
+  if (service.persistence !== null) errors.add(at('persistence'), `persistence ${message}`, 'set workers = 1');
 }
 
 /** What a mode does not have. */

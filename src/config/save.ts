@@ -54,7 +54,7 @@ export function globalLines(global: GlobalConfig): Line[] {
     ...optional('control_group', global.controlGroup),
     ...optional('user', global.user),
     ...optional('group', global.group),
-    ['workers', global.workers],
+    ['workers', global.workers === 0 ? 'auto' : global.workers],
     ...(global.accessLog === null ? [] : [['access_log', global.accessLog] as const]),
     ['drain_timeout', formatDuration(global.drainTimeoutMs)],
     ['slow_start', formatDuration(global.slowStartMs)],

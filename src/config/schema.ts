@@ -163,14 +163,14 @@ const globalRows = {
   },
   workers: {
     type: 'number',
-    read: values.integer(1, 1, 'the number of workers (more are not supported yet)'),
+    read: values.workers,
     unit: 'threads',
     default: '1',
     without: '',
-    range: '1',
+    range: '1 to 16, auto',
     reloadable: false,
-    example: '1',
-    doc: 'How many threads carry packets. One, so far.',
+    example: '2',
+    doc: 'How many threads carry packets; `auto` is one per processor. Each has a part of the connections, and a processor of its own as far as there are enough.',
   },
   slow_start: {
     type: 'time',

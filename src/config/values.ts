@@ -70,6 +70,14 @@ export function integer(low: number, high: number, what: string): Value<number> 
   return value((text, fail) => readInteger(text, low, high, what, fail));
 }
 
+/** Workers there may be. */
+export const MAX_WORKERS = 16;
+
+/** A number of workers; 0 = one per processor. */
+export const workers: Value<number> = value((text, fail) =>
+  text === 'auto' ? 0 : readInteger(text, 1, MAX_WORKERS, "the number of workers, if not 'auto',", fail),
+);
+
 /** A TCP segment size, or 0 for none. */
 export const segmentSize: Value<number> = value((text, fail) => {
   const what = '0 leaves it, else a segment size';

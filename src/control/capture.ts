@@ -54,7 +54,7 @@ export class Captures {
     this.running = stream;
     try {
       const wish = { stages, program: programOf(query), count, snap };
-      const { epochMicros } = await source.worker.ask({ ask: 'capture', wish });
+      const { epochMicros } = await source.worker.ask({ ask: 'capture', wish }, 0);
       await stream.run(epochMicros, snap);
     } finally {
       this.running = null;
@@ -132,7 +132,7 @@ class Stream {
       else await sleep(LOOK_MS);
     }
     clearTimeout(timer);
-    await worker.ask({ ask: 'endCapture' }).catch(() => {});
+    await worker.ask({ ask: 'endCapture' }, 0).catch(() => {});
     // The ring is empty afterwards, for the next one.
     while (await this.pass(blocks));
     const [taken, lost] = [Atomics.load(words, TAKEN), Atomics.load(words, LOST)];

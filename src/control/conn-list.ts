@@ -41,15 +41,24 @@ export interface ConnNames {
   serverName(dest: number): string;
 }
 
-export class ConnList {
-  private readonly views: readonly ConnView[];
-  private readonly control: Int32Array;
-  private readonly names: ConnNames;
+interface Table {
+  readonly view: ConnView;
+  /** Of its worker. */
+  readonly control: Int32Array;
+  readonly names: ConnNames;
+}
 
-  constructor(share: WorkerShare, names: ConnNames) {
-    this.views = share.connections === null ? [] : L4.views(share.connections, MAX_CONNS);
-    this.control = new Int32Array(share.control);
-    this.names = names;
+export class ConnList {
+  /** The tables of the first worker, then those of the next. */
+  private readonly tables: readonly Table[];
+
+  /** `names`: by worker. */
+  constructor(shares: readonly WorkerShare[], names: readonly ConnNames[]) {
+    this.tables = shares.flatMap(({ connections, control }, worker) =>
+      (connections === null ? [] : L4.views(connections, MAX_CONNS)).map((view) => ({
+        ...{ view, control: new Int32Array(control), names: names[worker]! },
+      })),
+    );
   }
 
   /** `search`: what stands behind the question mark of the path. Throws ChangeError. */
@@ -57,23 +66,23 @@ export class ConnList {
     const read = QUERY.safeParse(Object.fromEntries(new URLSearchParams(search)));
     if (!read.success) throw new ChangeError(400, 'the query is not understood', CONN_QUERY_HINT);
     const query = read.data;
-    const total = this.views.reduce((sum, view) => sum + view.size, 0);
+    const total = this.tables.reduce((sum, { view }) => sum + view.size, 0);
     const conns: ConnReply[] = [];
     let [table, row] = query.after.split('/').map(Number) as [number, number];
-    for (let scanned = 0; table < this.views.length; ) {
-      const view = this.views[table]!;
+    for (let scanned = 0; table < this.tables.length; ) {
+      const { view } = this.tables[table]!;
       if (conns.length >= query.limit || scanned++ >= SCAN_LIMIT) return { total, conns, next: `${table}/${row}` };
       row = view.next(row);
       if (row === 0) table += 1;
       else if (view.read(row)) {
-        const conn = this.describe(view);
+        const conn = this.describe(this.tables[table]!);
         if (matches(conn, query)) conns.push(conn);
       }
     }
     return { total, conns, next: null };
   }
 
-  private describe(view: ConnView): ConnReply {
+  private describe({ view, control, names }: Table): ConnReply {
     const { row, protocol, mode } = view;
     const cvports = row[c.CVPORTS]!;
     const rlports = row[c.RLPORTS]!;
@@ -82,10 +91,10 @@ export class ConnList {
       template,
       proto: (protocol ?? protocolOf(cvports >>> 16))?.name.toLowerCase() ?? 'ip',
       state: template ? 'ASSURED' : view.state,
-      expiresMs: view.dueIn(Atomics.load(this.control, CLOCK_MS)),
+      expiresMs: view.dueIn(Atomics.load(control, CLOCK_MS)),
       mode,
-      service: this.names.serviceName(view.service),
-      name: this.names.serverName(view.dest),
+      service: names.serviceName(view.service),
+      name: names.serverName(view.dest),
       client: formatEndpoint(row[c.CADDR]!, template ? 0 : cvports >>> 16),
       vip: formatEndpoint(row[c.VADDR]!, cvports & 0xffff),
       server: formatEndpoint(row[c.RADDR]!, rlports >>> 16),

@@ -24,23 +24,70 @@ const NO_STATS: LedgerStats = {
   ...{ cps: 0, inPps: 0, outPps: 0, inBps: 0, outBps: 0 },
 };
 
-export class Ipvs {
+/** The tables of one worker. */
+class Tables {
   private readonly services: ServiceColumns;
-  private readonly dests: DestTable;
-  private readonly ledger: Ledger;
-  private readonly hasLayer4: boolean;
+  readonly dests: DestTable;
+  readonly ledger: Ledger;
 
-  /** Precondition: the worker runs, so its tables exist. */
   constructor(share: WorkerShare) {
     this.services = ServiceColumns.attach(share.services, 0);
     this.dests = DestTable.attach(share.dests, 0);
     this.ledger = new Ledger(this.services, this.dests);
-    this.hasLayer4 = share.connections !== null;
+  }
+
+  zero(service: Endpointed | null): void {
+    if (service !== null) {
+      const row = this.rowAt(service);
+      if (row !== 0) this.ledger.zeroService(row);
+      return;
+    }
+    for (let id = 1; id <= this.services.capacity; id++) if (this.isListed(id)) this.ledger.zeroService(id);
+  }
+
+  private isListed(id: number): boolean {
+    return this.services.proto[id] !== 0 && (this.services.flags[id]! & LISTED) !== 0;
+  }
+
+  /** 0 = none. */
+  serviceRow(id: ServiceId): number {
+    return this.rowAt(addressOf({ id }));
+  }
+
+  private rowAt({ proto, vip, port }: Endpointed): number {
+    const { services } = this;
+    const number = protoOf(proto);
+    for (let row = 1; row <= services.capacity; row++) {
+      const same = services.vip[row] === vip && services.port[row] === port && services.proto[row] === number;
+      if (same && this.isListed(row)) return row;
+    }
+    return 0;
+  }
+
+  destRow(service: number, { address, port }: Pick<Dest, 'address' | 'port'>): number {
+    return service === 0 ? 0 : this.dests.find(service, address.words[0]!, port);
+  }
+}
+
+export class Ipvs {
+  /** By worker. */
+  private readonly tables: Tables[];
+  private readonly hasLayer4: boolean;
+
+  /** Precondition: the workers run, so their tables exist. */
+  constructor(shares: readonly WorkerShare[]) {
+    this.tables = shares.map((share) => new Tables(share));
+    this.hasLayer4 = shares[0]!.connections !== null;
+  }
+
+  /** A worker has other memory. */
+  replace(worker: number, share: WorkerShare): void {
+    this.tables[worker] = new Tables(share);
   }
 
   /** To be called every ESTIMATE_S of ledger.ts. */
   estimate(): void {
-    this.ledger.estimate();
+    for (const { ledger } of this.tables) ledger.estimate();
   }
 
   reply(config: Config): IpvsReply {
@@ -71,12 +118,7 @@ export class Ipvs {
 
   /** Statistics of a service, or of all, count from zero again. */
   zero(service: Endpointed | null): void {
-    if (service !== null) {
-      const row = this.rowAt(service);
-      if (row !== 0) this.ledger.zeroService(row);
-      return;
-    }
-    for (let id = 1; id <= this.services.capacity; id++) if (this.isListed(id)) this.ledger.zeroService(id);
+    for (const tables of this.tables) tables.zero(service);
   }
 
   /** What is new counts from zero, whoever had its row before. */
@@ -84,57 +126,49 @@ export class Ipvs {
     if (mutation.op === 'zero' || mutation.op === 'add-service') {
       this.zero(mutation.service === null ? null : addressOf({ id: mutation.service }));
     } else if (mutation.op === 'add-dest') {
-      const row = this.destRow(this.serviceRow(mutation.service), mutation.dest);
-      if (row !== 0) this.ledger.zeroDest(row);
+      for (const tables of this.tables) {
+        const row = tables.destRow(tables.serviceRow(mutation.service), mutation.dest);
+        if (row !== 0) tables.ledger.zeroDest(row);
+      }
     }
   }
 
   private withNumbers(service: Service): IpvsService {
-    const row = this.serviceRow(service.id);
-    const stats = row === 0 ? NO_STATS : this.ledger.service(row);
+    const rows = this.tables.map((tables) => ({ tables, row: tables.serviceRow(service.id) }));
+    const known = rows.filter(({ row }) => row !== 0);
     return {
       ...service,
-      stats,
+      stats: sumOf(known.map(({ tables, row }) => tables.ledger.service(row))),
       laddrs: service.laddrs.map(({ address, device }) => ({ address, device })),
       dests: service.dests.map((dest) => {
-        const id = this.destRow(row, dest);
-        if (id === 0) return { ...dest, stats: NO_STATS };
-        const { flags, activeConns, inactConns, persistent } = this.dests;
+        const found = known
+          .map(({ tables, row }) => ({ tables, id: tables.destRow(row, dest) }))
+          .filter(({ id }) => id !== 0);
+        if (found.length === 0) return { ...dest, stats: NO_STATS };
+        const sum = (column: 'activeConns' | 'inactConns' | 'persistent'): number =>
+          found.reduce((n, { tables, id }) => n + tables.dests[column][id]!, 0);
+        const [{ tables, id }] = found as [(typeof found)[number]];
+        const flags = tables.dests.flags[id]!;
         return {
           ...dest,
-          stats: this.ledger.dest(id),
-          activeConns: activeConns[id]!,
-          inactConns: inactConns[id]!,
-          persistConns: persistent[id]!,
-          inhibited: (flags[id]! & INHIBITED) !== 0,
-          overloaded: (flags[id]! & OVERLOAD) !== 0,
+          stats: sumOf(found.map((one) => one.tables.ledger.dest(one.id))),
+          activeConns: sum('activeConns'),
+          inactConns: sum('inactConns'),
+          persistConns: sum('persistent'),
+          inhibited: (flags & INHIBITED) !== 0,
+          overloaded: (flags & OVERLOAD) !== 0,
         };
       }),
     };
   }
+}
 
-  private isListed(id: number): boolean {
-    return this.services.proto[id] !== 0 && (this.services.flags[id]! & LISTED) !== 0;
-  }
-
-  /** 0 = none. */
-  private serviceRow(id: ServiceId): number {
-    return this.rowAt(addressOf({ id }));
-  }
-
-  private rowAt({ proto, vip, port }: Endpointed): number {
-    const { services } = this;
-    const number = protoOf(proto);
-    for (let row = 1; row <= services.capacity; row++) {
-      const same = services.vip[row] === vip && services.port[row] === port && services.proto[row] === number;
-      if (same && this.isListed(row)) return row;
-    }
-    return 0;
-  }
-
-  private destRow(service: number, { address, port }: Pick<Dest, 'address' | 'port'>): number {
-    return service === 0 ? 0 : this.dests.find(service, address.words[0]!, port);
-  }
+function sumOf(stats: readonly LedgerStats[]): LedgerStats {
+  const names = Object.keys(NO_STATS) as (keyof LedgerStats)[];
+  return stats.reduce<LedgerStats>(
+    (sum, one) => Object.fromEntries(names.map((name) => [name, sum[name] + one[name]])) as unknown as LedgerStats,
+    NO_STATS,
+  );
 }
 
 function refusalOf({ code, message, hint }: ChangeError): IpvsRefusal {

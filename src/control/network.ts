@@ -6,7 +6,7 @@ import { Counters } from '../../stack/mem/counters.ts';
 import { formatIpv4, formatMacWords, networkOf, parseIpv4 } from '../config/address.ts';
 import type { Config, Ipv4, LinkConfig } from '../config/model.ts';
 import { homeOf, ownAddresses } from '../config/own-addresses.ts';
-import { LinkStats } from '../workers/link-stats.ts';
+import { type LinkNumbers, LinkStats } from '../workers/link-stats.ts';
 import type { WorkerShare } from '../workers/plan.ts';
 import type {
   AddressesReply,
@@ -20,26 +20,45 @@ import type {
 import { ChangeError } from './running-config.ts';
 
 export class Network {
-  private readonly links: LinkStats;
-  private readonly counters: Counters;
+  /** By worker. */
+  private readonly links: LinkStats[];
+  private readonly counters: Counters[];
 
-  constructor(share: WorkerShare) {
-    this.links = new LinkStats(share.links);
-    this.counters = Counters.attach(share.counters, 0);
+  constructor(shares: readonly WorkerShare[]) {
+    this.links = shares.map((share) => new LinkStats(share.links));
+    this.counters = shares.map((share) => Counters.attach(share.counters, 0));
+  }
+
+  /** A worker has other memory. */
+  replace(worker: number, share: WorkerShare): void {
+    this.links[worker] = new LinkStats(share.links);
+    this.counters[worker] = Counters.attach(share.counters, 0);
   }
 
   linkList({ links }: Config): LinksReply {
-    const { values } = this.counters;
-    const counter = (name: string): number => values[this.counters.index(name)]!;
+    const counter = (name: string): number =>
+      this.counters.reduce((n, counters) => n + counters.values[counters.index(name)]!, 0);
     return {
       links: links.map(({ name, kind, device, mtu, offload }, i): LinkReply => {
-        const { macHi, macLo, ...numbers } = this.links.read(i);
+        const { macHi, macLo, ...numbers } = this.numbers(i);
         return { name, kind, device, mtu, offload, mac: formatMacWords(macHi, macLo), ...numbers };
       }),
       frames: { inUse: counter('pool.inUse'), free: counter('pool.freeSmall') + counter('pool.freeBig') },
     };
   }
+
+  /** Each worker counts what passes its queue. */
+  private numbers(index: number): LinkNumbers {
+    const [first, ...others] = this.links.map((links) => links.read(index));
+    let sum = first!;
+    for (const one of others) sum = { ...sum, ...countsOf(sum, one) };
+    return sum;
+  }
 }
+
+const COUNTS = ['rxFrames', 'rxBytes', 'txFrames', 'txBytes', 'missed', 'errors'] as const;
+const countsOf = (a: LinkNumbers, b: LinkNumbers): Partial<LinkNumbers> =>
+  Object.fromEntries(COUNTS.map((name) => [name, a[name] + b[name]]));
 
 export function addressList(config: Config): AddressesReply {
   const addresses = [...ownAddresses(config)].map(([addr, role]) => {

@@ -1,56 +1,27 @@
 /**
- * Reads what the worker publishes in shared memory and makes the control socket's replies of it, without stopping the
- * worker. The numbers of one reply may be some nanoseconds apart; nothing here is exact accounting.
+ * All workers as one: the control socket's replies, put together of what each worker publishes (worker-view.ts). Counts are added up,
+ * lists joined; services and servers go by name and address, as rows differ between workers.
+ *
+ * A worker that has died leaves its counts behind, so that sums do not fall when another one begins at zero in its place. What it held is
+ * lost: frames count as dropped, sessions as `workers.sessionsLost`.
  */
-import {
-  AVAILABLE,
-  DestTable,
-  DRAINED,
-  HEALTHY,
-  INHIBITED,
-  MAINT,
-  OVERLOAD,
-  RAMP_STEPS,
-  shareOf,
-  UNCHECKED,
-  UNHEALTHY,
-} from '../../lb/dest.ts';
-import { NONE } from '../../lb/health/result.ts';
-import { readSessions, type SessionView } from '../../lb/l7/session.ts';
-import { LISTED, ServiceColumns } from '../../lb/service.ts';
-import { FATE_CREATED, FATE_DELIVERED, FATE_DROPPED, FATE_RECEIVED, FATE_SENT } from '../../stack/context.ts';
-import { DROP_REASONS } from '../../stack/drop.ts';
-import { Counters } from '../../stack/mem/counters.ts';
-import { listNeighbours } from '../../stack/neigh/snapshot.ts';
-import { INCOMPLETE, STALE, STATE_NAMES } from '../../stack/neigh/state.ts';
-import { NeighTable } from '../../stack/neigh/table.ts';
-import { formatEndpoint, formatIpv4, formatMacWords } from '../config/address.ts';
-import type { Config, ServiceConfig } from '../config/model.ts';
-import { formatService } from '../config/service-address.ts';
-import { checkWords } from '../log/words.ts';
-import { protoName } from '../workers/pipeline.ts';
-import { CLOCK_MS, COMMAND, DRAIN, OPEN, RUNNING, STATUS, STOPPED, type WorkerShare } from '../workers/plan.ts';
+import type { Config } from '../config/model.ts';
+import type { WorkerShare } from '../workers/plan.ts';
 import type {
   ConnsReply,
   DropsReply,
   FrameFates,
   RunState,
-  ServerHealth,
-  ServerState,
   ServerStats,
   ServiceStats,
-  SessionReply,
   SessionsReply,
   StatsReply,
-  Traffic,
 } from './api.ts';
-import type { NeighReply } from './api-network.ts';
+import type { NeighReply, NeighReply } from './api-network.ts';
 import { ConnList } from './conn-list.ts';
 import { Ipvs } from './ipvs.ts';
 import { Network } from './network.ts';
-
-/** The columns that services and servers have in common. */
-type TrafficColumns = Pick<ServiceColumns, 'conns' | 'inBytes' | 'outBytes' | 'connectFailures'>;
+import { type WorkerNumbers, WorkerView } from './worker-view.ts';
 
 export interface ProcessInfo {
   readonly version: string;
@@ -59,67 +30,112 @@ export interface ProcessInfo {
   uptimeMs(): number;
 }
 
-/** Ticks wrap after 49 days; what seems to be older is of a moment ago. */
-const MAX_AGE_MS = 49 * 24 * 3600 * 1000;
+/** What a dead worker leaves behind. */
+interface Remains {
+  readonly numbers: WorkerNumbers;
+  readonly drops: DropsReply;
+}
 
-/** Precondition: the worker runs, so its tables exist. */
+/** Counters that say what there is now. */
+const GAUGES = /^(tcp\.(open|parked|timeWait)|pool\..*|(proxy|l4)\.open)$/;
+/** How far the workers come apart in ids of sessions. */
+const IDS = 1 << 20;
+
+/** Precondition: the workers run, so their tables exist. */
 export class Snapshot {
-  private config: Config;
-  private readonly share: WorkerShare;
-  private readonly info: ProcessInfo;
-  private readonly control: Int32Array;
-  private readonly fate: Float64Array;
-  private readonly dropCounts: Float64Array;
-  private readonly counters: Counters;
-  private readonly services: ServiceColumns;
-  private readonly dests: DestTable;
-  private readonly neighbours: Int32Array;
   /** The view of ipvsadm. */
   readonly ipvs: Ipvs;
   readonly network: Network;
-  private readonly connList: ConnList;
+  private config: Config;
+  private readonly shares: readonly WorkerShare[];
+  private readonly info: ProcessInfo;
+  private readonly views: WorkerView[];
+  private connList: ConnList;
+  private readonly remains: Remains[] = [];
+  private restarts = 0;
+  private sessionsLost = 0;
 
-  constructor(config: Config, share: WorkerShare, info: ProcessInfo) {
+  /** `shares`: one per worker; the array may get another one for a worker that is started anew. */
+  constructor(config: Config, shares: readonly WorkerShare[], info: ProcessInfo) {
     this.config = config;
-    this.share = share;
+    this.shares = shares;
     this.info = info;
-    this.control = new Int32Array(share.control);
-    this.fate = new Float64Array(share.fate);
-    this.dropCounts = new Float64Array(share.drops);
-    this.counters = Counters.attach(share.counters, 0);
-    this.services = ServiceColumns.attach(share.services, 0);
-    this.dests = DestTable.attach(share.dests, 0);
-    this.neighbours = NeighTable.open(share.neighbours, 0);
-    this.ipvs = new Ipvs(share);
-    this.network = new Network(share);
-    this.connList = new ConnList(share, this);
+    this.views = shares.map((share) => new WorkerView(config, share));
+    this.ipvs = new Ipvs(shares);
+    this.network = new Network(shares);
+    this.connList = new ConnList(shares, this.views);
   }
 
   /** Names come from this configuration from now on. */
   follow(config: Config): void {
     this.config = config;
+    for (const view of this.views) view.follow(config);
+  }
+
+  get workers(): number {
+    return this.views.length;
+  }
+
+  /** One worker alone: ids of services and servers mean something there only. */
+  of(worker: number): WorkerView {
+    return this.views[worker]!;
+  }
+
+  /** A worker has died: its numbers are kept. Returns how many sessions and connections it had. */
+  lost(worker: number): number {
+    const view = this.views[worker]!;
+    const numbers = view.numbers();
+    const { counters, frames } = numbers;
+    const sessions = (counters['proxy.open'] ?? 0) + (counters['l4.open'] ?? 0);
+    const kept = Object.entries(counters).map(([name, n]) => [name, GAUGES.test(name) ? 0 : n]);
+    this.remains.push({
+      numbers: {
+        ...{ sessions: 0, between: numbers.between, counters: Object.fromEntries(kept) },
+        frames: { ...frames, dropped: frames.dropped + frames.held, held: 0 },
+        services: numbers.services.map((service) => ({
+          ...service,
+          ...QUIET,
+          servers: service.servers.map((one) => ({ ...one, ...QUIET })),
+        })),
+      },
+      drops: view.drops(),
+    });
+    this.sessionsLost += sessions;
+    this.restarts++;
+    return sessions;
+  }
+
+  /** It serves again, with new memory. */
+  restarted(worker: number): void {
+    this.views[worker] = new WorkerView(this.config, this.shares[worker]!);
+    this.ipvs.replace(worker, this.shares[worker]!);
+    this.network.replace(worker, this.shares[worker]!);
+    this.connList = new ConnList(this.shares, this.views);
   }
 
   stats(): StatsReply {
+    const all = this.numbers();
     return {
       version: this.info.version,
       pid: this.info.pid,
       state: this.state(),
       uptimeMs: this.info.uptimeMs(),
-      sessions: Atomics.load(this.control, OPEN),
-      frames: this.frames(),
-      counters: this.counters.snapshot(),
-      services: this.serviceList(),
+      sessions: all.reduce((n, { sessions }) => n + sessions, 0),
+      frames: this.frames(all),
+      counters: { ...sumOf(all.map(({ counters }) => counters)), ...this.ofWorkers() },
+      services: mergeServices(all.map(({ services }) => services)),
     };
   }
 
   /** Services that take connections, with their servers. */
   serviceList(): ServiceStats[] {
-    return this.serviceIds().map((id) => this.serviceStats(id));
+    return mergeServices(this.numbers().map(({ services }) => services));
   }
 
   sessions(): SessionsReply {
-    const sessions = readSessions(this.share.sessions).map((view) => this.sessionReply(view));
+    const sessions = this.views.flatMap((view, worker) =>
+      view.sessions().sessions.map((one) => ({ ...one, id: one.id + worker * IDS })),
+    );
     return { sessions: sessions.sort((a, b) => b.ageMs - a.ageMs || a.id - b.id) };
   }
 
@@ -129,188 +145,90 @@ export class Snapshot {
   }
 
   drops(): DropsReply {
-    const drops = DROP_REASONS.map(({ name, kind, sentence }, i) => ({
-      name,
-      kind,
-      count: this.dropCounts[i]!,
-      sentence,
-    }))
-      .filter((drop) => drop.count > 0)
-      .sort((a, b) => b.count - a.count);
+    const found = new Map<string, DropsReply['drops'][number]>();
+    for (const { drops } of [...this.views.map((view) => view.drops()), ...this.remains.map((one) => one.drops)]) {
+      for (const drop of drops) {
+        const known = found.get(drop.name);
+        found.set(drop.name, known === undefined ? drop : { ...known, count: known.count + drop.count });
+      }
+    }
+    const drops = [...found.values()].sort((a, b) => b.count - a.count);
     return { total: drops.reduce((sum, drop) => sum + drop.count, 0), drops };
   }
 
+  /** Each worker knows the neighbours that it needs: of those that several know, what the latest to hear of them says. */
   neigh(): NeighReply {
-    const rows = listNeighbours(this.neighbours).sort((a, b) => (a.ip >>> 0) - (b.ip >>> 0));
-    const neighbours = rows.map((row) => ({
-      address: formatIpv4(row.ip),
-      link: this.config.links[row.port - 1]?.name ?? `port ${row.port}`,
-      mac: row.state >= STALE ? formatMacWords(row.macHi, row.macLo) : null,
-      state: STATE_NAMES[row.state]!,
-      static: row.isStatic,
-      confirmedMs:
-        row.state <= INCOMPLETE || row.isStatic || row.confirmedMs === 0 ? null : this.since(row.confirmedMs),
-      queued: row.queued,
-    }));
-    return { neighbours };
+    const found = new Map<string, NeighReply['neighbours'][number]>();
+    for (const row of this.views.flatMap((view) => view.neigh().neighbours)) {
+      const key = `${row.address} ${row.link}`;
+      const known = found.get(key);
+      const age = (one: typeof row): number => one.confirmedMs ?? Number.POSITIVE_INFINITY;
+      if (known === undefined) found.set(key, row);
+      else found.set(key, { ...(age(row) < age(known) ? row : known), queued: known.queued + row.queued });
+    }
+    return { neighbours: [...found.values()] };
   }
 
-  frames(): FrameFates {
-    const { fate } = this;
-    const received = fate[FATE_RECEIVED]!;
-    const created = fate[FATE_CREATED]!;
-    const sent = fate[FATE_SENT]!;
-    const delivered = fate[FATE_DELIVERED]!;
-    const dropped = fate[FATE_DROPPED]!;
-    const held = Math.max(0, received + created - sent - delivered - dropped);
-    return { received, created, sent, delivered, dropped, held };
+  frames(all = this.numbers()): FrameFates {
+    const sum = sumOf(all.map(({ frames }) => ({ ...frames }))) as unknown as FrameFates;
+    // Between two workers it is nobody's, and not lost.
+    const between = all.reduce((n, one) => n + one.between, 0);
+    return { ...sum, held: sum.held + Math.max(0, between) };
   }
 
-  /** One counter of the worker's, by name. */
+  /** One counter of the workers', by name. */
   counter(name: string): number {
-    return this.counters.values[this.counters.index(name)]!;
+    return this.numbers().reduce((n, { counters }) => n + (counters[name] ?? 0), 0);
   }
 
-  /** The name of a service for logs and tables. */
-  serviceName(id: number): string {
-    return this.serviceConfig(id)?.name ?? this.serviceAddress(id);
+  private numbers(): WorkerNumbers[] {
+    return [...this.views.map((view) => view.numbers()), ...this.remains.map(({ numbers }) => numbers)];
   }
 
-  /** `192.168.100.11:80` */
-  serverAddress(dest: number): string {
-    return formatEndpoint(this.dests.addr[dest]!, this.dests.port[dest]!);
+  private ofWorkers(): Record<string, number> {
+    if (this.views.length === 1) return {};
+    return {
+      'workers.running': this.views.length,
+      'workers.restarts': this.restarts,
+      'workers.sessionsLost': this.sessionsLost,
+    };
   }
 
+  /** That of the least advanced. */
   private state(): RunState {
-    const status = Atomics.load(this.control, STATUS);
-    if (status === STOPPED) return 'stopped';
-    if (status !== RUNNING) return 'starting';
-    return Atomics.load(this.control, COMMAND) >= DRAIN ? 'draining' : 'running';
-  }
-
-  /** Milliseconds between one of the worker's ticks and now, as far as the worker has told its clock. */
-  private since(tick: number): number {
-    const ms = (Atomics.load(this.control, CLOCK_MS) - tick) >>> 0;
-    return ms > MAX_AGE_MS ? 0 : ms;
-  }
-
-  private serviceIds(): number[] {
-    const { services } = this;
-    return rows(services.capacity, (id) => services.proto[id] !== 0 && (services.flags[id]! & LISTED) !== 0);
-  }
-
-  private serviceStats(id: number): ServiceStats {
-    const { services, dests } = this;
-    const held = (dest: number): boolean => (dests.flags[dest]! & AVAILABLE) !== 0 || dests.refs[dest]! > 0;
-    const servers = rows(dests.capacity, (dest) => dests.service[dest] === id && held(dest)).map((dest) =>
-      this.serverStats(dest),
-    );
-    return {
-      name: this.serviceName(id),
-      address: this.serviceAddress(id),
-      scheduler: this.serviceConfig(id)?.scheduler ?? '',
-      ...traffic(services, id),
-      active: servers.reduce((sum, server) => sum + server.active, 0),
-      opening: servers.reduce((sum, server) => sum + server.opening, 0),
-      noServer: services.noDest[id]!,
-      servers,
-    };
-  }
-
-  private serverStats(dest: number): ServerStats {
-    const { dests } = this;
-    return {
-      name: this.serverName(dest),
-      address: this.serverAddress(dest),
-      weight: dests.weight[dest]!,
-      weightNow: shareOf(dests, dest) / RAMP_STEPS,
-      state: serverState(dests.flags[dest]!, dests.weight[dest]!),
-      ...traffic(dests, dest),
-      active: dests.activeConns[dest]!,
-      opening: dests.inactConns[dest]!,
-      health: this.health(dest),
-    };
-  }
-
-  private health(dest: number): ServerHealth | null {
-    const { dests } = this;
-    const state = dests.health[dest]!;
-    if (state === UNCHECKED) return null;
-    const last = dests.checkResult[dest]!;
-    return {
-      up: state === HEALTHY,
-      sinceMs: this.since(dests.healthMs[dest]!),
-      lastCheck: checkWords(last),
-      checkedMs: last === NONE ? null : this.since(dests.checkMs[dest]!),
-    };
-  }
-
-  private sessionReply(view: SessionView): SessionReply {
-    const chosen = view.dest !== 0;
-    return {
-      id: view.id,
-      state: view.state,
-      service: this.serviceName(view.service),
-      client: formatEndpoint(view.clientAddr, view.clientPort),
-      vip: formatEndpoint(view.vip, view.vport),
-      server: chosen ? this.serverName(view.dest) : null,
-      serverAddress: chosen ? formatEndpoint(view.serverAddr, view.serverPort) : null,
-      local: chosen ? formatEndpoint(view.localAddr, view.localPort) : null,
-      ageMs: this.since(view.startedMs),
-      toServer: view.toServer,
-      toClient: view.toClient,
-    };
-  }
-
-  private serviceAddress(id: number): string {
-    const { vip, port, proto } = this.services;
-    const match = this.serviceConfig(id)?.match ?? null;
-    return formatService({ proto: protoName(proto[id]!), vip: vip[id]!, port: port[id]!, match });
-  }
-
-  private serviceConfig(id: number): ServiceConfig | undefined {
-    const { services } = this;
-    const proto = protoName(services.proto[id]!);
-    return this.config.services.find(
-      (one) => one.proto === proto && one.vip === services.vip[id] && one.port === services.port[id],
-    );
-  }
-
-  /** The name of a server for logs and tables. */
-  serverName(dest: number): string {
-    const { dests } = this;
-    const service = this.serviceConfig(dests.service[dest]!);
-    const servers = [...(service?.dests ?? []), ...(service?.backup ? [service.backup] : [])];
-    const server = servers.find((one) => one.ip === dests.addr[dest] && one.port === dests.port[dest]);
-    return server?.name ?? this.serverAddress(dest);
+    const states = this.views.map((view) => view.state());
+    return (['running', 'draining', 'starting', 'stopped'] as const).find((one) => states.includes(one)) ?? 'starting';
   }
 }
 
-/** Row numbers 1..capacity for which `wanted` holds. */
-function rows(capacity: number, wanted: (id: number) => boolean): number[] {
-  const found: number[] = [];
-  for (let id = 1; id <= capacity; id++) if (wanted(id)) found.push(id);
-  return found;
+const QUIET = { active: 0, opening: 0 };
+
+function sumOf(list: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const sum: Record<string, number> = {};
+  for (const one of list) for (const [name, n] of Object.entries(one)) sum[name] = (sum[name] ?? 0) + n;
+  return sum;
 }
 
-function traffic(
-  columns: TrafficColumns,
-  id: number,
-): Pick<Traffic, 'conns' | 'toServers' | 'toClients' | 'connectFailures'> {
-  return {
-    conns: columns.conns[id]!,
-    toServers: columns.inBytes[id]!,
-    toClients: columns.outBytes[id]!,
-    connectFailures: columns.connectFailures[id]!,
-  };
-}
+const COUNTED = ['conns', 'active', 'opening', 'toServers', 'toClients', 'connectFailures'] as const;
 
-function serverState(flags: number, weight: number): ServerState {
-  if ((flags & AVAILABLE) === 0) return 'removed';
-  if ((flags & MAINT) !== 0) return 'maint';
-  if ((flags & DRAINED) !== 0) return 'drain';
-  if ((flags & UNHEALTHY) !== 0) return 'down';
-  if ((flags & INHIBITED) !== 0) return 'inhibited';
-  if ((flags & OVERLOAD) !== 0) return 'overloaded';
-  return weight === 0 ? 'weight 0' : 'up';
+const counted = (a: ServerStats | ServiceStats, b: ServerStats | ServiceStats) =>
+  Object.fromEntries(COUNTED.map((name) => [name, a[name] + b[name]])) as Pick<ServiceStats, (typeof COUNTED)[number]>;
+
+/** The first worker checks and knows the order; of a server that only others still know, they tell. */
+function mergeServices(lists: readonly (readonly ServiceStats[])[]): ServiceStats[] {
+  const [first = [], ...others] = lists;
+  const merged = new Map(first.map((service) => [service.address, service]));
+  for (const service of others.flat()) {
+    const known = merged.get(service.address);
+    if (known === undefined) continue;
+    const servers = new Map(known.servers.map((server) => [server.address, server]));
+    for (const server of service.servers) {
+      const same = servers.get(server.address);
+      if (same !== undefined) servers.set(server.address, { ...same, ...counted(same, server) });
+      else if (server.active + server.opening > 0) servers.set(server.address, server);
+    }
+    const noServer = known.noServer + service.noServer;
+    merged.set(service.address, { ...known, ...counted(known, service), noServer, servers: [...servers.values()] });
+  }
+  return [...merged.values()];
 }

@@ -5,14 +5,20 @@ import { z } from 'zod';
 import type { Answer, Asked, End, Step, Tuple } from '../../lb/why/steps.ts';
 import { DROP_REASONS } from '../../stack/drop.ts';
 import { STALE, STATE_NAMES } from '../../stack/neigh/state.ts';
+import { Steering } from '../../stack/steer/steering.ts';
+import { ECHO_REQUEST } from '../../stack/wire/icmp4.ts';
+import { PROTO_ICMP } from '../../stack/wire/ipv4.ts';
 import { formatEndpoint, formatIpv4, formatMacWords, formatNetwork, parseIpv4 } from '../config/address.ts';
 import type { Config } from '../config/model.ts';
+import { ownAddresses } from '../config/own-addresses.ts';
+import { steerKinds } from '../workers/kinds.ts';
 import { protoOf } from '../workers/pipeline.ts';
 import type { Asking } from '../workers/questions.ts';
 import { linkIndex } from './network.ts';
 import { ChangeError } from './running-config.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { WhyOutcome, WhyReply, WhyStep } from './why-reply.ts';
+import type { WorkerView } from './worker-view.ts';
 
 /** Of a packet without data, headers included. */
 const BARE = { tcp: 40, udp: 28, icmp: 28 } as const;
@@ -37,7 +43,17 @@ export async function askWhy(search: string, worker: Asking, snapshot: Snapshot,
   const read = QUERY.safeParse(Object.fromEntries(new URLSearchParams(search)));
   if (!read.success) throw new ChangeError(400, 'the question is not understood', WHY_HINT);
   const packet = packetOf(read.data, config);
-  return new Names(snapshot, config).reply(await worker.ask({ ask: 'why', packet }));
+  const owner = ownerOf(packet, snapshot.workers, config);
+  return new Names(snapshot.of(owner), config).reply(await worker.ask({ ask: 'why', packet }, owner));
+}
+
+/** The worker that has, or would have, the packet's flow. */
+function ownerOf({ proto, src, dst, sport, dport }: Asked, workers: number, config: Config): number {
+  if (workers === 1) return 0;
+  const steering = new Steering(0, workers);
+  const own = ownAddresses(config);
+  steering.setKinds(steerKinds(config, (addr) => own.has(addr)));
+  return steering.ownerOfPorts(proto, src, dst, (sport << 16) | (proto === PROTO_ICMP ? ECHO_REQUEST << 8 : dport));
 }
 
 function packetOf(query: Query, config: Config): Asked {
@@ -66,11 +82,11 @@ const PROTOS: Readonly<Record<number, string>> = { 1: 'icmp', 6: 'tcp', 17: 'udp
 
 /** Numbers of tables become what people call them. */
 class Names {
-  private readonly snapshot: Snapshot;
+  private readonly snapshot: WorkerView;
   private readonly config: Config;
   private proto = 'tcp';
 
-  constructor(snapshot: Snapshot, config: Config) {
+  constructor(snapshot: WorkerView, config: Config) {
     this.snapshot = snapshot;
     this.config = config;
   }

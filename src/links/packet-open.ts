@@ -6,6 +6,7 @@
  * Kernel interface: packet(7), Documentation/networking/packet_mmap.rst, include/uapi/linux/if_packet.h.
  */
 import { checkInterfaceName, InterfaceQuery } from './ifreq.ts';
+import { joinFanout } from './packet-fanout.ts';
 import {
   EACCES,
   ENODEV,
@@ -98,6 +99,19 @@ export function openPacket(options: PacketOptions): PacketHandle {
     return { ...options, fd, mac, mtu: query.mtu(), ringAddress, ring: ringAddress !== 0 };
   } catch (error) {
     sys.close(fd);
+    throw error;
+  }
+}
+
+/** A socket for each of `count` workers, which share out what the interface receives. Throws a LinkError that says what to do. */
+export function openPacketGroup(options: PacketOptions, count: number): PacketHandle[] {
+  const handles: PacketHandle[] = [];
+  try {
+    for (let i = 0; i < count; i++) handles.push(openPacket(options));
+    joinFanout(options.name, handles);
+    return handles;
+  } catch (error) {
+    for (const handle of handles) closePacket(handle);
     throw error;
   }
 }

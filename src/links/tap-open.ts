@@ -48,14 +48,31 @@ const TUNSETOFFLOAD = 0x400454d0;
 const TUNSETVNETHDRSZ = 0x400454d8;
 
 const IFF_TAP = 0x0002;
+const IFF_MULTI_QUEUE = 0x0100;
 const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
 
 /** TUN_F_CSUM 1, TSO4 2, TSO6 4, TSO_ECN 8: the best set the kernel takes. UDP segments are left to the kernel. */
 const OFFLOADS = [0x0f, 0x07, 0x03, 0x01];
 
-/** Throws a LinkError that says what to do. */
-export function openTap(options: TapOptions): TapHandle {
+/**
+ * One queue for each of `count` workers. A TAP that exists and has one queue only gives one handle. Throws a LinkError that says what
+ * to do.
+ */
+export function openTapQueues(options: TapOptions, count: number): TapHandle[] {
+  const handles: TapHandle[] = [];
+  try {
+    for (let i = 0; i < count; i++) handles.push(openTap(options, true));
+    return handles;
+  } catch (error) {
+    for (const handle of handles) closeTap(handle);
+    if (handles.length === 0 && (error as LinkError).code === 'EINVAL') return [openTap(options)];
+    throw error;
+  }
+}
+
+/** Throws a LinkError that says what to do. `isQueue`: the TAP has several queues, and this opens a further one. */
+export function openTap(options: TapOptions, isQueue = false): TapHandle {
   const { name, offload } = options;
   checkInterfaceName('tap', name);
   const sys = syscalls();
@@ -64,7 +81,7 @@ export function openTap(options: TapOptions): TapHandle {
   if (fd < 0) throw cloneDeviceError(sys.errno());
   try {
     const request = ifreq(sys, name);
-    request.u16[IFREQ_UNION / 2] = IFF_TAP | IFF_NO_PI | (offload ? IFF_VNET_HDR : 0);
+    request.u16[IFREQ_UNION / 2] = IFF_TAP | IFF_NO_PI | (offload ? IFF_VNET_HDR : 0) | (isQueue ? IFF_MULTI_QUEUE : 0);
     if (sys.ioctl(fd, TUNSETIFF, request.address) < 0) throw attachError(name, existed, sys.errno());
     if (offload) enableOffload(sys, fd, name);
     // A persistent interface may remember the offloads of its last user, and would send us segments we cannot take.

@@ -46,15 +46,18 @@ export interface AccessLine {
 }
 
 export class AccessLog {
-  private readonly reader: SessionLogReader;
-  private readonly names: ServiceNames;
+  /** By worker. */
+  private readonly readers = new Map<number, { readonly reader: SessionLogReader; readonly names: ServiceNames }>();
   private readonly sink: LineSink;
   private timer: NodeJS.Timeout | null = null;
 
-  constructor(reader: SessionLogReader, names: ServiceNames, sink: LineSink) {
-    this.reader = reader;
-    this.names = names;
+  constructor(sink: LineSink) {
     this.sink = sink;
+  }
+
+  /** Reads what this worker finishes from now on, instead of what it was read from before. */
+  read(worker: number, reader: SessionLogReader, names: ServiceNames): void {
+    this.readers.set(worker, { reader, names });
   }
 
   /** Writes what has come, now and then. */
@@ -66,8 +69,10 @@ export class AccessLog {
   /** Writes what has come as one piece; returns the number of lines. */
   flush(): number {
     const lines: string[] = [];
-    for (let record = this.reader.next(); record !== null; record = this.reader.next()) {
-      lines.push(`${JSON.stringify(this.line(record))}\n`);
+    for (const { reader, names } of this.readers.values()) {
+      for (let record = reader.next(); record !== null; record = reader.next()) {
+        lines.push(`${JSON.stringify(lineOf(record, names))}\n`);
+      }
     }
     if (lines.length > 0) this.sink.write(lines.join(''));
     return lines.length;
@@ -84,24 +89,25 @@ export class AccessLog {
     this.flush();
     this.sink.close();
   }
+}
 
-  private line(record: SessionRecord): AccessLine {
-    const tried = record.dest !== 0;
-    return {
-      time: new Date(record.endedMs).toISOString(),
-      service: this.names.serviceName(record.service),
-      client: formatEndpoint(record.clientAddr, record.clientPort),
-      vip: formatEndpoint(record.vip, record.vport),
-      server: tried ? formatEndpoint(record.serverAddr, record.serverPort) : null,
-      local: tried ? formatEndpoint(record.localAddr, record.localPort) : null,
-      connectMs: record.connectMs < 0 ? null : record.connectMs,
-      durationMs: record.durationMs,
-      toServer: record.toServer,
-      toClient: record.toClient,
-      retries: record.retries,
-      end: record.end,
-    };
-  }
+/** A record in words. */
+function lineOf(record: SessionRecord, names: ServiceNames): AccessLine {
+  const tried = record.dest !== 0;
+  return {
+    time: new Date(record.endedMs).toISOString(),
+    service: names.serviceName(record.service),
+    client: formatEndpoint(record.clientAddr, record.clientPort),
+    vip: formatEndpoint(record.vip, record.vport),
+    server: tried ? formatEndpoint(record.serverAddr, record.serverPort) : null,
+    local: tried ? formatEndpoint(record.localAddr, record.localPort) : null,
+    connectMs: record.connectMs < 0 ? null : record.connectMs,
+    durationMs: record.durationMs,
+    toServer: record.toServer,
+    toClient: record.toClient,
+    retries: record.retries,
+    end: record.end,
+  };
 }
 
 /** A file that lines are appended to. Throws when it cannot be opened; later trouble is told to `onError`. */

@@ -26,9 +26,11 @@ import {
   type CloseCommand,
   type Command,
   FIRST_VERSION,
+  type HealthCommand,
   isCommandOfMoment,
   type NeighbourCommand,
   type StateCommand,
+  UNNUMBERED,
 } from './commands.ts';
 import {
   ADDRESS_FLAGS,
@@ -63,7 +65,7 @@ const isClose = (command: Command): command is CloseCommand => command.do === 'c
 
 export class Applier {
   /** Of the last batch that was applied. */
-  version = FIRST_VERSION;
+  version: number;
   private readonly pipeline: Pipeline;
   private config: Config;
   /** Addresses that are to go when nobody uses them any more. */
@@ -71,13 +73,18 @@ export class Applier {
   private sweptMs = 0;
 
   /** `config`: what the pipeline was built from. */
-  constructor(pipeline: Pipeline, config: Config) {
+  constructor(pipeline: Pipeline, config: Config, version = FIRST_VERSION) {
+    this.version = version;
     this.pipeline = pipeline;
     this.config = config;
   }
 
   /** Throws ApplyError, or what applyTo and checkScheduler throw, and has then changed nothing. */
   apply({ version, commands }: Batch): void {
+    if (version === UNNUMBERED) {
+      for (const command of commands) this.repeat(command);
+      return;
+    }
     if (version !== this.version + 1) throw new ApplyError(`batch ${version} does not follow on ${this.version}`);
     const actions = commands.filter((command): command is Action => !isCommandOfMoment(command));
     const before = this.config;
@@ -90,9 +97,16 @@ export class Applier {
     this.dropAddresses(actions, ownAddresses(after));
     for (const command of commands.filter(isState)) this.setState(command);
     for (const command of commands.filter(isNeighbour)) this.setNeighbour(command);
-    for (const command of commands.filter(isClose)) this.tableOf(command)!.close(this.rowOf(command), END_FLUSHED);
+    for (const command of commands.filter(isClose)) this.close(command);
     this.config = after;
     this.version = version;
+  }
+
+  /** A wish of an operator's that held before this worker was started; nothing when it has no object any more. */
+  repeat(command: Command): void {
+    if (isState(command) && this.destOf(command.at, command.server) !== 0) this.setState(command);
+    else if (isNeighbour(command)) this.setNeighbour(command);
+    else if (command.do === 'setHealth') this.setHealth(command);
   }
 
   /** To be called now and then: lets go of addresses that were removed and that nobody uses any more. */
@@ -120,13 +134,20 @@ export class Applier {
       if (find(after, command.at).dests.some((dest) => dest.ip === ip && dest.port === port)) continue;
       throw new ApplyError(`there is no server ${name}`);
     }
-    if (commands.some((one) => isClose(one) && this.rowOf(one) === 0))
+    const alone = this.pipeline.place.workers === 1;
+    if (alone && commands.some((one) => isClose(one) && this.rowOf(one) === 0))
       throw new ApplyError('there is no such connection');
     this.checkRoom(before, after);
   }
 
   private tableOf({ proto }: CloseCommand): ConnTable | undefined {
     return this.pipeline.l4?.[proto];
+  }
+
+  /** Among several workers one has it. */
+  private close(command: CloseCommand): void {
+    const row = this.rowOf(command);
+    if (row !== 0) this.tableOf(command)!.close(row, END_FLUSHED);
   }
 
   /** 0 = none. */
@@ -324,6 +345,13 @@ export class Applier {
       proxy.resetServer(dest);
       if (dests.refs[dest]! > 0) this.resetConnections(dest);
     }
+  }
+
+  /** What the worker that checks has found. */
+  private setHealth({ at, server, up }: HealthCommand): void {
+    const { dests, host } = this.pipeline;
+    const dest = this.destOf(at, server);
+    if (dest !== 0) dests.setHealth(dest, up, host.ctx.nowMs);
   }
 
   private setNeighbour({ ip, link, mac }: NeighbourCommand): void {

@@ -18,6 +18,10 @@ export interface Capture {
   close(): void;
 }
 
+/** A file per worker: `f.pcapng`, `f.1.pcapng`, ... */
+export const captureName = (file: string, worker: number): string =>
+  worker === 0 ? file : file.replace(/(\.[^./]*)?$/, `.${worker}$1`);
+
 export function openCapture(ctx: Context, inner: readonly Device[], file: string): Capture {
   const fd = openSync(file, 'w');
   const block = new Uint8Array(BLOCK);

@@ -43,12 +43,20 @@ export interface NeighbourCommand {
   readonly mac: Mac | null;
 }
 
-export type MomentCommand = StateCommand | CloseCommand | NeighbourCommand;
+/** A health check has changed its mind: for workers that do not check. */
+export interface HealthCommand {
+  readonly do: 'setHealth';
+  readonly at: ServiceRef;
+  readonly server: ServerRef;
+  readonly up: boolean;
+}
+
+export type MomentCommand = StateCommand | CloseCommand | NeighbourCommand | HealthCommand;
 export type Command = Action | MomentCommand;
 
 /** Not part of a configuration. */
 export const isCommandOfMoment = (command: Command): command is MomentCommand =>
-  ['setState', 'resetServer', 'closeConnection', 'setNeighbour'].includes(command.do);
+  ['setState', 'resetServer', 'closeConnection', 'setNeighbour', 'setHealth'].includes(command.do);
 
 /** Applied as a whole or not at all. */
 export interface Batch {
@@ -60,6 +68,8 @@ export interface Batch {
 }
 
 export const FIRST_VERSION = 1;
+/** Of a batch that is outside of the order: states only, and what has no object is passed over. */
+export const UNNUMBERED = 0;
 
 const PIECE_WORDS = 248;
 const PIECE_BYTES = PIECE_WORDS * 4;

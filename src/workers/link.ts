@@ -13,10 +13,10 @@ import { MemifClient } from '../links/memif-client.ts';
 import { type MemifHandle, openMemif, sharePool } from '../links/memif-open.ts';
 import { MemifServer } from '../links/memif-server.ts';
 import { PacketDevice } from '../links/packet.ts';
-import { openPacket, type PacketHandle } from '../links/packet-open.ts';
+import { openPacket, openPacketGroup, type PacketHandle, type PacketOptions } from '../links/packet-open.ts';
 import { LinkError, syscalls } from '../links/syscall.ts';
 import { TapDevice } from '../links/tap.ts';
-import { openTap, type TapHandle } from '../links/tap-open.ts';
+import { openTap, openTapQueues, type TapHandle } from '../links/tap-open.ts';
 import { umemOf, XdpDevice } from '../links/xdp.ts';
 import { openXdp, PATIENT, type XdpHandle } from '../links/xdp-open.ts';
 import type { Plug } from './pipeline.ts';
@@ -48,19 +48,26 @@ interface Around {
 interface Driver<H> {
   /** Throws LinkError with what to do. */
   open(link: LinkConfig, around: Around): H;
+  /** A queue for each worker, or fewer where there are fewer. Absent: there is one. */
+  openAll?(link: LinkConfig, workers: number): H[];
   drive(ctx: Context, handle: H): Device;
   /** The MAC address of the interface where ours is its own; absent: the configuration names ours. */
   mac?(handle: H): Mac;
 }
 
+const packetOptions = ({ device, offload, mac }: LinkConfig): PacketOptions => ({
+  ...{ name: device, offload: offload === 'on', mac: mac === null ? null : macBytes(mac), ring: true },
+});
+
 const DRIVERS: { readonly [K in OpenKind]: Driver<Opened[K]> } = {
   tap: {
     open: (link) => openTap({ name: link.device, offload: link.offload === 'on' }),
+    openAll: (link, workers) => openTapQueues({ name: link.device, offload: link.offload === 'on' }, workers),
     drive: (ctx, handle) => TapDevice.fromFd(ctx, handle),
   },
   packet: {
-    open: ({ device, offload, mac }) =>
-      openPacket({ name: device, offload: offload === 'on', mac: mac === null ? null : macBytes(mac), ring: true }),
+    open: (link) => openPacket(packetOptions(link)),
+    openAll: (link, workers) => openPacketGroup(packetOptions(link), workers),
     drive: (ctx, handle) => new PacketDevice(ctx, handle),
     mac: (handle) => formatMac(handle.mac),
   },
@@ -81,7 +88,17 @@ const DRIVERS: { readonly [K in OpenKind]: Driver<Opened[K]> } = {
   },
 };
 
-/** An opened link as it travels to the worker. */
+/** A link that worker 0 drives for all. */
+export interface RemoteLink {
+  readonly kind: 'remote';
+  readonly name: string;
+  readonly mac: Mac;
+  /** As devices are called: `xdp:eth0`. */
+  readonly device: string;
+  readonly mtu: number;
+}
+
+/** An opened link as it travels to the worker that drives it. */
 export type LinkHandle = {
   readonly [K in OpenKind]: {
     readonly kind: K;
@@ -92,32 +109,51 @@ export type LinkHandle = {
   };
 }[OpenKind];
 
-/** Opens what the configuration names, in its order, for the worker that has this pool. Throws LinkError with what to do. */
-export function openLinks({ links, services }: Config, share: PoolShare): LinkHandle[] {
-  const pool = FramePool.attach(share, false);
+/**
+ * Opens what the configuration names, in its order, for the workers that have these pools: for each worker its links. Throws LinkError
+ * with what to do.
+ */
+export function openLinks({ links, services }: Config, shares: readonly PoolShare[]): (LinkHandle | RemoteLink)[][] {
+  const pool = FramePool.attach(shares[0]!, false);
   // Before anybody else has the kernel look at the pool: what lies there is replaced.
   const shared = links.some(({ kind, memif }) => kind === 'memif' && memif.role === 'client');
   const around: Around = { pool, umemSocket: -1, poolFd: shared ? sharePool(pool) : -1 };
-  return links.map((link) => openLink(link, services[0]?.vip ?? 0, around));
+  const opened = links.map((link) => openLink(link, services[0]?.vip ?? 0, around, shares.length));
+  return shares.map((_, worker) => opened.map((handles, i) => handles[worker] ?? remote(handles[0]!, links[i]!)));
 }
 
-function openLink(link: LinkConfig, vip: Ipv4, around: Around): LinkHandle {
+const remote = ({ name, mac }: LinkHandle, { kind, device, mtu }: LinkConfig): RemoteLink => ({
+  ...{ kind: 'remote', name, mac, device: `${kind}:${device}`, mtu },
+});
+
+function openLink(link: LinkConfig, vip: Ipv4, around: Around, workers: number): LinkHandle[] {
   const { kind, device } = link;
   if (!Object.hasOwn(DRIVERS, kind)) {
     throw new LinkError('NOT_A_PORT', `${kind}:${device}: a running tsvs needs a link to a network, such as tap:tap0`);
   }
-  return openWith(kind as OpenKind, link, vip, around);
+  return openWith(kind as OpenKind, link, vip, around, workers);
 }
 
-function openWith<K extends OpenKind>(kind: K, link: LinkConfig, vip: Ipv4, around: Around): LinkHandle {
+function openWith<K extends OpenKind>(
+  kind: K,
+  link: LinkConfig,
+  vip: Ipv4,
+  around: Around,
+  workers: number,
+): LinkHandle[] {
   const driver: Driver<Opened[K]> = DRIVERS[kind];
-  const handle = driver.open(link, around);
-  const mac = link.mac ?? driver.mac?.(handle) ?? macFromIpv4(vip);
+  // What is the host's leaves through one TAP, so it has to come in through one queue.
+  const several = workers > 1 && link.exception === null && driver.openAll !== undefined;
+  const handles = several ? driver.openAll!(link, workers) : [driver.open(link, around)];
+  const mac = link.mac ?? driver.mac?.(handles[0]!) ?? macFromIpv4(vip);
   // Segments and unfinished checksums pass between two TAPs as they are.
   const offload = kind === 'tap' && link.offload === 'on';
   const exception = link.exception === null ? null : openTap({ name: link.exception, offload });
-  return { kind, handle, name: link.name, mac, exception } as LinkHandle;
+  return handles.map((handle) => ({ kind, handle, name: link.name, mac, exception }) as LinkHandle);
 }
+
+/** Whether another thread can go on where one that died left the link: there is nothing but a descriptor. */
+export const canRestart = ({ kind }: LinkHandle | RemoteLink): boolean => kind === 'tap' || kind === 'remote';
 
 /** The devices of the links that openLinks opened, each with our MAC address there. */
 export function driveLink(ctx: Context, { kind, handle, mac, exception }: LinkHandle): Plug {

@@ -20,9 +20,10 @@ import { SpscRing } from '../../stack/mem/spsc-ring.ts';
 import { DEFAULT_MAX_NEIGHBOURS, NeighTable } from '../../stack/neigh/table.ts';
 import type { FaultRules } from '../../stack/netif/middleware/fault.ts';
 import type { Config, ServiceConfig } from '../config/model.ts';
+import { MAX_WORKERS } from '../config/values.ts';
 import type { PreparedScheduler } from '../schedulers/install.ts';
-import { commandMemory } from './commands.ts';
-import type { LinkHandle } from './link.ts';
+import { type Command, commandMemory } from './commands.ts';
+import type { LinkHandle, RemoteLink } from './link.ts';
 import { linkMemory } from './link-stats.ts';
 import { COUNTER_NAMES } from './stats.ts';
 
@@ -36,7 +37,13 @@ export const OPEN = 3;
 export const CLOCK_MS = 4;
 /** Counts what was put into `commands`: the control thread adds one to it and wakes the worker. */
 export const MAIL = 5;
-const CONTROL_WORDS = 16;
+/** With several workers: 1 when this one has stopped taking connections. All end together. */
+export const QUIET = 6;
+/** How often the worker has died, times two; odd while it is dead. The control thread writes it. */
+export const GENERATION = 7;
+/** From here on, by worker: the generation of that one which this one has seen. */
+export const SEEN = 16;
+const CONTROL_WORDS = SEEN + MAX_WORKERS;
 
 /** Values of COMMAND; each includes what the lower ones mean. */
 export const RUN = 0;
@@ -92,14 +99,32 @@ export interface FaultPlan {
   readonly seed: number;
 }
 
+/** Another worker, as one knows it. */
+export interface Peer {
+  readonly pool: PoolShare;
+  readonly control: SharedArrayBuffer;
+  /** Of its link-stats.ts. */
+  readonly links: SharedArrayBuffer;
+  readonly eventFd: number;
+  /** Lanes to it and from it. */
+  readonly to: SharedArrayBuffer;
+  readonly from: SharedArrayBuffer;
+}
+
 export interface WorkerData {
   readonly index: number;
+  /** By worker; null in its own place. Of the only one: just that. */
+  readonly peers: readonly (Peer | null)[];
   readonly config: Config;
   readonly share: WorkerShare;
-  /** In the order of the configuration. */
+  /** Of the last batch that `config` has in it. */
+  readonly version: number;
+  /** What an operator wanted at run time. */
+  readonly moments: readonly Command[];
   /** Schedulers from files, to be installed before the configuration is looked at. */
   readonly schedulers: readonly PreparedScheduler[];
-  readonly links: readonly LinkHandle[];
+  /** In the order of the configuration. */
+  readonly links: readonly (LinkHandle | RemoteLink)[];
   readonly eventFd: number;
   /** File that receives every frame as pcapng, or null. */
   readonly capture: string | null;

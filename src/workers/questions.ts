@@ -38,7 +38,7 @@ export interface CaptureBegun {
 /** What asks; the supervisor of a worker. */
 export interface Asking {
   /** Throws when the worker cannot say. */
-  ask<Q extends Question>(question: Q): Promise<AnswerTo<Q>>;
+  ask<Q extends Question>(question: Q, worker: number): Promise<AnswerTo<Q>>;
   /** Of lb/capture/record.ts. */
   readonly captureMemory: SharedArrayBuffer;
   /** Resolves when the worker has ended. */

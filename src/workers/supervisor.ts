@@ -1,84 +1,109 @@
 /**
- * The control thread's side of a worker: opens the links, makes the memory, starts the thread, wakes it with commands,
- * and notices when it ends.
+ * The control thread's side of all workers: opens the links, makes the memory, starts the threads, tells them what has changed, and
+ * notices when one ends.
+ *
+ * A worker that dies of an error while others live is started again, if its links can be taken up again where they are (`canRestart` of
+ * link.ts); its sessions are lost. Meanwhile the others go on: what is theirs comes over their own queues, and what they would have
+ * handed over to it is dropped as HANDOVER_FULL. See peers.ts for how they part with it.
  */
-
 import { EventEmitter } from 'node:events';
-import { Worker } from 'node:worker_threads';
+import { DestTable } from '../../lb/dest.ts';
+import { ServiceColumns } from '../../lb/service.ts';
+import { laneMemory } from '../../stack/steer/lane.ts';
 import type { Config } from '../config/model.ts';
-import { EFD_CLOEXEC, EFD_NONBLOCK, LinkError, NativeBytes, syscalls } from '../links/syscall.ts';
 import type { PreparedScheduler } from '../schedulers/install.ts';
-import { type Batch, Sender } from './commands.ts';
+import { type Batch, type Command, FIRST_VERSION, isCommandOfMoment, UNNUMBERED } from './commands.ts';
+import { workerCount } from './count.ts';
 import { Drain, type Drainable } from './drain.ts';
 import type { WorkerEvent } from './events.ts';
-import { openLinks } from './link.ts';
+import { canRestart, openLinks } from './link.ts';
+import { protoName } from './pipeline.ts';
 import {
   COMMAND,
   type FaultPlan,
-  MAIL,
-  OPEN,
+  GENERATION,
   planWorker,
-  SLEEPING,
+  RUN,
+  SEEN,
+  STARTING,
+  STATUS,
   type WorkerData,
   type WorkerShare,
 } from './plan.ts';
 import type { AnswerTo, Question } from './questions.ts';
+import { makeEventFd, WorkerThread } from './thread.ts';
 
 /** Called when the links are open. */
 export type Opened = () => readonly PreparedScheduler[];
 
-/** Emits `event` (WorkerEvent), and `exit` once with the error that ended the worker, or null. */
+/** How long the others may take to part with a worker that has died. */
+const PARTING_MS = 2000;
+/** A worker that dies more often than this within a minute is given up, and the process with it. */
+const MAX_RESTARTS = 5;
+const MINUTE_MS = 60_000;
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/**
+ * Emits `event` (WorkerEvent, number of the worker); `lost` and `restarted` (number of the worker, and with `lost` the error) when one
+ * dies and when it serves again; and `exit` once, when all have ended, with the error that ended them, or null.
+ */
 export class Supervisor extends EventEmitter implements Drainable {
-  readonly share: WorkerShare;
-  /** Resolves when the thread has ended, whatever the reason. */
+  /** Memory of each worker. */
+  readonly shares: WorkerShare[];
+  /** Resolves when all threads have ended, whatever the reason. */
   readonly ended: Promise<void>;
-  private readonly control: Int32Array;
-  private readonly sender: Sender;
-  private readonly eventFd: number;
-  private readonly one: NativeBytes;
-  private readonly worker: Worker;
+  private readonly threads: WorkerThread[] = [];
+  private readonly plans: WorkerData[];
+  private readonly deaths: number[] = [];
+  private end: (error: Error | null) => void = () => {};
+  private living: number;
   private failure: Error | null = null;
-  /** Questions asked so far. */
-  private questions = 0;
+  private command = RUN;
+  private config: Config;
+  private version = FIRST_VERSION;
+  /** The last wish or finding for each object, for a worker that starts anew. */
+  private readonly moments = new Map<string, Command>();
 
   private constructor(config: Config, capture: string | null, fault: FaultPlan | null, opened: Opened) {
     super();
-    this.share = planWorker(config);
-    this.control = new Int32Array(this.share.control);
-    this.sender = new Sender(this.share.commands);
-    const sys = syscalls();
-    const links = openLinks(config, this.share.pool);
-    this.eventFd = sys.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (this.eventFd < 0) throw new LinkError('EVENTFD', 'cannot make an eventfd: too many open files?');
-    this.one = new NativeBytes(sys, 8);
-    this.one.i32[0] = 1;
-    const schedulers = opened();
-    const data: WorkerData = {
-      index: 0,
-      schedulers,
+    this.config = config;
+    const workers = workerCount(config.global);
+    this.living = workers;
+    this.shares = Array.from({ length: workers }, () => planWorker(config));
+    const { shares } = this;
+    const links = openLinks(
       config,
-      share: this.share,
-      links,
-      eventFd: this.eventFd,
-      capture,
-      fault,
-    };
-    this.worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data });
-    this.worker.on('message', (event: WorkerEvent) => this.emit('event', event));
-    this.worker.on('error', (error) => {
-      this.failure = error;
-    });
+      shares.map(({ pool }) => pool),
+    );
+    const eventFds = shares.map(() => makeEventFd());
+    const schedulers = opened();
+    const lanes = shares.map(() => shares.map(() => (workers > 1 ? laneMemory() : new SharedArrayBuffer(0))));
+    this.plans = shares.map((share, index) => ({
+      index,
+      peers: shares.map((other, w) =>
+        w === index
+          ? null
+          : {
+              ...{ pool: other.pool, control: other.control, links: other.links },
+              ...{ eventFd: eventFds[w]!, to: lanes[index]![w]!, from: lanes[w]![index]! },
+            },
+      ),
+      ...{ schedulers, config, share, links: links[index]!, eventFd: eventFds[index]!, capture, fault },
+      ...{ version: FIRST_VERSION, moments: [] },
+    }));
     this.ended = new Promise((resolve) => {
-      this.worker.on('exit', () => {
-        this.emit('exit', this.failure);
+      this.end = (error) => {
+        this.emit('exit', error);
         resolve();
-      });
+      };
     });
+    for (const plan of this.plans) this.threads.push(this.startThread(plan));
   }
 
   /**
-   * Opens the links and starts the worker; resolves when it serves. `opened` is called in between: what needs rights has
-   * been done then, and no frame has been read; it gives the schedulers from files. Throws LinkError, or what the worker died of.
+   * Opens the links and starts the workers; resolves when all serve. `opened` is called in between: what needs rights has
+   * been done then, and no frame has been read; it gives the schedulers from files. Throws LinkError, or what a worker died of.
    */
   static async start(
     config: Config,
@@ -87,73 +112,166 @@ export class Supervisor extends EventEmitter implements Drainable {
     opened: Opened = () => [],
   ): Promise<Supervisor> {
     const s = new Supervisor(config, capture, fault, opened);
-    await new Promise<void>((resolve, reject) => {
-      s.once('event', () => resolve());
-      s.once('exit', (error) => reject(error ?? new Error('the worker ended before it served')));
-    });
+    await Promise.all(s.threads.map(({ serves }) => serves));
     return s;
   }
 
   get captureMemory(): SharedArrayBuffer {
-    return this.share.capture;
+    return this.shares[0]!.capture;
+  }
+
+  private startThread(plan: WorkerData): WorkerThread {
+    const { index } = plan;
+    const thread = new WorkerThread(plan);
+    thread.on('event', (event: WorkerEvent) => {
+      if (event.type === 'healthChanged') this.spreadHealth(event.dest, event.up);
+      this.emit('event', event, index);
+    });
+    thread.on('exit', (error: Error | null) => this.threadEnded(index, error));
+    return thread;
   }
 
   get openSessions(): number {
-    return Atomics.load(this.control, OPEN);
+    return this.threads.reduce((n, { openSessions }) => n + openSessions, 0);
   }
 
   request(command: number): void {
-    Atomics.store(this.control, COMMAND, command);
-    this.wake();
+    this.command = command;
+    for (const thread of this.threads) thread.request(command);
   }
 
-  /** Has the worker apply a batch; resolves when it holds. Throws with the worker's reason, and nothing has changed then. */
+  /** What holds from now on: a worker that is started anew begins with it. */
+  follow(config: Config): void {
+    this.config = config;
+  }
+
+  /**
+   * Has all workers apply a batch; resolves when it holds everywhere. Throws with the reason of the first, and nothing has changed then.
+   * A worker that refuses what the first has taken, because connections hold rows that it would need, is started anew.
+   */
   async apply(batch: Batch): Promise<void> {
-    const answer = this.hear((event) => event.type === 'applied' && event.version === batch.version);
-    this.sender.put(batch);
-    this.deliver();
-    await answer;
+    const [first, ...others] = this.threads;
+    await first!.apply(batch);
+    this.version = batch.version;
+    for (const command of batch.commands) this.note(command);
+    const results = await Promise.allSettled(others.map((thread) => thread.apply(batch)));
+    const refused = results.find((result) => result.status === 'rejected');
+    if (refused !== undefined && this.command === RUN) {
+      throw new Error(`another worker does not follow: ${(refused.reason as Error).message}`);
+    }
   }
 
-  /** The worker's answer to a question. Throws with its reason when it has none. */
-  async ask<Q extends Question>(question: Q): Promise<AnswerTo<Q>> {
-    const id = ++this.questions;
-    const answer = this.hear((event) => event.type === 'answer' && event.id === id);
-    this.sender.ask(id, question);
-    this.deliver();
-    return (await answer) as AnswerTo<Q>;
-  }
-
-  /** What the worker says with the event that is waited for. Throws the error in it. */
-  private hear(isIt: (event: WorkerEvent) => boolean): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const settle = (event: WorkerEvent): void => {
-        if (!isIt(event) || !('error' in event)) return;
-        this.off('event', settle);
-        this.off('exit', gone);
-        if (event.error === null) resolve('answer' in event ? event.answer : null);
-        else reject(new Error(event.error));
-      };
-      const gone = (): void => reject(new Error('the worker has ended'));
-      this.on('event', settle);
-      this.once('exit', gone);
-    });
-  }
-
-  /** Hands over what fits into the rings, and the rest when the worker has taken that. */
-  private deliver(): void {
-    const done = this.sender.flush();
-    Atomics.add(this.control, MAIL, 1);
-    this.wake();
-    if (!done) setTimeout(() => this.deliver(), 1);
-  }
-
-  private wake(): void {
-    if (Atomics.load(this.control, SLEEPING) !== 0) syscalls().write(this.eventFd, this.one.address, 8);
+  /** A worker's answer. Throws with its reason when it has none. */
+  ask<Q extends Question>(question: Q, worker: number): Promise<AnswerTo<Q>> {
+    return this.threads[worker]!.ask(question);
   }
 
   /** Stops accepting and lets sessions end; after `limitMs` resets the rest. */
   drain(limitMs: number): Drain {
     return new Drain(this, limitMs);
   }
+
+  /** One worker checks; the others are told. */
+  private spreadHealth(dest: number, up: boolean): void {
+    if (this.threads.length === 1) return;
+    const services = ServiceColumns.attach(this.shares[0]!.services, 0);
+    const dests = DestTable.attach(this.shares[0]!.dests, 0);
+    const service = dests.service[dest]!;
+    const command = {
+      do: 'setHealth',
+      at: {
+        name: '',
+        proto: protoName(services.proto[service]!),
+        vip: services.vip[service]!,
+        port: services.port[service]!,
+      },
+      server: { name: '', ip: dests.addr[dest]!, port: dests.port[dest]! },
+      up,
+    } as const;
+    this.note(command);
+    for (const thread of this.threads.slice(1)) thread.send({ version: UNNUMBERED, commands: [command] });
+  }
+
+  private note(command: Command): void {
+    if (!isCommandOfMoment(command)) return;
+    if (command.do === 'setNeighbour') this.moments.set(`neighbour ${command.ip} ${command.link}`, command);
+    else if (command.do === 'setState' || command.do === 'setHealth') {
+      const { proto, vip, port } = command.at;
+      const { ip, port: at } = command.server;
+      this.moments.set(`${command.do} ${proto} ${vip} ${port} ${ip} ${at}`, command);
+    }
+  }
+
+  // The end of a worker
+
+  private threadEnded(index: number, error: Error | null): void {
+    if (error !== null && this.mayRestart(index)) {
+      this.emit('lost', index, error);
+      this.restart(index).catch((failed: Error) => this.giveUp(failed));
+      return;
+    }
+    this.living--;
+    this.failure ??= error;
+    if (error !== null && this.living > 0) this.giveUp(error);
+    else if (this.living === 0) this.end(this.failure);
+  }
+
+  private giveUp(error: Error): void {
+    this.living = 0;
+    this.end(error);
+  }
+
+  private mayRestart(index: number): boolean {
+    const now = performance.now();
+    this.deaths.push(now);
+    const recent = this.deaths.filter((at) => now - at < MINUTE_MS);
+    const alone = this.threads.length === 1;
+    const served = Atomics.load(new Int32Array(this.shares[index]!.control), STATUS) !== STARTING;
+    const links = this.plans.every((plan) => plan.links.every(canRestart));
+    return !alone && served && links && this.command === RUN && recent.length <= MAX_RESTARTS;
+  }
+
+  private async restart(index: number): Promise<void> {
+    const { shares, plans } = this;
+    const old = shares[index]!;
+    const control = new Int32Array(old.control);
+    await this.change(index, control);
+    for (const plan of plans) {
+      const peer = plan.index === index ? null : plan.peers[index]!;
+      if (peer === null) continue;
+      laneMemory(peer.to);
+      laneMemory(peer.from);
+    }
+    const generation = Atomics.load(control, GENERATION);
+    const [command, seen] = [Atomics.load(control, COMMAND), control.slice(SEEN)];
+    control.fill(0);
+    control[GENERATION] = generation;
+    control[COMMAND] = command;
+    control.set(seen, SEEN);
+    // The pool stays, as others have copied into it and will; everything else is new. What was counted is kept by whoever shows it.
+    const share: WorkerShare = { ...planWorker(this.config), pool: old.pool, control: old.control, links: old.links };
+    shares[index] = share;
+    const { config, version } = this;
+    const plan = { ...plans[index]!, share, config, version, moments: [...this.moments.values()] };
+    plans[index] = plan;
+    const thread = this.startThread(plan);
+    this.threads[index] = thread;
+    await thread.serves;
+    await this.change(index, control);
+    this.emit('restarted', index);
+  }
+
+  /** The next generation of a worker; resolves when the others have seen it. */
+  private async change(index: number, control: Int32Array): Promise<void> {
+    const generation = Atomics.add(control, GENERATION, 1) + 1;
+    const others = this.threads.filter((_, w) => w !== index);
+    for (const thread of others) thread.nudge();
+    for (let waited = 0; !others.every(({ share }) => sees(share, index, generation)); waited += 2) {
+      if (waited > PARTING_MS) throw new Error(`worker ${index} has died, and another one does not part with it`);
+      await pause(2);
+    }
+  }
 }
+
+const sees = ({ control }: WorkerShare, index: number, generation: number): boolean =>
+  Atomics.load(new Int32Array(control), SEEN + index) === generation;

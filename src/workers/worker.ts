@@ -7,20 +7,36 @@ import { Capture } from '../../lb/capture/capture.ts';
 import { attachCapture } from '../../lb/capture/record.ts';
 import { SessionLog } from '../../lb/l7/session-log.ts';
 import { Context } from '../../stack/context.ts';
+import { DEFAULT_HOST } from '../../stack/host.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
 import { SpscRing } from '../../stack/mem/spsc-ring.ts';
 import { installSchedulers } from '../schedulers/install.ts';
 import { Applier } from './apply.ts';
-import { openCapture } from './capture.ts';
+import { captureName, openCapture } from './capture.ts';
 import { realClock } from './clock.ts';
 import { Receiver } from './commands.ts';
+import { dieIfAsked } from './crash.ts';
 import { conflictKey, EventLimiter, failureKey, noServerKey, scarceKey, type WorkerEvent } from './events.ts';
-import { driveLink, injectFaults } from './link.ts';
+import { driveLink, injectFaults, type LinkHandle } from './link.ts';
 import { LinkStats } from './link-stats.ts';
 import { LinkWatch } from './link-watch.ts';
-import { runLoop } from './loop.ts';
+import { type Engine, runLoop } from './loop.ts';
+import { Peers } from './peers.ts';
+import { pinTo } from './pin.ts';
 import { buildPipeline } from './pipeline.ts';
-import { CLOCK_MS, DRAIN, OPEN, RUNNING, STATUS, STOP, STOPPED, type WorkerData } from './plan.ts';
+import {
+  CLOCK_MS,
+  DRAIN,
+  GENERATION,
+  MAX_CONNS,
+  OPEN,
+  QUIET,
+  RUNNING,
+  STATUS,
+  STOP,
+  STOPPED,
+  type WorkerData,
+} from './plan.ts';
 import { PollWaiter } from './poll.ts';
 import { answerQuestion } from './questions.ts';
 import { CryptoRandom } from './random.ts';
@@ -30,9 +46,14 @@ import { boundsOf, StrainWatch } from './strain-watch.ts';
 /** Connections of layer 4 ended between two turns: each may send two resets. */
 const FLUSH_AT_ONCE = 256;
 
+/** How long worker 0 waits for the others to stop. */
+const OUTLAST_US = 500_000;
+
 const data = workerData as WorkerData;
 const control = new Int32Array(data.share.control);
 const tell = (event: WorkerEvent): void => parentPort!.postMessage(event);
+const isFirst = data.index === 0;
+if (data.peers.length > 1) pinTo(data.index);
 
 const limiter = new EventLimiter(tell);
 const loop: LoopStats = { turns: 0, sleeps: 0, schedulerFallbacks: 0, linkDowns: 0 };
@@ -45,14 +66,24 @@ const ctx = new Context(
   new Float64Array(data.share.drops),
 );
 ctx.tick(realClock.nowUs());
-const bare = data.links.map((link) => driveLink(ctx, link));
+const own = data.links.filter((link): link is LinkHandle => link.kind !== 'remote');
+const bare = own.map((link) => driveLink(ctx, link));
 const open = bare.map(({ device }) => device);
-const capture = data.capture === null ? null : openCapture(ctx, open, data.capture);
+const capture = data.capture === null ? null : openCapture(ctx, open, captureName(data.capture, data.index));
 // Outermost: a capture shows what is on the wire, and netif sees the faults.
-const devices = (capture?.devices ?? open).map((device, i) =>
-  injectFaults(ctx, device, data.links[i]!.name, i, data.fault),
-);
-const plugs = bare.map(({ mac }, i) => ({ device: devices[i]!, mac }));
+const driven = (capture?.devices ?? open).map((device, i) => injectFaults(ctx, device, own[i]!.name, i, data.fault));
+const peers = data.peers.length > 1 ? new Peers(ctx, data.index, control, data.peers) : null;
+// What arrives is looked at for its owner last of all, right before netif.
+const plugs = data.links.map((link, i) => {
+  const { mac } = link;
+  if (link.kind !== 'remote') {
+    const device = driven[own.indexOf(link)]!;
+    return { mac, device: peers === null ? device : peers.handover.around(device) };
+  }
+  const first = new LinkStats(data.peers[0]!.links);
+  return { mac, device: peers!.handover.remote(link.device, link.mtu, () => first.read(i).up) };
+});
+const devices = plugs.map(({ device }) => device);
 
 const guardWatch = {
   nowUs: () => realClock.nowUs(),
@@ -63,31 +94,45 @@ const guardWatch = {
 };
 installSchedulers(data.schedulers, guardWatch);
 
-const pipeline = buildPipeline(ctx, data.config, plugs, data.share, {
-  onConflict(port, ip, macHi, macLo) {
-    if (limiter.again(conflictKey(ip))) return;
-    limiter.note(conflictKey(ip), { type: 'conflict', port, ip, macHi, macLo, count: 1 }, ctx.nowMs);
+const pipeline = buildPipeline(
+  ctx,
+  data.config,
+  plugs,
+  data.share,
+  {
+    onConflict(port, ip, macHi, macLo) {
+      if (limiter.again(conflictKey(ip))) return;
+      limiter.note(conflictKey(ip), { type: 'conflict', port, ip, macHi, macLo, count: 1 }, ctx.nowMs);
+    },
+    connectFailed(service, dest, end, retry) {
+      if (limiter.again(failureKey(dest, retry))) return;
+      const event = { type: 'connectFailed', service, dest, end, retry, count: 1 } as const;
+      limiter.note(failureKey(dest, retry), event, ctx.nowMs);
+    },
+    noServer(service) {
+      if (limiter.again(noServerKey(service))) return;
+      limiter.note(noServerKey(service), { type: 'noServer', service, count: 1 }, ctx.nowMs);
+    },
+    healthChanged(service, dest, up, why) {
+      tell({ type: 'healthChanged', service, dest, up, why });
+    },
+    portsScarce(address, used, size) {
+      if (limiter.again(scarceKey(address))) return;
+      limiter.note(scarceKey(address), { type: 'portsScarce', address, used, size, count: 1 }, ctx.nowMs);
+    },
   },
-  connectFailed(service, dest, end, retry) {
-    if (limiter.again(failureKey(dest, retry))) return;
-    const event = { type: 'connectFailed', service, dest, end, retry, count: 1 } as const;
-    limiter.note(failureKey(dest, retry), event, ctx.nowMs);
+  DEFAULT_HOST,
+  MAX_CONNS,
+  {
+    worker: data.index,
+    workers: data.peers.length,
+    handover: peers?.handover ?? null,
   },
-  noServer(service) {
-    if (limiter.again(noServerKey(service))) return;
-    limiter.note(noServerKey(service), { type: 'noServer', service, count: 1 }, ctx.nowMs);
-  },
-  healthChanged(service, dest, up, why) {
-    tell({ type: 'healthChanged', service, dest, up, why });
-  },
-  portsScarce(address, used, size) {
-    if (limiter.again(scarceKey(address))) return;
-    limiter.note(scarceKey(address), { type: 'portsScarce', address, used, size, count: 1 }, ctx.nowMs);
-  },
-});
+);
 const { host, proxy, l4, health } = pipeline;
 const liveCapture = new Capture(host, l4, attachCapture(data.share.capture));
-const applier = new Applier(pipeline, data.config);
+const applier = new Applier(pipeline, data.config, data.version);
+for (const moment of data.moments) applier.repeat(moment);
 const receiver = new Receiver(
   data.share.commands,
   (batch) => {
@@ -114,13 +159,14 @@ const receiver = new Receiver(
 const sessionLog = data.share.sessionLog === null ? null : new SessionLog(SpscRing.attach(data.share.sessionLog, 0));
 proxy.logTo(sessionLog);
 const waiter = new PollWaiter(devices, data.eventFd);
+// All workers see the same happen to a link.
 const watch = new LinkWatch(
   devices,
   (down) => {
     loop.linkDowns += down;
     host.routes.refresh();
   },
-  tell,
+  isFirst ? tell : () => {},
 );
 const strain = new StrainWatch(boundsOf(devices, host, proxy, l4), tell);
 const publisher = new StatsPublisher(data.share.counters, host, proxy, l4, health, loop);
@@ -135,26 +181,53 @@ Atomics.store(control, CLOCK_MS, ctx.nowMs);
 Atomics.store(control, STATUS, RUNNING);
 tell({ type: 'running' });
 
-runLoop(host, realClock, waiter, control, loop, {
+/** Worker 0 may drive links for the others: it ends last, though it does not wait long. */
+function outlast(): void {
+  if (peers === null) return;
+  const until = realClock.nowUs() + OUTLAST_US;
+  while (!peers.allStopped() && realClock.nowUs() < until) host.turn(realClock.nowUs());
+}
+
+const engine: Engine =
+  peers === null
+    ? host
+    : {
+        turn(now) {
+          const received = host.turn(now);
+          const { handover } = peers;
+          const { moved } = handover;
+          handover.moved = 0;
+          return received + moved;
+        },
+        nextDue: (limitMs) => host.nextDue(limitMs),
+        prepareSleep: () => host.prepareSleep(),
+      };
+
+runLoop(engine, realClock, waiter, control, loop, {
   command(command) {
     if (command >= DRAIN && !draining) {
       draining = true;
       proxy.stopListening();
       l4?.drain();
+      Atomics.store(control, OPEN, busy());
+      Atomics.store(control, QUIET, 1);
     }
     if (command >= STOP) {
       health.stop();
       proxy.abortAll();
       host.turn(realClock.nowUs());
       while (l4?.flush(FLUSH_AT_ONCE)) host.turn(realClock.nowUs());
+      if (isFirst) outlast();
       return false;
     }
     return true;
   },
   mail() {
+    peers?.look();
     receiver.poll();
   },
   housekeeping() {
+    dieIfAsked(data.index, control[GENERATION]!, realClock.nowUs());
     if (sessionLog !== null) sessionLog.epochMs = Date.now() - realClock.nowUs() / 1000;
     publisher.publish();
     linkStats.publish(pipeline.ports);
@@ -163,7 +236,7 @@ runLoop(host, realClock, waiter, control, loop, {
     Atomics.store(control, CLOCK_MS, ctx.nowMs);
     limiter.flush(ctx.nowMs);
     strain.look(ctx.nowMs);
-    return watch.look() && !(draining && busy() === 0);
+    return watch.look() && !(draining && busy() === 0 && (peers?.allQuiet() ?? true));
   },
 });
 

@@ -214,6 +214,18 @@ export class Handover {
     return true;
   }
 
+  /** A worker has died: nothing goes to it or comes from it any more. */
+  lost(worker: number): void {
+    this.out[worker]?.forget();
+    this.in[worker]?.takeBack();
+  }
+
+  /** It is there again, and the lanes to and from it are new. */
+  back(worker: number): void {
+    this.out[worker]?.reattach();
+    this.in[worker]?.reattach();
+  }
+
   /** Drops what came over and nobody took. */
   close(index: number, reason: number): void {
     const arrivals = this.arrivals[index]!;

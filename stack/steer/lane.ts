@@ -44,6 +44,7 @@ export class LaneOut {
   private nSmall = 0;
   private nBig = 0;
   private unpublished = 0;
+  private down = false;
 
   /** `peer`: the receiver's pool, attached. */
   constructor(memory: SharedArrayBuffer, peer: FramePool) {
@@ -85,6 +86,7 @@ export class LaneOut {
 
   private restock(): void {
     const { empty, peer } = this;
+    if (this.down) return;
     let taken = 0;
     for (; empty.observe() > 0; taken++) {
       const g = empty.removeWord();
@@ -94,8 +96,9 @@ export class LaneOut {
     if (taken > 0) empty.release();
   }
 
-  /** The receiver begins anew: nothing that it lent is ours any more. To be called before it does. */
+  /** The receiver has died: nothing that it lent is ours any more, and nothing is sent until `reattach`. */
   forget(): void {
+    this.down = true;
     this.nSmall = 0;
     this.nBig = 0;
     this.unpublished = 0;
@@ -104,6 +107,7 @@ export class LaneOut {
   /** The lane's memory was made anew. */
   reattach(): void {
     this.forget();
+    this.down = false;
     this.filled = SpscRing.attach(this.memory, PLAN.at.filled);
     this.empty = SpscRing.attach(this.memory, PLAN.at.empty);
   }
@@ -119,6 +123,7 @@ export class LaneIn {
   private readonly lent: Uint8Array;
   private nSmall = 0;
   private nBig = 0;
+  private down = false;
 
   constructor(memory: SharedArrayBuffer, pool: FramePool) {
     this.memory = memory;
@@ -131,7 +136,7 @@ export class LaneIn {
 
   /** Frames that have come and were not taken. */
   ready(): number {
-    return this.filled.observe();
+    return this.down ? 0 : this.filled.observe();
   }
 
   /** Precondition: `ready`. The frame's column `port` holds the mark. */
@@ -146,6 +151,7 @@ export class LaneIn {
 
   /** After the last `take` of a burst: gives the ring's room back and lends slots for those that came filled. */
   refill(): void {
+    if (this.down) return;
     this.filled.release();
     let n = 0;
     for (; this.nSmall < SMALL && this.lend(false); n++) this.nSmall++;
@@ -162,6 +168,7 @@ export class LaneIn {
 
   /** The sender is dead, and so are its ends of the rings: takes back what it had. */
   takeBack(): void {
+    this.down = true;
     const { lent, pool } = this;
     for (let g = 0; g < lent.length; g++) if (lent[g] !== 0) pool.takeBack(g);
     lent.fill(0);
@@ -171,6 +178,7 @@ export class LaneIn {
 
   /** The lane's memory was made anew. Precondition: `takeBack`. */
   reattach(): void {
+    this.down = false;
     this.filled = SpscRing.attach(this.memory, PLAN.at.filled);
     this.empty = SpscRing.attach(this.memory, PLAN.at.empty);
     this.refill();

@@ -114,6 +114,11 @@ export class Steering {
     }
   }
 
+  /** As `owner`, for a packet that there is none of: `ports` as in flow.ts, of an ICMP query those of `queryPorts`. */
+  ownerOfPorts(proto: number, src: Ipv4, dst: Ipv4, ports: number): number {
+    return this.ofFlow(proto, src, dst, ports);
+  }
+
   private ofIcmp(buf: Uint8Array, l4: number, end: number, src: Ipv4, dst: Ipv4): number {
     if (end - l4 < icmp.ICMP_LEN) return this.worker;
     const type = buf[l4];

@@ -22,6 +22,8 @@ export interface NetPlan {
   hosts: Record<string, HostPlan>;
   /** TAP devices in the switch, each a port of the bridge; a program attaches to them there. */
   taps?: string[];
+  /** TAPs have several queues, one per worker. */
+  queues?: boolean;
 }
 
 export interface Result {
@@ -130,7 +132,7 @@ export class Net {
   private readonly places: string[];
   private readonly programs = new Set<Running>();
 
-  constructor({ hosts, taps = [] }: NetPlan) {
+  constructor({ hosts, taps = [], queues = false }: NetPlan) {
     this.places = [SWITCH, ...Object.keys(hosts)];
     removeAtExit();
     open.add(this);
@@ -152,7 +154,7 @@ export class Net {
       this.inSwitch('link', 'set', 'br0', 'up');
       for (const [name, host] of Object.entries(hosts)) this.plug(name, host);
       for (const tap of taps) {
-        this.inSwitch('tuntap', 'add', tap, 'mode', 'tap');
+        this.inSwitch('tuntap', 'add', tap, 'mode', 'tap', ...(queues ? ['multi_queue'] : []));
         this.inSwitch('link', 'set', tap, 'master', 'br0', 'up');
       }
     } catch (error) {

@@ -31,6 +31,8 @@ export interface VipNetOptions {
   readonly link?: LinkKind;
   /** Further lines of [link], such as `xdp_mode = generic`. */
   readonly linkSettings?: readonly string[];
+  /** The TAP has several queues. */
+  readonly queues?: boolean;
   /** Hosts beside client and servers. */
   readonly others?: readonly string[];
   /** Off: tsvs and the kernels put complete frames on the wire, as an Ethernet cable would have them. */
@@ -63,7 +65,7 @@ export class VipNet {
   private running: Running | null = null;
   private launch: () => Promise<Running> = () => Promise.reject(new Error('not started'));
 
-  private constructor(servers: number, others: readonly string[], link: LinkKind) {
+  private constructor(servers: number, others: readonly string[], link: LinkKind, queues: boolean) {
     this.servers = servers;
     this.link = link;
     const hosts: Record<string, HostPlan> = { client: { address: '10.9.0.1/24' } };
@@ -71,14 +73,14 @@ export class VipNet {
     others.forEach((name, i) => {
       hosts[name] = { address: `10.9.0.${100 + i}/24` };
     });
-    if (link === 'tap') this.net = new Net({ hosts, taps: ['tap0'] });
+    if (link === 'tap') this.net = new Net({ hosts, taps: ['tap0'], queues });
     else this.net = new Net({ hosts: { ...hosts, [LB]: {} } });
   }
 
   /** Builds the network and starts tsvs; the servers' programs are the caller's to start, before or after. */
   static async start(options: VipNetOptions = {}): Promise<VipNet> {
-    const { servers = 2, others = [], offload = true, fault, link = 'tap' } = options;
-    const lab = new VipNet(servers, others, link);
+    const { servers = 2, others = [], offload = true, fault, link = 'tap', queues = false } = options;
+    const lab = new VipNet(servers, others, link, queues);
     try {
       if (!offload) await lab.switchOffloadsOff(link === 'tap' ? others : [...others, LB]);
       const config = join(lab.folder, 'lb.conf');

@@ -343,7 +343,7 @@ reports('unknown word like no other', GENERAL, { 9: 'ports = 80\nscheduler = mag
   "lb.conf:10: [service web] scheduler: 'magic' is unknown; write conhash, dh, fo, lblc, lblcr, lc, mh, nq, ovf, rr, sed, sh, twos, wlc or wrr",
 ]);
 reports('number that is none', PLAIN, { 2: 'workers = two' }, [
-  "lb.conf:2: [global] workers: 'two' is not a whole number; the number of workers (more are not supported yet) is 1",
+  "lb.conf:2: [global] workers: 'two' is not a whole number; the number of workers, if not 'auto', is 1..16",
 ]);
 reports('netmask that is not contiguous', PLAIN, { 13: 'netmask = 255.0.255.0' }, [
   'lb.conf:13: [network] netmask: 255.0.255.0 is not contiguous: its one bits must all come first; as in 255.255.255.0',

@@ -278,7 +278,7 @@ const config: fc.Arbitrary<Config> = network
             { user: 'tsvs', group: null },
             { user: '65534', group: 'nogroup' },
           ),
-          workers: fc.constant(1),
+          workers: fc.constantFrom(1, 1, 1, 2, 16, 0),
           accessLog: fc.option(path.filter((text) => text !== 'off')),
           drainTimeoutMs: fc.integer({ min: 0, max: DAY_MS }),
           slowStartMs: fc.integer({ min: 0, max: 3_600_000 }),
@@ -357,7 +357,9 @@ const config: fc.Arbitrary<Config> = network
     const localAddresses = asks && net.localAddresses.length === 0 ? [rest.spare] : net.localAddresses;
     const layer4 =
       rest.global.layer4 || rest.services.length === 0 || rest.services.some(({ mode }) => mode !== 'proxy');
-    const global = { ...rest.global, layer4 };
+    // A service that goes by a rule may want what several workers cannot give.
+    const ruled = rest.services.some(({ proto }) => proto === 'mark' || proto === 'match');
+    const global = { ...rest.global, layer4, workers: ruled ? 1 : rest.global.workers };
     const { spare: _, ...model } = { ...rest, global, network: { ...net, localAddresses } };
     return model;
   })

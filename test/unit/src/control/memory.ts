@@ -115,6 +115,6 @@ export function fabricate(): Fabricated {
   neighbours.putState(wanted, INCOMPLETE);
 
   const info = { version: '1.2.3', pid: 42, uptimeMs: () => 60_000 };
-  const snapshot = new Snapshot(config(), share, info);
+  const snapshot = new Snapshot(config(), [share], info);
   return { share, control, drops, services, dests, sessions, neighbours, snapshot };
 }

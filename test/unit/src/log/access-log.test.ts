@@ -17,8 +17,10 @@ function rig(sink: LineSink): { log: AccessLog; end(bytes: number, why?: number,
   const worker = new SessionLog(SpscRing.create(memory, 0, LOG_RING));
   worker.epochMs = Date.UTC(2030, 0, 1);
   const sessions = SessionTable.own(SessionTable.memory(4));
+  const log = new AccessLog(sink);
+  log.read(0, new SessionLogReader(SpscRing.attach(memory, 0)), names);
   return {
-    log: new AccessLog(new SessionLogReader(SpscRing.attach(memory, 0)), names, sink),
+    log,
     end(bytes, why = NORMAL, durationMs = 2500) {
       const id = sessions.open(1, ip('10.0.0.1'), 40000, ip('10.0.0.10'), 80, 1000);
       if (why !== NO_SERVER) {

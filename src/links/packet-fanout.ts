@@ -1,0 +1,120 @@
+/**
+ * PACKET_FANOUT: several packet sockets of one interface, each of which gets a part of what arrives. Which part says a classic BPF program
+ * that computes what stack/steer/flow.ts does, so a frame comes to the worker that owns its flow; what it does not tell (ICMP, IP
+ * options, services that are divided in another way) changes over between the workers. Where the kernel refuses the program, its own flow
+ * hash divides: both directions of a flow still come to one socket each, and change over from there.
+ *
+ * Kernel interface: packet(7), include/uapi/linux/if_packet.h, Documentation/networking/filter.rst. The order of the sockets is that of
+ * the workers.
+ */
+import type { PacketHandle } from './packet-open.ts';
+import { errnoName, LinkError, NativeBytes, type Syscalls, syscalls } from './syscall.ts';
+
+const SOL_PACKET = 263;
+const PACKET_FANOUT = 18;
+const PACKET_FANOUT_DATA = 22;
+const FANOUT_HASH = 0;
+const FANOUT_CBPF = 6;
+
+// Classic BPF: class, size and mode of an instruction in one byte.
+const LD_NUMBER = 0x00;
+const LD_WORD = 0x20;
+const LD_HALF = 0x28;
+const LD_BYTE = 0x30;
+const LD_MEM = 0x60;
+const LDX_MEM = 0x61;
+const ST = 0x02;
+const ADD_X = 0x0c;
+const MUL = 0x24;
+const RSH = 0x74;
+const MOD = 0x94;
+const JEQ = 0x15;
+const JSET = 0x45;
+const RET_A = 0x16;
+/** Offsets from here on are counted from the network header (SKF_NET_OFF), and from there on are of the packet itself (SKF_AD_OFF). */
+const NET = -0x100000;
+const AD_PROTOCOL = -0x1000;
+
+type Instruction = readonly [op: number, k: number, jt?: number, jf?: number];
+
+const term = (load: number, at: number, factor: number): Instruction[] => [
+  [load, NET + at],
+  [MUL, factor],
+  [RSH, 20],
+  [LDX_MEM, 0],
+  [ADD_X, 0],
+  [ST, 0],
+];
+
+/** The program for `workers` sockets: what it returns is the number of one. */
+export function fanoutProgram(workers: number): Instruction[] {
+  const addresses = [...term(LD_WORD, 12, 0x85ebca6b), ...term(LD_WORD, 16, 0x85ebca6b)];
+  const ports = [...term(LD_HALF, 20, 0x9e3779b1), ...term(LD_HALF, 22, 0x9e3779b1)];
+  const end: Instruction[] = [
+    [LD_MEM, 0],
+    [MOD, workers],
+    [RET_A, 0],
+  ];
+  const skip = ports.length;
+  const n = addresses.length;
+  return [
+    // Memory has to be written before it is read, on every way.
+    [LD_NUMBER, 0],
+    [ST, 0],
+    [LD_HALF, AD_PROTOCOL],
+    // Not IPv4: as a sum of 0.
+    [JEQ, 0x0800, 0, n + 8 + skip],
+    ...addresses,
+    [LD_BYTE, NET],
+    [JEQ, 0x45, 0, 5 + skip],
+    [LD_HALF, NET + 6],
+    [JSET, 0x3fff, 3 + skip, 0],
+    [LD_BYTE, NET + 9],
+    [JEQ, 6, 1, 0],
+    [JEQ, 17, 0, skip],
+    // Where TCP jumps to.
+    ...ports,
+    ...end,
+  ];
+}
+
+/** Throws LinkError. */
+export function joinFanout(name: string, handles: readonly PacketHandle[]): void {
+  const sys = syscalls();
+  const id = (process.pid ^ (handles[0]!.fd << 8)) & 0xffff;
+  const program = fanoutProgram(handles.length);
+  const value = new NativeBytes(sys, 16);
+  const join = (fd: number, type: number): boolean => {
+    value.i32[0] = id | (type << 16);
+    return sys.setsockopt(fd, SOL_PACKET, PACKET_FANOUT, value.address, 4) >= 0;
+  };
+  // The first makes the group; one that has no program yet would give everything to the first socket.
+  const first = handles[0]!.fd;
+  let type = FANOUT_CBPF;
+  if (!join(first, type) || !load(sys, first, program)) {
+    type = FANOUT_HASH;
+  }
+  for (const [i, { fd }] of handles.entries()) {
+    if ((i === 0 && type === FANOUT_CBPF) || join(fd, type)) continue;
+    const code = errnoName(sys.errno());
+    throw new LinkError(
+      code,
+      `packet ${name}: cannot divide it among ${handles.length} workers (${code}): set workers = 1`,
+    );
+  }
+}
+
+/** struct sock_fprog: count u16, address u64 at 8; struct sock_filter: op u16, jt u8, jf u8, k u32. */
+function load(sys: Syscalls, fd: number, program: readonly Instruction[]): boolean {
+  const code = new NativeBytes(sys, program.length * 8);
+  program.forEach(([op, k, jt = 0, jf = 0], i) => {
+    code.u16[i * 4] = op;
+    code.u8[i * 8 + 2] = jt;
+    code.u8[i * 8 + 3] = jf;
+    code.i32[i * 2 + 1] = k;
+  });
+  const head = new NativeBytes(sys, 16);
+  head.u16[0] = program.length;
+  head.set64(8, code.address);
+  return sys.setsockopt(fd, SOL_PACKET, PACKET_FANOUT_DATA, head.address, 16) >= 0;
+}

@@ -1,0 +1,102 @@
+/**
+ * Several workers on real links: a TAP with several queues, packet sockets that share an interface. Connections are divided, all
+ * transfers are whole, changes hold everywhere, and a worker that dies is started again while the others go on.
+ */
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { LinkKind } from '../../src/config/model.ts';
+import { type LinksReply, PATHS } from '../../src/control/api.ts';
+import { ask } from '../../src/control/client.ts';
+import { load } from '../lib/http-load.ts';
+import { patternHash } from '../lib/pattern.ts';
+import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
+import { VIP, VipNet } from '../lib/vip-net.ts';
+
+const add = testUnless(noNamespaces() ?? noCommands('ip', 'ab', 'curl', 'ping'), test);
+const TWO = ['workers = 2'];
+const HUNDRED_MB = 100_000_000;
+
+async function greetings(lab: VipNet, n: number): Promise<Map<string, number>> {
+  const script = `for i in $(seq ${n}); do curl -sS -f -m 5 http://${VIP}/; echo; done`;
+  const lines = (await lab.shell(script, 60_000)).split('\n').filter((line) => line !== '');
+  assert.is(lines.length, n);
+  const count = new Map<string, number>();
+  for (const line of lines) count.set(line, (count.get(line) ?? 0) + 1);
+  return count;
+}
+
+for (const [name, link, queues] of [
+  ['a TAP with a queue for each', 'tap', true],
+  ['a TAP with one queue', 'tap', false],
+  ['packet sockets', 'packet', false],
+] as [string, LinkKind, boolean][]) {
+  add(`two workers on ${name}: ping, curl, 100 MB, sums over both`, async () => {
+    const lab = await VipNet.start({ link, queues, global: TWO });
+    try {
+      await lab.startHttp();
+      const { stdout } = await lab.client(['ping', '-f', '-q', '-c', '500', VIP]);
+      assert.match(stdout, /500 received, 0% packet loss/);
+      const answers = await greetings(lab, 40);
+      assert.equal([...answers.keys()].sort(), ['rs-1', 'rs-2']);
+      const hash = await lab.shell(`curl -sS -f http://${VIP}/bytes/${HUNDRED_MB} | sha256sum | cut -d' ' -f1`, 60_000);
+      assert.is(hash, patternHash(HUNDRED_MB));
+      await lab.quiet();
+      const { counters, services } = await lab.stats();
+      assert.is(counters['workers.running'], 2);
+      assert.is(counters['proxy.accepted'], 41);
+      const conns = services.flatMap((one) => one.servers.map((server) => server.conns)).reduce((a, b) => a + b, 0);
+      assert.is(conns, 41);
+      const { links } = await ask<LinksReply>(lab.socket, PATHS.links);
+      assert.is(links[0]!.rxFrames, counters['port.rxFrames']);
+    } finally {
+      await lab.close();
+    }
+  });
+}
+
+add('a change holds at all workers, under load, and no request fails', async () => {
+  const lab = await VipNet.start({ global: TWO, queues: true });
+  try {
+    await lab.startHttp();
+    const file = join(lab.folder, 'lb.conf');
+    const running = load(lab, { requests: 3000, concurrency: 8, url: `http://${VIP}/` });
+    const tsvs = (...words: string[]) =>
+      spawnSync(process.execPath, ['dist/bin.js', ...words, '--control', lab.socket], { encoding: 'utf8' });
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/^scheduler = .*$/m, 'scheduler = wrr'));
+    const reload = tsvs('reload');
+    assert.is(reload.status, 0, reload.stderr);
+    const drained = tsvs('server', 'web/server1', 'drain');
+    assert.is(drained.status, 0, `${drained.stdout}${drained.stderr}`);
+    const done = await running;
+    assert.is(done.failed, 0);
+    assert.equal([...(await greetings(lab, 20)).keys()], ['rs-2'], 'drained at both workers');
+    await lab.quiet();
+  } finally {
+    await lab.close();
+  }
+});
+
+add('a worker dies: it is reported, the other goes on, and it is started again', async () => {
+  process.env['TSVS_TEST_CRASH'] = '1:4000';
+  const lab = await VipNet.start({ global: TWO, queues: true });
+  delete process.env['TSVS_TEST_CRASH'];
+  try {
+    await lab.startHttp();
+    await greetings(lab, 10);
+    const before = (await lab.stats()).counters['proxy.accepted']!;
+    await lab.tsvs.waitFor(/worker 1 died: died on purpose/, 10_000);
+    await lab.tsvs.waitFor(/worker 1 serves again/, 10_000);
+    await greetings(lab, 20);
+    const { counters } = await lab.stats();
+    assert.is(counters['proxy.accepted'], before + 20, 'what the dead one had counted is not forgotten');
+    assert.is(counters['workers.restarts'], 1);
+    await lab.quiet();
+  } finally {
+    await lab.close();
+  }
+});
+
+test.run();
