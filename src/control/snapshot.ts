@@ -17,7 +17,7 @@ import type {
   SessionsReply,
   StatsReply,
 } from './api.ts';
-import type { NeighReply, NeighReply } from './api-network.ts';
+import type { NeighReply } from './api-network.ts';
 import { ConnList } from './conn-list.ts';
 import { Ipvs } from './ipvs.ts';
 import { Network } from './network.ts';
