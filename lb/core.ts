@@ -22,8 +22,7 @@
  *
  * How a new connection gets its server and its row, persistence included, is in opener.ts.
  *
- * Fragments: unless a service says otherwise (fragments.ts), those for an address of ours pass, are put together by the stack, and come back whole at LOCAL_IN; those that
- * a NAT server sends to its client are put together here.
+ * Fragments come first to fragment-input.ts. Those that the stack puts together come back whole at LOCAL_IN.
  *
  * Most packets never come here: lb/fast sees each burst first and passes on the plain packets of established connections
  * itself. What it does is what is done here, only faster.
@@ -32,7 +31,7 @@
  * @hot
  */
 import type { Context } from '../stack/context.ts';
-import { ICMP_MALFORMED, LB_FRAGMENT, LB_QUIESCED, TCP_MALFORMED } from '../stack/drop.ts';
+import { ICMP_MALFORMED, LB_QUIESCED, TCP_MALFORMED } from '../stack/drop.ts';
 import type { Hook } from '../stack/hook.ts';
 import type { Ip4Input } from '../stack/ipv4/input.ts';
 import type { Reassembler } from '../stack/ipv4/reassemble.ts';
@@ -51,7 +50,8 @@ import type { Templates } from './conn-template.ts';
 import { CoreStats } from './core-stats.ts';
 import type { DestTable } from './dest.ts';
 import { Endings } from './endings.ts';
-import { DROP_ALL, FORWARD, FragmentRules } from './fragments.ts';
+import { FragmentInput } from './fragment-input.ts';
+import { FragmentRules } from './fragments.ts';
 import { believed, heardSegment } from './heard.ts';
 import type { LocalAddrs } from './laddr.ts';
 import { NatServers } from './nat-servers.ts';
@@ -96,6 +96,7 @@ export class Core implements Hook {
   readonly opener: Opener;
   readonly classifier: Classifier;
   readonly fragments: FragmentRules;
+  private readonly fragmentInput: FragmentInput;
   /** At LOCAL_IN: what arrived in fragments. */
   readonly whole: Hook = { packet: (f) => this.reassembled(f) };
   /** Forwarding mode by service, conn-row.ts; 0 = not of layer 4. */
@@ -141,6 +142,9 @@ export class Core implements Hook {
     this.destMode = this.opener.destMode;
     this.classifier = new Classifier(stack, services);
     this.fragments = new FragmentRules(stack.ctx.random);
+    this.fragmentInput = new FragmentInput(parts, this.fragments, this.classifier, this.natServers, (f, l3) =>
+      this.datagram(f, l3),
+    );
     this.related = new RelatedIcmp(stack, parts.xmit, this.tcp, this.udp, this.icmp);
   }
 
@@ -150,7 +154,7 @@ export class Core implements Hook {
     const { buf } = pool;
     const l3 = pool.l3[f];
     if ((pool.flags[f] & F_L2_MULTICAST) !== 0) return PASS;
-    if (ip.isFragment(buf, l3)) return this.fragment(f, l3);
+    if (ip.isFragment(buf, l3)) return this.fragmentInput.input(f, l3);
     return this.datagram(f, l3);
   }
 
@@ -166,56 +170,6 @@ export class Core implements Hook {
       default:
         return PASS;
     }
-  }
-
-  /** A fragment from a NAT server to its client, or of a host behind us, is for nobody here: nobody else puts it together. */
-  private fragment(f: FrameId, l3: number): Verdict {
-    const { pool } = this.ctx;
-    const { stack } = this;
-    const src = ip.src(pool.buf, l3);
-    const dst = ip.dst(pool.buf, l3);
-    const policy = this.fragments.policy(ip.proto(pool.buf, l3), dst);
-    if (policy === DROP_ALL) return DROP | LB_FRAGMENT;
-    if (policy === FORWARD) return this.forwardFragment(f, l3, src, dst);
-    if (!this.natServers.addresses.has(src) && !this.classifier.concerns(f, ip.proto(pool.buf, l3), src, dst))
-      return PASS;
-    if (stack.addresses.isLocal(dst)) return PASS;
-    const verdict = stack.reassembler.input(f);
-    const whole = stack.reassembler.outFrame;
-    if (whole !== 0) {
-      const own = this.datagram(whole, pool.l3[whole]);
-      this.ctx.settle(whole, own === PASS ? stack.ip4.route(whole) : own);
-    }
-    return verdict;
-  }
-
-  /** A fragment goes where the first one of its datagram went, without waiting for the others. */
-  private forwardFragment(f: FrameId, l3: number, src: Ipv4, dst: Ipv4): Verdict {
-    const { pool } = this.ctx;
-    const { buf } = pool;
-    const { fragments } = this;
-    const proto = ip.proto(buf, l3);
-    const word = (ip.id(buf, l3) << 16) | proto;
-    const { nowMs } = this.ctx;
-    if (ip.fragmentOffset(buf, l3) !== 0) {
-      if (!fragments.find(src, dst, word, nowMs)) return DROP | LB_FRAGMENT;
-      this.services.countIn(fragments.dest, 1, pool.wireLength(f));
-      return this.xmit.straight(f, fragments.mode, fragments.raddr, fragments.dest);
-    }
-    const l4 = pool.l4[f];
-    if (pool.off[f] + pool.len[f] - l4 < UDP_LEN) return DROP | LB_FRAGMENT;
-    const ports = get32(buf, l4);
-    const table = proto === ip.PROTO_TCP ? this.tcp : this.udp;
-    const verdict = this.datagram(f, l3);
-    const hit = verdict === PASS ? 0 : table.find(src, dst, ports);
-    if (hit !== 0) {
-      const at = c.rowOf(hit) << c.ROW_SHIFT;
-      const mode = (table.rows[at + c.META] & c.MODE_MASK) >> c.MODE_SHIFT;
-      if (!c.seesReplies(mode)) {
-        fragments.note(src, dst, word, table.rows[at + c.RADDR], table.rows[at + c.DEST], mode, nowMs);
-      }
-    }
-    return verdict;
   }
 
   private reassembled(f: FrameId): Verdict {
