@@ -38,6 +38,9 @@ export function registerScheduler(factory: SchedulerFactory): void {
   factories.set(factory.name, factory);
 }
 
+/** Whether there is a scheduler of this name. */
+export const isKnown = (name: string): boolean => factories.has(name);
+
 /** All of them, in order of name. */
 export function schedulers(): SchedulerFactory[] {
   return [...factories.values()].sort((a, b) => (a.name < b.name ? -1 : 1));

@@ -107,6 +107,8 @@ export class RunningConfig {
   private held: Config;
   private readonly options: RunningOptions;
   private last: Promise<unknown> = Promise.resolve();
+  /** Judged and good, but not every worker has them yet: a change that was refused stops at the first. */
+  private schedulers: PreparedScheduler[] = [];
   /** Cancels the reset that a server in maintenance is due. */
   private readonly deadlines = new Map<string, () => void>();
 
@@ -267,9 +269,11 @@ export class RunningConfig {
     const version = this.version + 1;
     const actions = commands.filter((one): one is Action => !isCommandOfMoment(one));
     const next = applyTo(this.held, actions);
-    const schedulers = this.newSchedulers(next);
+    this.schedulers.push(...this.newSchedulers(next));
+    const { schedulers } = this;
     try {
       await this.options.worker.apply({ version, commands, ...(schedulers.length > 0 && { schedulers }) });
+      this.schedulers = [];
     } catch (error) {
       throw new ChangeError(409, `the worker refuses: ${(error as Error).message}`, 'nothing has changed');
     }

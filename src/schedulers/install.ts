@@ -4,7 +4,7 @@
  */
 
 import { Guarded, type GuardWatch } from '../../lb/sched/guard.ts';
-import { createScheduler, registerScheduler, type SchedulerFactory } from '../../lb/sched/index.ts';
+import { createScheduler, isKnown, registerScheduler, type SchedulerFactory } from '../../lb/sched/index.ts';
 
 /** Plain data: it travels to the worker. */
 export interface PreparedScheduler {
@@ -14,8 +14,10 @@ export interface PreparedScheduler {
   readonly code: string | null;
 }
 
+/** One that this thread has already is passed over. */
 export function installSchedulers(prepared: readonly PreparedScheduler[], watch: GuardWatch): void {
   for (const { name, code } of prepared) {
+    if (isKnown(name)) continue;
     const factory = code === null ? null : instantiate(code);
     registerScheduler({
       name,

@@ -1,7 +1,7 @@
 /** Changes through the control socket: what is asked, what reaches the worker, and what is refused without a trace. */
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -274,6 +274,22 @@ test('a scheduler from a file that a reload names first goes to the worker with 
     r.batches.map(({ schedulers }) => schedulers?.map(({ name, code }) => [name, code === null])),
     [[[file, false]], undefined, undefined],
   );
+});
+
+test('a scheduler whose change the worker refuses goes with the next one', async () => {
+  const r = rig();
+  const file = join(mkdtempSync(join(tmpdir(), 'tsvs-scheduler-')), 'mine.ts');
+  copyFileSync(new URL('../../../../config/samples/my-scheduler.ts', import.meta.url), file);
+  r.files['lb.conf'] = CONF.replace('scheduler = rr', `scheduler = ${file}`);
+  r.refusal = 'no';
+  assert.is((await r.ask('POST', PATHS.reload)).status, 409);
+  r.refusal = null;
+  assert.is((await r.ask('POST', PATHS.reload)).status, 200);
+  assert.equal(
+    r.batches.map(({ schedulers }) => schedulers?.map(({ name }) => name)),
+    [[file]],
+  );
+  rmSync(dirname(file), { recursive: true });
 });
 
 test('a scheduler from a file that is no good refuses the change, every time, and can be put right', async () => {
