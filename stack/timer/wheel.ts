@@ -107,6 +107,8 @@ export class TimingWheel {
    * says that something is due.
    */
   advance(nowMs: Ticks, fire: (node: number) => void, limit = Number.POSITIVE_INFINITY): void {
+    // Many turns of a busy loop have the same tick.
+    if (((nowMs - this.current) | 0) <= 0) return;
     let left = limit;
     while (this.armed > 0) {
       const tick = this.nextTick();
@@ -124,7 +126,7 @@ export class TimingWheel {
         fire(node);
       }
     }
-    if (((nowMs - this.current) | 0) > 0) this.current = nowMs | 0;
+    this.current = nowMs | 0;
     if (this.armed > 0) this.emptyAhead();
   }
 
