@@ -20,7 +20,7 @@ const memory = options.memory ? await memoryRows(options.scale) : [];
 if (print && memory.length > 0) printMemory(memory);
 
 const noTestpmd = noMemif();
-const memif = options.memif && noTestpmd === undefined ? await memifRows(options.scale, 7) : [];
+const memif = options.memif && noTestpmd === undefined ? await memifRows(options.scale, 7, options.tasks) : [];
 if (print && options.memif) {
   console.log('');
   if (noTestpmd === undefined) printMemory(memif);

@@ -45,24 +45,29 @@ const GATEWAY = ip('192.168.9.1');
 const OTHER_OURS = ip('192.168.8.2');
 const OTHER_GATEWAY = ip('192.168.8.1');
 const LOCALS = [3, 4, 5, 6].map((i) => ip(`192.168.9.${i}`));
-const SERVERS = Array.from({ length: 32 }, (_, i) => ip(`192.168.9.${100 + i}`));
+/** Every other server is behind the first of two ports. */
+const serverAddress = (i: number, ports: number): number =>
+  ip(`192.168.${ports === 2 && i % 2 === 1 ? 8 : 9}.${100 + i}`);
 
 interface Task {
   readonly what: string;
   /** Mode of the service; or between two ports: IPv4 forwarding, or nothing at all but the link's own work. */
   readonly mode: number | 'forward' | 'link';
   readonly flows: number;
+  /** Of two ports, half of what there is to reach is behind each. */
+  readonly ports: 1 | 2;
 }
 
 const TASKS: readonly Task[] = [
-  { what: 'from link to link, nothing between', mode: 'link', flows: 1 << 10 },
-  { what: 'IPv4 forwarding between two ports', mode: 'forward', flows: 1 << 10 },
-  { what: 'direct routing, UDP, 1 k flows', mode: c.DR, flows: 1 << 10 },
-  { what: 'direct routing, UDP, 1 M flows', mode: c.DR, flows: 1 << 20 },
-  { what: 'IPIP tunnel, UDP, 1 k flows', mode: c.TUN, flows: 1 << 10 },
-  { what: 'IPIP tunnel, UDP, 1 M flows', mode: c.TUN, flows: 1 << 20 },
-  { what: 'FullNAT, UDP, 1 k flows', mode: c.FNAT, flows: 1 << 10 },
-  { what: 'FullNAT, UDP, 1 M flows', mode: c.FNAT, flows: 1 << 20 },
+  { what: 'from link to link, nothing between', mode: 'link', flows: 1 << 10, ports: 2 },
+  { what: 'IPv4 forwarding between two ports', mode: 'forward', flows: 1 << 10, ports: 2 },
+  { what: 'direct routing between two ports, UDP', mode: c.DR, flows: 1 << 10, ports: 2 },
+  { what: 'direct routing, UDP, 1 k flows', mode: c.DR, flows: 1 << 10, ports: 1 },
+  { what: 'direct routing, UDP, 1 M flows', mode: c.DR, flows: 1 << 20, ports: 1 },
+  { what: 'IPIP tunnel, UDP, 1 k flows', mode: c.TUN, flows: 1 << 10, ports: 1 },
+  { what: 'IPIP tunnel, UDP, 1 M flows', mode: c.TUN, flows: 1 << 20, ports: 1 },
+  { what: 'FullNAT, UDP, 1 k flows', mode: c.FNAT, flows: 1 << 10, ports: 1 },
+  { what: 'FullNAT, UDP, 1 M flows', mode: c.FNAT, flows: 1 << 20, ports: 1 },
 ];
 
 /** Why there is nothing to measure, or nothing. */
@@ -73,6 +78,8 @@ class World {
   readonly host: Host;
   readonly devices: readonly MemifClient[];
   readonly l4: L4 | null;
+  /** Share of the last run in which there was nothing to do. */
+  idle = 0;
   private readonly bare: boolean;
   private readonly frames = new Int32Array(BURST);
 
@@ -90,13 +97,17 @@ class World {
     const ports = this.devices.map((device) => host.addPort(device, ...OUR_MAC));
     const out = ports.at(-1)!.id;
     host.addresses.add({ addr: OURS, prefixLen: 24, port: out, flags: PRIMARY });
-    const hops = [GATEWAY, ...SERVERS];
-    for (const addr of hops) host.neigh.nud.setStatic(addr, out, ...GENERATOR_MAC);
+    const servers = Array.from({ length: 32 }, (_, i) => serverAddress(i, task.ports));
+    const second = task.ports === 2;
+    if (second) host.addresses.add({ addr: OTHER_OURS, prefixLen: 24, port: ports[0]!.id, flags: PRIMARY });
+    if (second) host.neigh.nud.setStatic(OTHER_GATEWAY, ports[0]!.id, ...GENERATOR_MAC);
+    host.neigh.nud.setStatic(GATEWAY, out, ...GENERATOR_MAC);
+    servers.forEach((addr, i) => {
+      host.neigh.nud.setStatic(addr, second && i % 2 === 1 ? ports[0]!.id : out, ...GENERATOR_MAC);
+    });
     this.bare = task.mode === 'link';
     if (typeof task.mode === 'string') {
       host.enableForwarding();
-      host.addresses.add({ addr: OTHER_OURS, prefixLen: 24, port: ports[0]!.id, flags: PRIMARY });
-      host.neigh.nud.setStatic(OTHER_GATEWAY, ports[0]!.id, ...GENERATOR_MAC);
       this.l4 = null;
       return;
     }
@@ -120,7 +131,7 @@ class World {
     const id = services.add({ proto: PROTO_MATCH, vip: 1, port: 0, scheduler: 'rr' });
     services.setDests(
       id,
-      SERVERS.map((addr) => ({ addr, port: task.mode === c.FNAT ? 80 : 0, weight: 1 })),
+      servers.map((addr) => ({ addr, port: task.mode === c.FNAT ? 80 : 0, weight: 1 })),
     );
     this.l4.setService(id, {
       mode: task.mode,
@@ -153,24 +164,31 @@ class World {
     const sent = (): number => devices.reduce((sum, { stats }) => sum + stats.txFrames, 0);
     const before = sent();
     const end = realClock.nowUs() + ms * 1000;
-    for (let now = realClock.nowUs(); now < end; now = realClock.nowUs()) {
-      if (bare) this.relay(now);
-      else host.turn(now);
+    let idle = 0;
+    for (let now = realClock.nowUs(); now < end; ) {
+      const n = bare ? this.relay(now) : host.turn(now);
+      const next = realClock.nowUs();
+      if (n === 0) idle += next - now;
+      now = next;
     }
+    this.idle = idle / (ms * 1000);
     return sent() - before;
   }
 
   /** What arrives at one device leaves by the other. */
-  private relay(now: number): void {
+  private relay(now: number): number {
     const { frames, devices, host } = this;
     const { ctx } = host;
+    let received = 0;
     ctx.tick(now);
     for (let i = 0; i < devices.length; i++) {
       const n = devices[i]!.rx(frames, BURST);
+      received += n;
       ctx.fate[FATE_RECEIVED]! += n;
       const k = devices[devices.length - 1 - i]!.tx(frames, 0, n);
       for (let j = k; j < n; j++) ctx.settle(frames[j]!, DROP | TX_FULL);
     }
+    return received;
   }
 
   /** Works until `done`; throws when `ms` pass. */
@@ -223,9 +241,14 @@ function testpmd(task: Task, paths: readonly string[], core: string, other: stri
   };
 }
 
-async function measure(task: Task, ms: number, runs: number, generator: string, ours: string): Promise<number[]> {
+interface Run {
+  readonly mpps: number;
+  readonly idle: number;
+}
+
+async function measure(task: Task, ms: number, runs: number, generator: string, ours: string): Promise<Run[]> {
   const folder = mkdtempSync(join(tmpdir(), 'tsvs-memif-'));
-  const paths = (typeof task.mode === 'string' ? ['a', 'b'] : ['a']).map((name) => join(folder, name));
+  const paths = (task.ports === 2 ? ['a', 'b'] : ['a']).map((name) => join(folder, name));
   const end = testpmd(task, paths, generator, ours);
   try {
     const world = new World(task, paths);
@@ -234,35 +257,51 @@ async function measure(task: Task, ms: number, runs: number, generator: string, 
     world.route();
     if (l4 !== null) world.until(`${task.flows} connections`, 60_000, () => l4.open >= task.flows);
     world.run(ms);
-    const mpps = Array.from({ length: runs }, () => {
+    const results = Array.from({ length: runs }, () => {
       const from = performance.now();
-      return world.run(ms) / (performance.now() - from) / 1000;
+      const sent = world.run(ms);
+      return { mpps: sent / (performance.now() - from) / 1000, idle: world.idle };
     });
     if (world.devices.some(({ up }) => !up)) throw new Error('memif: testpmd went away');
     world.host.netif.close();
-    return mpps.sort((a, b) => a - b);
+    return results.sort((a, b) => a.mpps - b.mpps);
   } finally {
     await end();
     rmSync(folder, { recursive: true });
   }
 }
 
-/** Each row is the median of `runs` runs of `ms` each; `scale` below 1 makes them short, with few flows: no figures then. */
-export async function memifRows(scale: number, runs: number, only = /./): Promise<MemoryRow[]> {
+/**
+ * The rows of the tasks named by `only`, the median of `runs` runs each; where there was often nothing to do the generator was the
+ * slower side. `scale` below 1 makes runs short and flows few: no figures then. Each task has a process of its own, as what V8 makes of
+ * the code depends on what ran before.
+ */
+export function memifRows(scale: number, runs: number, only: RegExp): Promise<MemoryRow[]> {
+  const tasks = TASKS.filter(({ what }) => only.test(what));
+  if (tasks.length === 1) return row(tasks[0]!, scale, runs);
+  const rows = tasks.flatMap(({ what }): MemoryRow[] => {
+    const own = [...process.execArgv, process.argv[1]!, '--json', '--only', 'memif', '--scale', String(scale)];
+    const words = [...own, '--tasks', `^${what}$`];
+    const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
+    if (status !== 0) throw new Error(`memif, ${what}: ${stderr}`);
+    return (JSON.parse(stdout) as { rows: MemoryRow[] }).rows;
+  });
+  return Promise.resolve(rows);
+}
+
+async function row(task: Task, scale: number, runs: number): Promise<MemoryRow[]> {
   const [generator, ours] = cores();
   spawnSync('taskset', ['-acp', ours, String(process.pid)]);
-  let first = '';
+  let note = '';
   try {
     setPriority(process.pid, constants.priority.PRIORITY_HIGHEST);
   } catch {
-    first = 'at usual priority; ';
+    note = 'at usual priority; ';
   }
-  const rows: MemoryRow[] = [];
-  for (const task of TASKS.filter(({ what }) => only.test(what))) {
-    const mpps = await measure(scale < 0.2 ? { ...task, flows: 1 << 10 } : task, 1000 * scale, runs, generator, ours);
-    const of = (at: number): number => Number(mpps[at]!.toPrecision(4));
-    const note = `${first}${of(0)} to ${of(runs - 1)} in ${runs} runs`;
-    rows.push({ group: 'memif', what: `memif, ${task.what}`, value: of(runs >> 1), unit: 'Mpps', note });
-  }
-  return rows;
+  const flows = scale < 0.2 ? 1 << 10 : task.flows;
+  const results = await measure({ ...task, flows }, 1000 * scale, runs, generator, ours);
+  const of = (at: number): number => Number(results[at]!.mpps.toPrecision(4));
+  const waiting = Math.round(results[runs >> 1]!.idle * 100);
+  note += `${of(0)} to ${of(runs - 1)} in ${runs} runs; ${waiting} % of the time nothing to do`;
+  return [{ group: 'memif', what: `memif, ${task.what}`, value: of(runs >> 1), unit: 'Mpps', note }];
 }

@@ -30,6 +30,8 @@ export interface BenchOptions {
   readonly seconds: number;
   /** Of the iterations in memory and the seconds of memif; 1 gives figures worth something. */
   readonly scale: number;
+  /** Which tasks of memif, by name. */
+  readonly tasks: RegExp;
   readonly profiles: readonly ProfileName[];
   readonly workloads: readonly WorkloadName[];
   readonly peers: readonly PeerName[];
@@ -44,6 +46,7 @@ export const USAGE = `npm run bench -- [--json] [--only memory|memif|lab|idle]
   --workloads L   of ${WORKLOAD_NAMES.join(',')} (all)
   --peers L       of ${PEER_NAMES.join(',')} (${USUAL_PEERS.join(',')}; direct is always measured)
   --scale F       iterations in memory and seconds of memif, as a factor (1)
+  --tasks RE      tasks of memif whose name matches (all)
   --sessions L    numbers of idle sessions to hold, rising (1000,9000,20000)`;
 
 /** Throws an Error that names the mistake. */
@@ -57,6 +60,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
       rounds: { ...text, default: '3' },
       seconds: { ...text, default: '3' },
       scale: { ...text, default: '1' },
+      tasks: { ...text, default: '.' },
       sessions: { ...text, default: '1000,9000,20000' },
       profiles: { ...text, default: PROFILE_NAMES.join(',') },
       workloads: { ...text, default: WORKLOAD_NAMES.join(',') },
@@ -73,6 +77,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
     idle: (only ?? 'idle') === 'idle',
     rounds: whole('--rounds', values.rounds, 100),
     seconds: whole('--seconds', values.seconds, 60),
+    tasks: new RegExp(values.tasks),
     sessions: rising('--sessions', values.sessions),
     scale: factor('--scale', values.scale),
     profiles: some('--profiles', values.profiles, PROFILE_NAMES),

@@ -41,7 +41,7 @@ testUnless(noCommands('dpdk-testpmd', 'taskset'), test)(
   () => {
     const { rows } = measured('--only', 'memif', '--scale', '0.05');
     assert.equal(new Set(rows.map(({ group }) => group)), new Set(['memif']));
-    assert.is(rows.length, 8);
+    assert.is(rows.length, 9);
     for (const row of rows as MemoryRow[]) assert.ok(row.value > 0, `${row.what}: ${row.value} ${row.unit}`);
   },
 );
