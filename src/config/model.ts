@@ -120,6 +120,9 @@ export function schedulerKeys(scheduler: string): SchedulerKey[] {
 export const CONTROL_MODES = ['0660', '0600', '0666'] as const;
 export type ControlMode = (typeof CONTROL_MODES)[number];
 
+export const POLLINGS = ['adaptive', 'busy'] as const;
+export type Polling = (typeof POLLINGS)[number];
+
 export interface GlobalConfig {
   /** The mode of services that name none. */
   readonly mode: Mode;
@@ -133,6 +136,8 @@ export interface GlobalConfig {
   readonly user: string | null;
   readonly group: string | null;
   readonly workers: number;
+  /** What a worker without work does: look for a while and then sleep, or go on looking. */
+  readonly polling: Polling;
   /** How long sessions may go on after SIGTERM before they are reset. */
   readonly drainTimeoutMs: number;
   /** File that gets a line for each finished session; null = none. */

@@ -71,6 +71,7 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
       group: globals.group?.value ?? null,
       controlSocket: globals.control_socket?.value ?? null,
       workers: globals.workers?.value ?? 1,
+      polling: globals.polling?.value ?? 'adaptive',
       accessLog: accessLog(globals.access_log?.value),
       drainTimeoutMs: globals.drain_timeout?.value ?? 0,
       slowStartMs: globals.slow_start?.value ?? 0,

@@ -55,6 +55,7 @@ export function globalLines(global: GlobalConfig): Line[] {
     ...optional('user', global.user),
     ...optional('group', global.group),
     ['workers', global.workers === 0 ? 'auto' : global.workers],
+    ['polling', global.polling],
     ...(global.accessLog === null ? [] : [['access_log', global.accessLog] as const]),
     ['drain_timeout', formatDuration(global.drainTimeoutMs)],
     ['slow_start', formatDuration(global.slowStartMs)],

@@ -172,6 +172,18 @@ const globalRows = {
     example: '2',
     doc: 'How many threads carry packets; `auto` is one per processor. Each has a part of the connections, and a processor of its own as far as there are enough.',
   },
+  polling: {
+    type: 'word',
+    read: values.oneOf(['adaptive', 'busy']),
+    unit: '',
+    default: 'adaptive',
+    without: '',
+    range: 'adaptive, busy',
+    reloadable: false,
+    example: 'busy',
+    doc: 'What a worker does that has no work: with `adaptive` it looks for 50 microseconds and then sleeps until something comes; with `busy` it never sleeps. That takes the kernel out of the way of the next frame, and a processor for each worker at all times: for machines that have processors to spare.',
+  },
+
   slow_start: {
     type: 'time',
     read: values.duration(0, HOUR_MS),

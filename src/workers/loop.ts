@@ -45,6 +45,7 @@ export interface LoopHooks {
   housekeeping(): boolean;
 }
 
+/** `spinUs`: how long to look for more before sleeping; Infinity never sleeps. */
 export function runLoop(
   engine: Engine,
   clock: Clock,
@@ -52,6 +53,7 @@ export function runLoop(
   control: Int32Array,
   stats: LoopStats,
   hooks: LoopHooks,
+  spinUs = SPIN_US,
 ): void {
   let command = 0;
   let mail = 0;
@@ -61,7 +63,7 @@ export function runLoop(
     const now = clock.nowUs();
     stats.turns++;
     if (engine.turn(now) > 0) lastBusy = now;
-    else if (now - lastBusy >= SPIN_US) {
+    else if (now - lastBusy >= spinUs) {
       if (!hooks.housekeeping()) return;
       Atomics.store(control, SLEEPING, 1);
       const told = Atomics.load(control, COMMAND) !== command || Atomics.load(control, MAIL) !== mail;
@@ -70,7 +72,7 @@ export function runLoop(
         waiter.wait(engine.nextDue(MAX_SLEEP_MS));
       }
       Atomics.store(control, SLEEPING, 0);
-      lastBusy = clock.nowUs() - SPIN_US; // one look after waking, then sleep again unless there was work
+      lastBusy = clock.nowUs() - spinUs; // one look after waking, then sleep again unless there was work
     }
     if (stats.turns % HOUSEKEEPING_TURNS === 0 && now - lastPublished >= PUBLISH_US) {
       lastPublished = now;

@@ -203,42 +203,50 @@ const engine: Engine =
         prepareSleep: () => host.prepareSleep(),
       };
 
-runLoop(engine, realClock, waiter, control, loop, {
-  command(command) {
-    if (command >= DRAIN && !draining) {
-      draining = true;
-      proxy.stopListening();
-      l4?.drain();
+runLoop(
+  engine,
+  realClock,
+  waiter,
+  control,
+  loop,
+  {
+    command(command) {
+      if (command >= DRAIN && !draining) {
+        draining = true;
+        proxy.stopListening();
+        l4?.drain();
+        Atomics.store(control, OPEN, busy());
+        Atomics.store(control, QUIET, 1);
+      }
+      if (command >= STOP) {
+        health.stop();
+        proxy.abortAll();
+        host.turn(realClock.nowUs());
+        while (l4?.flush(FLUSH_AT_ONCE)) host.turn(realClock.nowUs());
+        if (isFirst) outlast();
+        return false;
+      }
+      return true;
+    },
+    mail() {
+      peers?.look();
+      receiver.poll();
+    },
+    housekeeping() {
+      dieIfAsked(data.index, control[GENERATION]!, realClock.nowUs());
+      if (sessionLog !== null) sessionLog.epochMs = Date.now() - realClock.nowUs() / 1000;
+      publisher.publish();
+      linkStats.publish(pipeline.ports);
+      applier.sweep(ctx.nowMs);
       Atomics.store(control, OPEN, busy());
-      Atomics.store(control, QUIET, 1);
-    }
-    if (command >= STOP) {
-      health.stop();
-      proxy.abortAll();
-      host.turn(realClock.nowUs());
-      while (l4?.flush(FLUSH_AT_ONCE)) host.turn(realClock.nowUs());
-      if (isFirst) outlast();
-      return false;
-    }
-    return true;
+      Atomics.store(control, CLOCK_MS, ctx.nowMs);
+      limiter.flush(ctx.nowMs);
+      strain.look(ctx.nowMs);
+      return watch.look() && !(draining && busy() === 0 && (peers?.allQuiet() ?? true));
+    },
   },
-  mail() {
-    peers?.look();
-    receiver.poll();
-  },
-  housekeeping() {
-    dieIfAsked(data.index, control[GENERATION]!, realClock.nowUs());
-    if (sessionLog !== null) sessionLog.epochMs = Date.now() - realClock.nowUs() / 1000;
-    publisher.publish();
-    linkStats.publish(pipeline.ports);
-    applier.sweep(ctx.nowMs);
-    Atomics.store(control, OPEN, busy());
-    Atomics.store(control, CLOCK_MS, ctx.nowMs);
-    limiter.flush(ctx.nowMs);
-    strain.look(ctx.nowMs);
-    return watch.look() && !(draining && busy() === 0 && (peers?.allQuiet() ?? true));
-  },
-});
+  data.config.global.polling === 'busy' ? Number.POSITIVE_INFINITY : undefined,
+);
 
 // Whoever is left, halfway through a handshake for instance, is told rather than left to time out.
 host.tcp.abortAll();

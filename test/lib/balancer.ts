@@ -223,6 +223,7 @@ export function configuration(servers: number, options: BalancerOptions): Config
       controlSocket: null,
       ...({ controlMode: '0660', controlGroup: null, user: null, group: null } as const),
       workers: 1,
+      polling: 'adaptive',
       drainTimeoutMs: 1000,
       accessLog: null,
       slowStartMs: 0,

@@ -57,6 +57,7 @@ const SAMPLE: Config = {
     controlSocket: null,
     ...({ controlMode: '0660', controlGroup: null, user: null, group: null } as const),
     workers: 1,
+    polling: 'adaptive',
     drainTimeoutMs: 10_000,
     accessLog: null,
     slowStartMs: 0,

@@ -15,6 +15,7 @@ interface Script {
   /** Looks before sleeping that find input on a link. */
   readonly late?: number;
   readonly sleeps?: number;
+  readonly spinUs?: number;
 }
 
 interface Trace {
@@ -76,10 +77,29 @@ function play(script: Script): Trace {
       return now;
     },
   };
-  runLoop(engine, clock, waiter, control, { turns: 0, sleeps: 0, schedulerFallbacks: 0, linkDowns: 0 }, hooks);
+  runLoop(
+    engine,
+    clock,
+    waiter,
+    control,
+    { turns: 0, sleeps: 0, schedulerFallbacks: 0, linkDowns: 0 },
+    hooks,
+    script.spinUs,
+  );
   assert.is(Atomics.load(control, SLEEPING), 0, 'SLEEPING is cleared');
   return trace;
 }
+
+test('busy, it never sleeps, and still looks after commands and counters', () => {
+  let beats = 0;
+  const falling = (beat: number, control: Int32Array): void => {
+    beats = beat;
+    if (beat === 3) Atomics.store(control, COMMAND, STOP);
+  };
+  const { log, commands } = play({ frames: [1], spinUs: Number.POSITIVE_INFINITY, falling });
+  assert.not(log.includes('sleep'));
+  assert.equal([beats, commands], [3, [STOP]]);
+});
 
 test('it spins for a while after the last work, and only then sleeps', () => {
   const { log } = play({ frames: [1, 1, 1] });
