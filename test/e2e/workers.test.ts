@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { LinkKind } from '../../src/config/model.ts';
-import { PATHS } from '../../src/control/api.ts';
+import { type ConnsReply, PATHS } from '../../src/control/api.ts';
 import type { LinksReply } from '../../src/control/api-network.ts';
 import { ask } from '../../src/control/client.ts';
 import { load } from '../lib/http-load.ts';
@@ -57,6 +57,28 @@ for (const [name, link, queues] of [
     }
   });
 }
+
+add('FullNAT by two workers: both have connections, 20 MB, all of them are listed', async () => {
+  const lab = await VipNet.start({
+    queues: true,
+    global: [...TWO, 'mode = fnat'],
+    settings: ['local_address = 10.9.0.30'],
+  });
+  try {
+    await lab.startHttp();
+    assert.equal([...(await greetings(lab, 30)).keys()].sort(), ['rs-1', 'rs-2']);
+    const twenty = 20_000_000;
+    const hash = await lab.shell(`curl -sS -f http://${VIP}/bytes/${twenty} | sha256sum | cut -d' ' -f1`, 60_000);
+    assert.is(hash, patternHash(twenty));
+    assert.is((await lab.stats()).counters['l4.opened'], 31);
+    const { total, conns } = await ask<ConnsReply>(lab.socket, PATHS.conns);
+    assert.is(conns.length, total);
+    assert.is(new Set(conns.map((conn) => conn.client)).size, 31);
+    assert.is(new Set(conns.map((conn) => conn.local)).size, 31, 'no local port twice');
+  } finally {
+    await lab.close();
+  }
+});
 
 add('a change holds at all workers, under load, and no request fails', async () => {
   const lab = await VipNet.start({ global: TWO, queues: true });

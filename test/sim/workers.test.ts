@@ -8,10 +8,12 @@ import { FATE_HANDED, FATE_TAKEN } from '../../stack/context.ts';
 import { HANDOVER_FULL } from '../../stack/drop.ts';
 import { OFFLOAD_WIRE, PLAIN_WIRE } from '../../stack/netif/memory.ts';
 import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
+import { DatagramSocket } from '../../stack/socket/datagram.ts';
 import * as st from '../../stack/tcp/state.ts';
 import { CLIENT, server, VIP } from '../lib/balancer.ts';
 import { CrewNetwork, type CrewOptions, FIRST, WRONG } from '../lib/crew-net.ts';
 import { Endpoint, listen } from '../lib/endpoint.ts';
+import { pattern } from '../lib/ip-bench.ts';
 import { outstanding } from '../lib/sim.ts';
 
 function conserved(net: CrewNetwork): void {
@@ -100,6 +102,49 @@ for (const mode of ['fnat', 'nat'] as const) {
     );
   });
 }
+
+test('fnat: datagrams in fragments are put together at one worker, go on from another, and come back', () => {
+  const service = { mode: 'fnat', proto: 'udp', localAddresses: [VIP] } as const;
+  const net = new CrewNetwork({ service, workers: 3 });
+  const servers = net.servers.map(({ host, ctx }, i) => {
+    const socket = new DatagramSocket(ctx, host.udp);
+    socket.bind(server(i), 80);
+    return socket;
+  });
+  for (let i = 0; i < 12; i++) {
+    const client = new DatagramSocket(net.client.ctx, net.client.host.udp);
+    client.bind(CLIENT, 40000 + i);
+    const data = pattern(3000 + 500 * i);
+    client.sendTo(data, VIP, 80);
+    net.run(50);
+    const [question, socket] = servers.map((s) => [s.tryReceive(), s] as const).find(([d]) => d !== null) ?? [];
+    assert.ok(question, `${i} there`);
+    assert.equal(question!.data, data);
+    socket!.sendTo(question!.data, question!.addr, question!.port);
+    net.run(50);
+    assert.equal(client.tryReceive()?.data, data, `${i} back`);
+    client.close();
+  }
+  net.run(100);
+  const opened = net.workers.map(({ pipeline }) => pipeline.l4!.core.stats.opened);
+  assert.ok(
+    opened.every((n) => n > 0),
+    `each has some: ${opened}`,
+  );
+  conserved(net);
+});
+
+test('fnat with persistence: all flows of a client meet one worker and one server', () => {
+  const persistence = { timeoutMs: 300_000, netmask: -1, expireQuiescent: false };
+  const net = new CrewNetwork({ service: { mode: 'fnat', localAddresses: [VIP], persistence }, workers: 3 });
+  const accepted = serve(net, 5000);
+  const clients = Array.from({ length: 12 }, () => request(net, 5000));
+  assert.ok(net.run(60_000, () => clients.every((e) => e.done)));
+  for (const e of clients) assert.equal([e.received, e.wrong, e.end], [5000, 0, st.END_NORMAL]);
+  assert.equal(accepted.map((list) => list.length).sort(), [0, 12]);
+  net.run(100);
+  conserved(net);
+});
 
 test('one answers for the VIP: an address is asked for once and answered once', () => {
   const net = transfers({ workers: 3 }, 1, 10, 10);
