@@ -102,6 +102,26 @@ add('a change holds at all workers, under load, and no request fails', async () 
   }
 });
 
+add('a server that fails its checks gets nothing from any worker; idle workers sleep', async () => {
+  const checks = ['check = tcp', 'check_interval = 100ms', 'check_timeout = 100ms'];
+  const lab = await VipNet.start({ queues: true, global: TWO, settings: checks });
+  try {
+    const servers = await lab.startHttp();
+    await greetings(lab, 4);
+    await servers[0]!.stop();
+    await lab.tsvs.waitFor(/10\.9\.0\.11:80 of web is down/);
+    const web = async () => (await lab.stats()).services.find(({ name }) => name === 'web')!;
+    const before = (await web()).connectFailures;
+    assert.equal([...(await greetings(lab, 20)).keys()], ['rs-2']);
+    assert.is((await web()).connectFailures, before, 'nobody even tried');
+    const turns = await lab.counter('loop.turns');
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    assert.ok((await lab.counter('loop.turns')) - turns < 5000, 'two idle workers turn rarely');
+  } finally {
+    await lab.close();
+  }
+});
+
 add('a worker dies: it is reported, the other goes on, and it is started again', async () => {
   process.env['TSVS_TEST_CRASH'] = '1:4000';
   const lab = await VipNet.start({ global: TWO, queues: true });
