@@ -2,12 +2,13 @@
  * tsvs with Debian's dpdk-testpmd: an interface of the system, testpmd, memif, tsvs. ping and curl, a download of which every byte
  * arrives, FullNAT; either side is killed under load, and the other goes on.
  */
+import { spawnSync } from 'node:child_process';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { patternHash } from '../lib/pattern.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 import { Capture } from '../lib/tshark.ts';
-import { VIP, VipNet } from '../lib/vip-net.ts';
+import { LB, VIP, VipNet } from '../lib/vip-net.ts';
 
 const add = testUnless(noNamespaces() ?? noCommands('ip', 'ping', 'curl', 'ethtool', 'tshark', 'dpdk-testpmd'), test);
 
@@ -103,6 +104,40 @@ add('tsvs is killed under load: testpmd lives on, and serves the next one', asyn
     assert.is(await lab.bridge!.stop('SIGTERM', 10_000), 0);
     assert.match(lab.bridge!.output, /dpdk-bridge: ended/);
     await lab.tsvs.waitFor(/is down/);
+  } finally {
+    await lab.close();
+  }
+});
+
+add('the bridge says what it lacks', () => {
+  const cases: readonly (readonly [words: string, complaint: RegExp])[] = [
+    ['', /a NIC and a LINK are needed/],
+    ['packet:nosuch memif:/tmp/x', /there is no interface nosuch/],
+    ['ffff:99:00.0 memif:/tmp/x', /there is no PCI device ffff:99:00.0/],
+    ['packet:lo tap:nosuch', /there is no interface nosuch here: start tsvs first/],
+    ['eth0 memif:/tmp/x', /'eth0': a PCI address, packet:IF or tap:IF/],
+    ['packet:lo /tmp/x', /'\/tmp\/x': memif:SOCKET or tap:IF/],
+    ['--queues 0 packet:lo memif:/tmp/x', /--queues 0: 1 or more/],
+    ['--ring', /--ring needs a value/],
+  ];
+  for (const [words, complaint] of cases) {
+    const args = words.split(' ').filter(Boolean);
+    const { status, stderr } = spawnSync('scripts/dpdk-bridge.sh', args, { encoding: 'utf8' });
+    assert.is(status, 1, words);
+    assert.match(stderr, complaint);
+  }
+});
+
+add('two queues, a secret and an id, over a TAP that testpmd makes', async () => {
+  const options = ['--queues', '2', '--id', '7', '--secret', 's3same', '--memory', '128'];
+  const linkSettings = ['memif_queues = 2', 'memif_id = 7', 'memif_secret = s3same'];
+  const lab = await VipNet.start({ link: 'memif', offload: false, linkSettings, bridge: [...options, 'tap:dtap0'] });
+  try {
+    const at = (...words: string[]) => lab.net.exec(LB, words);
+    for (const words of ['addr add 10.9.0.9/24 dev dtap0', 'link set dtap0 up'])
+      assert.is((await at('ip', ...words.split(' '))).code, 0);
+    const { stdout } = await at('ping', '-f', '-q', '-c', '1000', VIP);
+    assert.match(stdout, /1000 received, 0% packet loss/);
   } finally {
     await lab.close();
   }

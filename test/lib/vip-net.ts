@@ -33,6 +33,8 @@ export interface VipNetOptions {
   readonly linkSettings?: readonly string[];
   /** The TAP has several queues. */
   readonly queues?: boolean;
+  /** memif: what scripts/dpdk-bridge.sh is told, but for the link; absent: the interface, by packet sockets. */
+  readonly bridge?: readonly string[];
   /** Hosts beside client and servers. */
   readonly others?: readonly string[];
   /** Off: tsvs and the kernels put complete frames on the wire, as an Ethernet cable would have them. */
@@ -88,7 +90,7 @@ export class VipNet {
       if (options.folderOf !== undefined) chownSync(lab.folder, ...options.folderOf);
       if (options.folderMode !== undefined) chmodSync(lab.folder, options.folderMode);
       const args = ['--control', lab.socket, ...(fault === undefined ? [] : ['--fault', fault])];
-      if (link === 'memif') await lab.startBridge();
+      if (link === 'memif') await lab.startBridge(options.bridge ?? ['--memory', '128', 'packet:eth0']);
       const device = link === 'memif' ? lab.memif : 'eth0';
       const [word, place] = link === 'tap' ? ['tap:tap0', SWITCH] : [`${link}:${device}`, LB];
       lab.launch = () => lab.net.startTsvs(config, word, args, place);
@@ -119,14 +121,8 @@ export class VipNet {
   }
 
   /** Starts the DPDK bridge, between the interface of tsvs' host and its memif. */
-  private async startBridge(): Promise<void> {
-    this.bridge = this.net.start(LB, [
-      'scripts/dpdk-bridge.sh',
-      '--memory',
-      '128',
-      'packet:eth0',
-      `memif:${this.memif}`,
-    ]);
+  private async startBridge(words: readonly string[]): Promise<void> {
+    this.bridge = this.net.start(LB, ['scripts/dpdk-bridge.sh', ...words, `memif:${this.memif}`]);
     await this.bridge.waitFor(/testpmd \d+ between/);
   }
 
