@@ -102,6 +102,10 @@ export class WorkerThread extends EventEmitter {
         else reject(new Error(event.error));
       };
       const gone = (): void => reject(new Error('the worker has ended'));
+      if (this.over) {
+        gone();
+        return;
+      }
       this.on('event', settle);
       this.once('exit', gone);
     });

@@ -144,6 +144,8 @@ const receiver = new Receiver(
       error = (thrown as Error).message;
     }
     tell({ type: 'applied', version: batch.version, error });
+    // The first has taken it, so it holds: who cannot follow begins anew with it.
+    if (error !== null && !isFirst) throw new Error(`it cannot follow a change: ${error}`);
   },
   (id, question) => {
     let answer: unknown = null;
