@@ -1,6 +1,6 @@
 /**
- * The test runner: every `*.test.ts` file in a process of its own, two at a time, end-to-end files after the others, each in
- * namespaces of its own, with the soak beside them, which waits for most of its minute.
+ * The test runner: every `*.test.ts` file in a process of its own, two at a time, end-to-end files one at a time,
+ * with the soak beside them, which waits for most of its minute.
  * It shows the output of the files that failed and ends with the line `N passed, N failed` (`, N skipped` where
  * something was). A file counts as failed when it reports no test, dies, or exceeds its time limit; with CI=true a
  * skipped test counts as failed.
@@ -139,6 +139,6 @@ await runAll(
 );
 if (files.some(inNamespaces)) {
   const wrapper = namespaceWrapper();
-  await Promise.all([runAll(of('e2e'), 2, wrapper, E2E_LIMIT_MS), runAll(of('soak'), 1, wrapper, E2E_LIMIT_MS)]);
+  await Promise.all([of('e2e'), of('soak')].map((some) => runAll(some, 1, wrapper, E2E_LIMIT_MS)));
 }
 process.exitCode = close();

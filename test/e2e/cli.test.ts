@@ -93,8 +93,9 @@ test('check: a good configuration is summed up', () => {
 
 test('check: a scheduler from a file that is no good is an error', () => {
   file('mine.ts', 'export default { name: 1 }');
-  const good = file('mine.conf', conf().replace('[vip]', '[vip]\nscheduler = ./mine.ts'));
-  const { code, stderr, stdout } = tsvs('check', '--config', good);
+  const two = readFileSync('config/samples/proxy-two-services.conf', 'utf8');
+  const named = file('mine.conf', two.replace('scheduler = rr', 'scheduler = ./mine.ts'));
+  const { code, stderr, stdout } = tsvs('check', '--config', named);
   assert.equal([code, stdout], [2, '']);
   assert.match(stderr, /^scheduler .*mine\.ts: it exports no scheduler/);
 });
