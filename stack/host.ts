@@ -64,7 +64,7 @@ export interface HostEvents {
 }
 
 /** Timers fired in one turn at most: a million connections that end together must not keep frames waiting. */
-const TIMERS_AT_ONCE = 256;
+const TIMERS_AT_ONCE = 128;
 
 /** Payload of the largest frame TCP builds: 64 KB less room for every header. */
 const GSO_MAX = 65535 - 60 - 60;
