@@ -14,8 +14,8 @@
  * @hot
  */
 import type { Context } from '../../stack/context.ts';
-import { LINK_DOWN, LINK_ERROR, OVERSIZE, POOL_EMPTY, PORT_CLOSED, RUNT } from '../../stack/drop.ts';
-import { F_CSUM_PARTIAL, type FramePool, GSO_NONE, HEADROOM } from '../../stack/mem/frame-pool.ts';
+import { LINK_DOWN, LINK_ERROR, OVERSIZE, POOL_EMPTY, PORT_CLOSED } from '../../stack/drop.ts';
+import { type FramePool, HEADROOM } from '../../stack/mem/frame-pool.ts';
 import type { Capabilities, Device, DeviceStats } from '../../stack/netif/device.ts';
 import { FRAME_OVERHEAD, newStats } from '../../stack/netif/device.ts';
 import type { FrameId } from '../../stack/types.ts';
@@ -26,6 +26,7 @@ import { closeMemif, type MemifHandle, ringAt, ringMemory } from './memif-open.t
 import { D_FLAGS_REGION, D_LENGTH, D_OFFSET, MemifRing, NEXT } from './memif-ring.ts';
 import { GONE, MemifSocket, NOTHING } from './memif-socket.ts';
 import { NativeBytes, type Syscalls, syscalls } from './syscall.ts';
+import { objectionTo } from './whole-frame.ts';
 
 const LOOK_MS = 100;
 /** Regions: the rings, and the frame pool. */
@@ -219,14 +220,9 @@ export class MemifClient implements Device {
   }
 
   private objection(f: FrameId): number {
-    const { pool } = this;
-    const length = pool.len[f]!;
-    if (length < ETH_LEN) return RUNT;
-    if (pool.gsoType[f] === GSO_NONE && (pool.flags[f]! & F_CSUM_PARTIAL) === 0 && pool.frag[f] === 0) {
-      return length > this.maxFrame ? OVERSIZE : 0;
-    }
-    this.stats.errors['no offload'] = (this.stats.errors['no offload'] ?? 0) + 1;
-    return LINK_ERROR;
+    const reason = objectionTo(this.pool, f, this.maxFrame);
+    if (reason === LINK_ERROR) this.stats.errors['no offload'] = (this.stats.errors['no offload'] ?? 0) + 1;
+    return reason;
   }
 
   /** Ends the way of frames that the server has taken. */

@@ -9,18 +9,18 @@
  * @hot
  */
 import type { Context } from '../../stack/context.ts';
-import { LINK_ERROR, OVERSIZE, POOL_EMPTY, RUNT } from '../../stack/drop.ts';
-import { F_CSUM_PARTIAL, type FramePool, GSO_NONE, HEADROOM } from '../../stack/mem/frame-pool.ts';
+import { LINK_ERROR, OVERSIZE, POOL_EMPTY } from '../../stack/drop.ts';
+import { type FramePool, HEADROOM } from '../../stack/mem/frame-pool.ts';
 import type { Capabilities, Device, DeviceStats } from '../../stack/netif/device.ts';
 import { FRAME_OVERHEAD, newStats } from '../../stack/netif/device.ts';
 import type { FrameId } from '../../stack/types.ts';
 import { DROP } from '../../stack/verdict.ts';
-import { ETH_LEN } from '../../stack/wire/ethernet.ts';
 import * as m from './memif-message.ts';
 import { closeMemif, type MemifHandle } from './memif-open.ts';
 import { D_FLAGS_REGION, D_LENGTH, D_OFFSET, MemifRing, NEXT, ringBytes } from './memif-ring.ts';
 import { GONE, MemifSocket, NOTHING } from './memif-socket.ts';
 import { MAP_FAILED, NativeBytes, PROT_READ_WRITE, type Syscalls, syscalls } from './syscall.ts';
+import { objectionTo } from './whole-frame.ts';
 
 const LOOK_MS = 100;
 const MAX_REGIONS = 16;
@@ -30,6 +30,8 @@ const MAP_SHARED = 1;
 const F_GET_SEALS = 1034;
 const F_SEAL_SHRINK = 2;
 const SEEK_END = 2;
+/** From this many bytes on a call of memcpy costs less than a loop. */
+const MEMCPY_FROM = 256;
 
 interface Region {
   readonly address: number;
@@ -55,6 +57,7 @@ export class MemifServer implements Device {
   private readonly handle: MemifHandle;
   private readonly listener: MemifSocket;
   private readonly one: NativeBytes;
+  private readonly poolAddress: number;
   private readonly room: number;
   private readonly maxFrame: number;
   private client: MemifSocket | null = null;
@@ -77,6 +80,7 @@ export class MemifServer implements Device {
     this.handle = handle;
     this.listener = MemifSocket.of(this.sys, listener);
     this.one = new NativeBytes(this.sys, 8);
+    this.poolAddress = this.sys.addressOf(ctx.pool.buf);
     this.room = ctx.pool.config.slotBytes - HEADROOM;
     this.maxFrame = mtu + FRAME_OVERHEAD;
     this.fd = listener;
@@ -114,7 +118,7 @@ export class MemifServer implements Device {
         ctx.refuse(0, late);
         continue;
       }
-      copy(region!.u8, ring.i32[d + D_OFFSET]! >>> 0, pool.buf, pool.off[f]!, length);
+      this.take(region!, ring.i32[d + D_OFFSET]! >>> 0, pool.off[f]!, length);
       pool.len[f] = length;
       stats.rxFrames += 1;
       stats.rxBytes += length;
@@ -149,7 +153,7 @@ export class MemifServer implements Device {
         ctx.settle(f, DROP | LINK_ERROR);
         continue;
       }
-      copy(pool.buf, pool.off[f]!, region.u8, ring.i32[d + D_OFFSET]! >>> 0, length);
+      this.give(region, ring.i32[d + D_OFFSET]! >>> 0, pool.off[f]!, length);
       ring.i32[d + D_FLAGS_REGION]! &= ~0xffff;
       ring.i32[d + D_LENGTH] = length;
       stats.txFrames += 1;
@@ -164,14 +168,23 @@ export class MemifServer implements Device {
   }
 
   private objection(f: FrameId): number {
-    const { pool } = this;
-    const length = pool.len[f]!;
-    if (length < ETH_LEN) return RUNT;
-    if (pool.gsoType[f] === GSO_NONE && (pool.flags[f]! & F_CSUM_PARTIAL) === 0 && pool.frag[f] === 0) {
-      return length > this.maxFrame ? OVERSIZE : 0;
-    }
-    this.stats.errors['no offload'] = (this.stats.errors['no offload'] ?? 0) + 1;
-    return LINK_ERROR;
+    const reason = objectionTo(this.pool, f, this.maxFrame);
+    if (reason === LINK_ERROR) this.stats.errors['no offload'] = (this.stats.errors['no offload'] ?? 0) + 1;
+    return reason;
+  }
+
+  /** Copies `length` bytes at `at` of a region to `off` of the pool. */
+  private take({ address, u8 }: Region, at: number, off: number, length: number): void {
+    const { buf } = this.pool;
+    if (length >= MEMCPY_FROM) this.sys.memcpy(this.poolAddress + off, address + at, length);
+    else for (let i = 0; i < length; i++) buf[off + i] = u8[at + i]!;
+  }
+
+  /** The other way round. */
+  private give({ address, u8 }: Region, at: number, off: number, length: number): void {
+    const { buf } = this.pool;
+    if (length >= MEMCPY_FROM) this.sys.memcpy(address + at, this.poolAddress + off, length);
+    else for (let i = 0; i < length; i++) u8[at + i] = buf[off + i]!;
   }
 
   /** Where the bytes of a descriptor lie; null when they are not within a region. */
@@ -323,11 +336,3 @@ export class MemifServer implements Device {
     closeMemif(this.handle);
   }
 }
-
-/** Copies `length` bytes. */
-function copy(from: Uint8Array, at: number, to: Uint8Array, off: number, length: number): void {
-  if (length > SET_FROM) to.set(from.subarray(at, at + length), off);
-  else for (let i = 0; i < length; i++) to[off + i] = from[at + i]!;
-}
-/** From here on a call of memmove, for which an object is made, is cheaper than a loop. */
-const SET_FROM = 256;

@@ -20,19 +20,18 @@
  * @hot
  */
 import type { Context } from '../../stack/context.ts';
-import { LINK_ERROR, OVERSIZE, POOL_EMPTY, PORT_CLOSED, RUNT } from '../../stack/drop.ts';
+import { LINK_ERROR, POOL_EMPTY, PORT_CLOSED } from '../../stack/drop.ts';
 import type { FramePool } from '../../stack/mem/frame-pool.ts';
-import { F_CSUM_PARTIAL, GSO_NONE } from '../../stack/mem/frame-pool.ts';
 import { duplicate } from '../../stack/netif/copy.ts';
 import type { Capabilities, Device, DeviceStats } from '../../stack/netif/device.ts';
 import { FRAME_OVERHEAD, newStats } from '../../stack/netif/device.ts';
 import type { FrameId, Ipv4 } from '../../stack/types.ts';
 import { DELIVERED, DROP } from '../../stack/verdict.ts';
-import { ETH_LEN } from '../../stack/wire/ethernet.ts';
 import { Bpf } from './bpf.ts';
 import { askingSocket, InterfaceQuery } from './ifreq.ts';
 import { markPartial } from './partial-checksum.ts';
 import { EAGAIN, EBUSY, EINTR, ENOBUFS, errnoName, LinkError, type Syscalls, syscalls } from './syscall.ts';
+import { objectionTo } from './whole-frame.ts';
 import { closeXdp, openXdp, type Umem, XDP_RING, type XdpHandle, type XdpOptions } from './xdp-open.ts';
 import { XdpQueue } from './xdp-queue.ts';
 import { XdpStatistics } from './xdp-statistics.ts';
@@ -205,12 +204,9 @@ export class XdpDevice implements Device {
 
   /** Why the frame cannot be sent here, 0 when it can. */
   private objection(f: FrameId): number {
-    const { pool } = this;
-    if (pool.wireLength(f) < ETH_LEN) return RUNT;
-    if (pool.wireLength(f) > this.maxFrame && pool.gsoType[f] === GSO_NONE) return OVERSIZE;
-    if (pool.gsoType[f] === GSO_NONE && (pool.flags[f]! & F_CSUM_PARTIAL) === 0 && pool.frag[f] === 0) return 0;
-    this.countName('no offload');
-    return LINK_ERROR;
+    const reason = objectionTo(this.pool, f, this.maxFrame);
+    if (reason === LINK_ERROR) this.countName('no offload');
+    return reason;
   }
 
   /** The frame itself, or its copy where the kernel can read it; 0 when there is no slot for that, and the frame is dropped. */
