@@ -179,21 +179,6 @@ export class FramePool {
     return f;
   }
 
-  /** `alloc` for a burst: fills `out[0..n)`; returns how many there were. */
-  allocAll(out: Int32Array, n: number): number {
-    const { freeSmall } = this;
-    const { slotBytes } = this.config;
-    const most = Math.min(n, this.nFreeSmall);
-    let free = this.nFreeSmall;
-    for (let i = 0; i < most; i++) {
-      const f = freeSmall[--free]!;
-      this.reset(f, f * slotBytes);
-      out[i] = f;
-    }
-    this.nFreeSmall = free;
-    return most;
-  }
-
   /** A big frame, as `alloc`. */
   allocBig(): FrameId {
     if (this.nFreeBig === 0) return 0;
