@@ -30,6 +30,8 @@ export interface Ip4Output {
   isNear(local: Ipv4, dst: Ipv4): boolean;
   /** The MTU towards `dst`, or 0 when there is no route. */
   mtuTowards(dst: Ipv4): number;
+  /** Whether the port towards `dst` cuts TCP segments itself. */
+  tsoTowards(dst: Ipv4): boolean;
   /** Is `dst` the address of one host: no group, no broadcast, nothing reserved? */
   isOneHost(dst: Ipv4): boolean;
   /** An upper layer made progress with `dst`: its next hop is reachable (RFC 4861 §7.3.1). */
@@ -128,6 +130,10 @@ export class Ip4Sender implements Ip4Output {
 
   mtuTowards(dst: Ipv4): number {
     return this.routes.lookup(dst) ? this.routes.outMtu : 0;
+  }
+
+  tsoTowards(dst: Ipv4): boolean {
+    return this.routes.lookup(dst) && this.routes.outTso !== 0;
   }
 
   isOneHost(dst: Ipv4): boolean {

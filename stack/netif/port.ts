@@ -131,6 +131,10 @@ export class Netif {
     return this.ports[id]?.device.up === true;
   }
 
+  tso(id: PortId): boolean {
+    return this.ports[id]?.device.caps.tso === true;
+  }
+
   /** Receives at most one burst from a port; returns the number of frames. */
   receive(port: Port): number {
     const { burst, verdicts, ctx } = this;

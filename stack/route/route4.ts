@@ -42,6 +42,8 @@ export interface Route4 {
 export interface PortStatus {
   isUp(port: PortId): boolean;
   mtu(port: PortId): number;
+  /** Whether TCP segments may be left to it to cut. */
+  tso(port: PortId): boolean;
 }
 
 /** Trie nodes: one, and one for each /8, /16 and /24 with longer prefixes in it; 2 KB each. */
@@ -54,6 +56,7 @@ const GATEWAY = 1;
 const MTU = 2;
 const SRC = 3;
 const SCOPE = 4;
+const TSO = 5;
 
 export class Routes4 {
   /** Answer of the last successful `lookup`. */
@@ -65,6 +68,8 @@ export class Routes4 {
   /** 0 = the route does not say. */
   outSrc: Ipv4 = 0;
   outScope = 0;
+  /** 1: the port cuts TCP segments. */
+  outTso = 0;
 
   /** Counts the changes to what `lookup` may say: whoever keeps an answer asks again when this has moved. */
   changes = 0;
@@ -126,6 +131,7 @@ export class Routes4 {
     this.outMtu = rows[at + MTU]!;
     this.outSrc = rows[at + SRC]!;
     this.outScope = rows[at + SCOPE]!;
+    this.outTso = rows[at + TSO]!;
     return true;
   }
 
@@ -145,7 +151,8 @@ export class Routes4 {
     const rows = new Int32Array((winners.length + 1) * ROW);
     const entries = winners.map(({ prefix, len, port, gateway, mtu, src, scope }, i) => {
       const value = (i + 1) * ROW;
-      rows.set([port, gateway, Math.min(mtu || IPV4_MAX_LEN, this.ports.mtu(port)), src, scope], value);
+      const bytes = Math.min(mtu || IPV4_MAX_LEN, this.ports.mtu(port));
+      rows.set([port, gateway, bytes, src, scope, this.ports.tso(port) ? 1 : 0], value);
       return { prefix, len, value };
     });
     if (this.lpm.build(entries) !== 'built') throw new Error(`no room for ${winners.length} prefixes`);

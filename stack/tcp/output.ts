@@ -12,6 +12,7 @@
  */
 import { GSO_TCPV4, L4_HEADROOM } from '../mem/frame-pool.ts';
 import type { FrameId } from '../types.ts';
+import { DELIVERED } from '../verdict.ts';
 import { fold, pseudo4 } from '../wire/checksum.ts';
 import { PROTO_TCP } from '../wire/ipv4.ts';
 import { ACK, emit, FIN, PSH, TCP_LEN } from '../wire/tcp.ts';
@@ -43,6 +44,11 @@ import { undoResent } from './undo.ts';
 const COPY_BELOW = 256;
 /** Payload that fits behind the headers of a small frame, with every option and the slot's end in mind. */
 const GATHER_ROOM = 1700;
+
+/** Pieces from this length on are worth no copy: they are nearly as long as what could be made of them. */
+const TRAIN_BELOW = 16384;
+/** Big slots of which this part must be free before one is taken to gather segments in. */
+const TRAIN_SPARE_SHIFT = 2;
 
 /** Shortest time between two answers to suspicious segments. */
 const CHALLENGE_MS = 500;
@@ -109,7 +115,7 @@ function sendData(tcp: Tcp, tcb: Tcb): void {
     const ragged = n < len || segments.next[s] !== 0 || (!retransmit && tcb.noDelay === 0 && tcb.finQueued === 0);
     if (ragged && n > tcb.mss) n -= n % tcb.mss;
     if (n === 0 && len > 0) break;
-    if (!(retransmit ? resend(tcp, tcb, s, n) : sendNew(tcp, tcb, s, n))) {
+    if (!(retransmit ? resend(tcp, tcb, s, n) : sendNew(tcp, tcb, s, n, trainLength(tcp, tcb, s, n)))) {
       tcp.starve(tcb);
       break;
     }
@@ -195,17 +201,20 @@ function resend(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
   return true;
 }
 
-/** Sends `n` bytes from the first unsent descriptor, and more behind it where several small ones make one segment. */
-function sendNew(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
+/**
+ * Sends `n` bytes from the first unsent descriptor, and more behind it where several small ones make one segment, or where
+ * `train` bytes shall go as one frame (0 = no such frame).
+ */
+function sendNew(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number, train: number): boolean {
   const { segments } = tcp;
   const { flags, len, next, sentAt } = segments;
-  if (n < len[s] && !cut(tcp, tcb, s, n)) return false;
-  let last = s;
-  let total = n;
   const window = (tcb.sndUna + tcb.sndWnd - tcb.sndNxt) | 0;
-  if (n < tcb.mss && next[s] !== 0) {
-    // Gather: as many following pieces as fill one segment, within cwnd and window.
-    const limit = Math.min(tcb.mss, GATHER_ROOM, tcb.cwnd - pipe(tcb), window);
+  let total = train > n ? Math.min(len[s], train) : n;
+  if (total < len[s] && !cut(tcp, tcb, s, total)) return false;
+  let last = s;
+  if ((n < tcb.mss || train > n) && next[s] !== 0) {
+    // Gather: as many following pieces as fill one segment, or a train of them, within cwnd and window.
+    const limit = train > n ? train : Math.min(tcb.mss, GATHER_ROOM, tcb.cwnd - pipe(tcb), window);
     while (next[last] !== 0 && total < limit) {
       const following = next[last];
       const piece = Math.min(len[following], limit - total);
@@ -232,6 +241,22 @@ function sendNew(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): boolean {
   return true;
 }
 
+/**
+ * How many bytes from descriptor `s` on, of which `n` may go, should leave as one frame for the port to cut; 0 = no such
+ * frame. Where pieces come in by the segment and the port is one that cuts, copying them together costs a fraction of
+ * what carrying each by itself through the system below does.
+ */
+function trainLength(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): number {
+  const { pool } = tcp.ctx;
+  if (n < tcb.mss || n >= TRAIN_BELOW || tcp.segments.next[s] === 0) return 0;
+  if (pool.freeBigCount <= pool.config.bigSlots >> TRAIN_SPARE_SHIFT || !tcp.ip.tsoTowards(tcb.raddr)) return 0;
+  const window = (tcb.sndUna + tcb.sndWnd - tcb.sndNxt) | 0;
+  const data = ((tcb.sndEnd - tcb.sndNxt) | 0) - tcb.finQueued;
+  const most = Math.min(data, window, tcb.cwnd - pipe(tcb), tcp.gsoMax);
+  // Whole segments; and what Nagle would hold back does not leave behind them.
+  return most < data || (tcb.noDelay === 0 && tcb.finQueued === 0) ? most - (most % tcb.mss) : most;
+}
+
 /** One segment (or GSO frame) with the bytes of descriptors `first` to `last`; false when no frame was free. */
 function transmit(
   tcp: Tcp,
@@ -246,35 +271,61 @@ function transmit(
   const { pool } = ctx;
   const f = ctx.create();
   if (f === 0) return false;
+  const gathers = first !== last && bytes > tcb.mss;
+  const train = gathers ? gather(tcp, first, bytes) : 0;
+  if (gathers && train === 0) {
+    ctx.settle(f, DELIVERED);
+    return false;
+  }
   let bits = ACK;
   if (fin) bits |= FIN;
   if (bytes > 0 && (fin || segments.next[last] === 0)) bits |= PSH; // RFC 9293 §3.9.1.2: the last of what is queued
   const fresh = seq === tcb.sndNxt && bytes > 0;
   if (fresh) bits |= reducedBit(tcb);
   const header = headerFor(tcp, tcb, f, seq, bits, bytes, false);
-  if ((bytes > COPY_BELOW || bytes > tcb.mss) && first === last) {
+  if (train !== 0) {
+    pool.frag[f] = train;
+    pool.fragOff[f] = pool.off[train];
+    pool.fragLen[f] = bytes;
+  } else if ((bytes > COPY_BELOW || bytes > tcb.mss) && first === last) {
     const frame = segments.frame[first];
     ctx.retain(frame);
     pool.frag[f] = frame;
     pool.fragOff[f] = segments.off[first];
     pool.fragLen[f] = bytes;
-    if (bytes > tcb.mss) {
-      pool.gsoType[f] = GSO_TCPV4;
-      pool.gsoSize[f] = tcb.mss;
-    }
   } else {
-    let at = pool.off[f] + header;
-    const end = at + bytes;
-    for (let s = first; at < end; s = segments.next[s]) {
-      const from = segments.off[s];
-      const n = Math.min(segments.len[s], end - at);
-      pool.buf.copyWithin(at, from, from + n);
-      at += n;
-    }
+    copyBytes(tcp, first, pool.off[f] + header, bytes);
     pool.len[f] += bytes;
+  }
+  if (bytes > tcb.mss) {
+    pool.gsoType[f] = GSO_TCPV4;
+    pool.gsoSize[f] = tcb.mss;
   }
   send(tcp, tcb, f, dataTos(tcb, fresh));
   return true;
+}
+
+/** A big frame with `bytes` bytes from descriptor `first` on. */
+function gather(tcp: Tcp, first: SegmentId, bytes: number): FrameId {
+  const { pool } = tcp.ctx;
+  const f = tcp.ctx.createBig();
+  if (f === 0) return 0;
+  copyBytes(tcp, first, pool.off[f], bytes);
+  pool.len[f] = bytes;
+  return f;
+}
+
+/** Copies `bytes` bytes from descriptor `first` on to `at`. */
+function copyBytes(tcp: Tcp, first: SegmentId, at: number, bytes: number): void {
+  const { segments } = tcp;
+  const { buf } = tcp.ctx.pool;
+  const end = at + bytes;
+  for (let s = first; at < end; s = segments.next[s]) {
+    const from = segments.off[s];
+    const n = Math.min(segments.len[s], end - at);
+    buf.copyWithin(at, from, from + n);
+    at += n;
+  }
 }
 
 /** Writes the header at L4_HEADROOM and sets `off`, `len` and the checksum metadata; returns its length. */
@@ -397,7 +448,7 @@ export function sendNewProbe(tcp: Tcp, tcb: Tcb): boolean {
   const s = tcb.sndNext;
   if (s === 0) return false;
   const n = usable(tcb, Math.min(tcp.segments.len[s], tcb.mss));
-  return (n > 0 || (n === 0 && tcp.segments.len[s] === 0)) && sendNew(tcp, tcb, s, n);
+  return (n > 0 || (n === 0 && tcp.segments.len[s] === 0)) && sendNew(tcp, tcb, s, n, 0);
 }
 
 /** The same with the last segment sent. It is not taken for lost. False when there is no frame or descriptor for it. */
@@ -448,7 +499,7 @@ export function sendProbe(tcp: Tcp, tcb: Tcb): void {
   const s = tcb.sndNext;
   const window = (tcb.sndUna + tcb.sndWnd - tcb.sndNxt) | 0;
   const n = window > 1 ? Math.min(window, tcb.mss) : 1;
-  sendNew(tcp, tcb, s, Math.min(n, segments.len[s]));
+  sendNew(tcp, tcb, s, Math.min(n, segments.len[s]), 0);
 }
 
 /** An old number and no data: whoever is there answers with an acknowledgment (RFC 9293 §3.8.4). */

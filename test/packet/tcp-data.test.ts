@@ -141,6 +141,75 @@ test('frames relayed from another connection are sent again as they were', () =>
   assert.is(rig.ctx.pool.inUse, 0);
 });
 
+/** Hands `sizes` bytes each from one connection to another in one burst, as a relay does; returns the lengths sent. */
+function relayed(
+  sizes: readonly number[],
+  wire: RigOptions['wire'],
+  set: { noDelay?: number; fin?: boolean; mss?: number } = {},
+) {
+  const rig = new TcpRig({ wire: { txChecksum: true, rxChecksum: true, scatter: true, ...wire } });
+  const [a, from] = rig.accept({ mss: 1460 }, 80);
+  const [b, to] = rig.accept({ mss: set.mss ?? 1460 }, 81, 40001);
+  const total = sizes.reduce((sum, n) => sum + n, 0);
+  from.autoRead = false;
+  to.tcb!.noDelay = set.noDelay ?? 1;
+  let at = 0;
+  for (const n of sizes) {
+    a.put({ flags: 'A', data: pattern(n, at) });
+    at += n;
+  }
+  rig.pump();
+  sock.move(rig.host.tcp, from.tcb!, to.tcb!);
+  if (set.fin) sock.shutdown(rig.host.tcp, to.tcb!);
+  rig.pump();
+  const sent = b.take();
+  const lengths = sent.map((s) => s.data.length);
+  const bytes = sent.flatMap((s) => [...s.data]);
+  assert.equal(bytes, [...pattern(total)].slice(0, bytes.length));
+  return { rig, b, total, sent, lengths };
+}
+
+test('segments relayed in one burst leave as one frame where the port cuts, and are acknowledged and repaired one by one', () => {
+  const { rig, b, lengths } = relayed([1460, 1460, 1460, 1460, 1460], { tso: true });
+  assert.equal(lengths, [7300]);
+  b.send({ flags: 'A', ack: 1 + 2920 });
+  rig.advance(2000);
+  const again = b.take();
+  assert.ok(
+    again.length > 0 && again.every((s) => s.seq >= 2921 && s.data.length <= 1460),
+    'only what is missing, by the segment',
+  );
+  b.send({ flags: 'A', ack: 7301 });
+  rig.advance(100);
+  assert.is(rig.ctx.pool.inUse, 0);
+});
+
+test('pieces longer than a segment: whole segments in the one frame, and what is left over behind them', () => {
+  const mss = 1400;
+  assert.equal(relayed([1460, 1460, 1460], { tso: true }, { mss }).lengths, [4380]);
+  assert.equal(relayed([1460, 1460, 1460], { tso: true }, { mss, noDelay: 0 }).lengths, [4200], 'Nagle keeps the rest');
+  const { sent, lengths } = relayed([1460, 1460, 1460], { tso: true }, { mss, noDelay: 0, fin: true });
+  assert.equal([lengths.reduce((sum, n) => sum + n, 0), sent.at(-1)!.flags.includes('F')], [4380, true]);
+});
+
+test('segments relayed in one burst leave as they came where the port does not cut', () => {
+  assert.equal(relayed([1460, 1460, 1460], { tso: false }).lengths, [1460, 1460, 1460]);
+});
+
+test('a train of segments keeps within the window of the peer', () => {
+  const rig = new TcpRig({ wire: { txChecksum: true, rxChecksum: true, scatter: true, tso: true } });
+  const [a, from] = rig.accept({ mss: 1460 }, 80);
+  const [b, to] = rig.accept({ mss: 1460 }, 81, 40001);
+  b.send({ flags: 'A', win: 4000 });
+  from.autoRead = false;
+  for (let i = 0; i < 6; i++) a.put({ flags: 'A', data: pattern(1460, i * 1460) });
+  rig.pump();
+  sock.move(rig.host.tcp, from.tcb!, to.tcb!);
+  rig.pump();
+  b.expect({ seq: 1, len: 2920 });
+  b.expectNone();
+});
+
 test('idle: after a pause longer than the time-out at most ten segments go at once (RFC 5681 §4.1)', () => {
   const [rig, c, owner] = connection({}, { wscale: 7 });
   for (let i = 0; i < 5; i++) {

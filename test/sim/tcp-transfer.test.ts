@@ -131,6 +131,18 @@ test('many small writes, with and without Nagle', () => {
       });
 });
 
+test('pieces of a segment each, gathered into large frames, with loss', () => {
+  for (const seed of [33, 34, 35])
+    report('pieces', {
+      seed,
+      wire: OFFLOAD,
+      writeMax: 3000,
+      faults: { ...DELAY, loss: 0.02, reorder: 0.02, reorderMicros: 2000 },
+      up: 600_000,
+      down: 600_000,
+    });
+});
+
 test('a rate limit with a short queue', () => {
   for (const seed of [41, 42])
     report('rate limit', {

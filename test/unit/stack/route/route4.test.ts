@@ -29,6 +29,10 @@ class Ports {
   mtu(port: number): number {
     return 1400 + port;
   }
+  /** Even ports cut segments. */
+  tso(port: number): boolean {
+    return port % 2 === 0;
+  }
 }
 
 function setUp(...routes: Route4[]): { table: Routes4; ports: Ports } {
@@ -86,6 +90,12 @@ test('the MTU is the smaller of route and port; the source is as the route says'
   assert.equal(answer(ip(10, 0, 0, 1)), [1401, 0]);
   assert.equal(answer(ip(11, 0, 0, 1)), [1300, ip(10, 0, 0, 1)]);
   assert.equal(answer(ip(12, 0, 0, 1)), [1401, 0]);
+});
+
+test('whether TCP segments may be left to the port is the port’s to say', () => {
+  const { table } = setUp(route(ip(10, 0, 0, 0), 8), route(ip(11, 0, 0, 0), 8, { port: 2 }));
+  const tso = (dst: number): number => (table.lookup(dst) ? table.outTso : -1);
+  assert.equal([ip(10, 0, 0, 1), ip(11, 0, 0, 1), ip(12, 0, 0, 1)].map(tso), [0, 1, -1]);
 });
 
 test('among equal prefixes the lowest metric wins, then the first added', () => {
