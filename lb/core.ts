@@ -24,7 +24,7 @@
  *
  * Fragments come first to fragment-input.ts. Those that the stack puts together come back whole at LOCAL_IN.
  *
- * Most packets never come here: lb/fast sees each burst first and passes on the plain packets of established connections
+ * Most packets never come here: lb/fast sees each burst first and passes on the plain packets of known connections
  * itself. What it does is what is done here, only faster.
  *
  * Ownership: PASS leaves the frame with the stack; otherwise as any stage. Everybody is given at composition (l4.ts).
@@ -213,7 +213,8 @@ export class Core implements Hook {
     return this.onward(f, table, row, at, dir, dest, ip.PROTO_TCP);
   }
 
-  private stepTcp(row: number, at: number, dir: number, dest: number, flags: number): void {
+  /** A segment with these flags, as far as they are believed: the connection's state, its time, its server's counts. */
+  stepTcp(row: number, at: number, dir: number, dest: number, flags: number): void {
     const { tcp: table } = this;
     const meta = table.rows[at + c.META];
     const seen = c.seesReplies((meta & c.MODE_MASK) >> c.MODE_SHIFT);

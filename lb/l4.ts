@@ -168,6 +168,7 @@ export class L4 {
       neighbours: host.neigh.output,
       services,
       tunnel: this.xmit.tunnel,
+      mss: this.xmit.mss,
       mayCutShort: () => !this.xmit.way.decrementTtl && host.hooks.isAlone(this.core),
     });
     host.hooks.register(PRE_ROUTING, PRIORITY_BALANCER, this.core);

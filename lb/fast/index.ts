@@ -1,16 +1,15 @@
 /**
- * The short cut for what nearly every packet is: a plain packet of an established connection, as a link without offloads
- * brings it. A burst is taken in loops, each of which touches one thing: headers, hashes, lines of the index, rows (burst.ts);
- * then who may pass, the rewrite, the way out. The last three do what ethernet, IPv4, lb/core.ts, lb/xmit, route and neighbour do,
- * in words instead of bytes, and leave what they do not know (the first and last segments, options to be changed on the way in, IP
- * options, fragments, GSO, packets too long for the link, connections that policy may end) to them, untouched.
+ * The short cut for what nearly every packet is: a plain packet of a known connection, as a link without offloads brings it.
+ * A burst is taken in loops, each of which touches one thing: headers, hashes, lines of the index, rows (burst.ts); then who
+ * may pass, the rewrite, the way out. The last three do what ethernet, IPv4, lb/core.ts, lb/xmit, route and neighbour do, in
+ * words instead of bytes, and leave what they do not know (a client's SYN, resets, IP options, fragments, GSO, packets too long
+ * for the link, connections that policy may end) to them, untouched.
  *
  * Loops are short methods on purpose: what V8 inlines into one function is limited, and a call per packet costs as much as a
  * checksum.
  *
  * What is skipped is decided already: the source was judged when the connection's first packet came, and a connection's
- * packets are never for us. The order within a connection stays, but for a closing segment that goes the long way;
- * TCP bears that.
+ * packets are never for us. The order within a connection stays, but for a SYN or a reset that goes the long way; TCP bears that.
  *
  * Called by netif with each burst. Ownership: a verdict other than PASS is the frame's.
  * @hot
@@ -30,7 +29,6 @@ import * as wire from '../../stack/wire/tcp.ts';
 import type { ConnTable } from '../conn.ts';
 import * as c from '../conn-row.ts';
 import type { Core } from '../core.ts';
-import { heard } from '../heard.ts';
 import { ESTABLISHED } from '../proto/tcp.ts';
 import type { Timeouts } from '../proto/timeouts.ts';
 import * as udp from '../proto/udp.ts';
@@ -39,9 +37,12 @@ import { reversed } from '../xmit/rewrite.ts';
 import type { Tunnel } from '../xmit/tunnel.ts';
 import { ACK, DF, ID_FRAGMENT, OFFSET_FLAGS, SEQ, sortBurst, TableBurst } from './burst.ts';
 import { encapsulate, fixTcp, fixUdp, setAddresses, setPorts, shift } from './rewrite.ts';
+import { Segments } from './segments.ts';
 
 const OPENING_CLOSING = wire.SYN | wire.FIN | wire.RST | wire.ACK;
 const HEADERS = ip.IPV4_LEN + wire.TCP_LEN;
+/** A data offset of five words, as it lies in its word. */
+const NO_OPTIONS = 0x50;
 const DIRECT = c.DR << c.MODE_SHIFT;
 const TUNNELLED = c.TUN << c.MODE_SHIFT;
 
@@ -62,6 +63,8 @@ export interface FastParts {
   readonly neighbours: Neighbours;
   readonly services: ServiceTable;
   readonly tunnel: Tunnel;
+  /** Largest TCP segment size let through in a SYN, by service; 0 = any. */
+  readonly mss: Int32Array;
   /** Whether others want to see what is forwarded, or TTL is to be decremented: nothing is cut short then. */
   readonly mayCutShort: () => boolean;
 }
@@ -83,6 +86,7 @@ export class FastPath implements BurstInput {
   private readonly mayCutShort: () => boolean;
   private readonly services: ServiceTable;
   private readonly tunnels: Tunnel;
+  private readonly segments: Segments;
   private readonly tcpBurst: TableBurst;
   private readonly udpBurst: TableBurst;
   /** Packets << 23 | bytes of this burst, by server << 1 | direction; the slots that are not 0. */
@@ -92,6 +96,8 @@ export class FastPath implements BurstInput {
   /** Packets of the burst that go through tunnels, and those whose addresses change. */
   private tunnelled = 0;
   private rewritten = 0;
+  /** Some segment of the burst may change its connection's state. */
+  private moving = false;
 
   constructor(parts: FastParts) {
     this.ctx = parts.ctx;
@@ -107,6 +113,7 @@ export class FastPath implements BurstInput {
     this.mayCutShort = parts.mayCutShort;
     this.services = parts.services;
     this.tunnels = parts.tunnel;
+    this.segments = new Segments(parts.ctx, parts.core, parts.tcp, parts.mss);
     this.tcpBurst = new TableBurst(parts.tcp);
     this.udpBurst = new TableBurst(parts.udp);
     this.sums = new Int32Array((parts.services.dests.capacity + 1) * 2);
@@ -123,6 +130,7 @@ export class FastPath implements BurstInput {
       tcpBurst.guess();
       this.matchTcp(tcpBurst);
       this.admit(tcpBurst, this.tcpTimeouts, verdicts);
+      if (this.moving) this.segments.move(tcpBurst);
       if (this.rewritten > 0) this.rewriteTcp(tcpBurst);
       if (this.tunnelled > 0) this.tunnel(tcpBurst);
       this.forward(tcpBurst);
@@ -146,27 +154,33 @@ export class FastPath implements BurstInput {
     const { tcp: table } = this;
     const { i32 } = this.ctx.pool;
     const { rows } = table;
+    let moving = false;
     for (let k = 0; k < n; k++) {
       hits[k] = 0;
       const control = i32[word[k] + OFFSET_FLAGS];
       const header = (control & 0xf0) >> 2;
       const len = lens[k];
-      if (((control >>> 8) & OPENING_CLOSING) !== wire.ACK || len < HEADERS) continue;
+      const flags = (control >>> 8) & OPENING_CLOSING;
+      if ((flags & (wire.ACK | wire.RST)) !== wire.ACK || len < HEADERS) continue;
       if (header < wire.TCP_LEN || ip.IPV4_LEN + header > len) continue;
       const hit = table.confirm(guesses[k], hashes[k], src[k], dst[k], ports[k]);
+      if (hit === 0) continue;
       const at = c.rowOf(hit) << c.ROW_SHIFT;
-      if ((rows[at + c.META] & c.STATE_MASK) !== ESTABLISHED) continue;
-      // SACK edges are the slow path's.
-      if (header !== wire.TCP_LEN && c.dirOf(hit) === c.OUT && rows[at + c.SEQ_DELTA] !== 0) continue;
+      if (flags !== wire.ACK || (rows[at + c.META] & c.STATE_MASK) !== ESTABLISHED) {
+        if ((flags & wire.SYN) !== 0 && c.dirOf(hit) === c.IN) continue;
+        moving = true;
+      }
       hits[k] = hit;
       this.aim(burst, k, rows, at, c.dirOf(hit));
     }
+    this.moving = moving;
   }
 
   private matchUdp(burst: TableBurst): void {
     const { guesses, hashes, src, dst, ports, hits, n } = burst;
     const { udp: table } = this;
     const { rows } = table;
+    this.moving = false;
     for (let k = 0; k < n; k++) {
       hits[k] = 0;
       const hit = table.confirm(guesses[k], hashes[k], src[k], dst[k], ports[k]);
@@ -193,7 +207,7 @@ export class FastPath implements BurstInput {
 
   /** Who may pass: counted, and the connection refreshed. */
   private admit(burst: TableBurst, timeouts: Timeouts, verdicts: Int32Array): void {
-    const { adjacencies } = this;
+    const { adjacencies, moving } = this;
     const { policy } = this.core.endings;
     const { table, index, len: lens, hits, key, hop, n } = burst;
     const { rows, cold } = table;
@@ -220,9 +234,11 @@ export class FastPath implements BurstInput {
       verdicts[index[k]] = STOLEN;
       if (mode === TUNNELLED) tunnelled += 1;
       else if (mode === DIRECT) direct += 1;
-      const due = (nowMs + timeouts.of(service, meta & c.STATE_MASK)) | 0;
-      if (((due - rows[at + c.DUE]) | 0) >= 0) rows[at + c.DUE] = due;
-      else table.refresh(row, (due - nowMs) | 0);
+      if (!moving) {
+        const due = (nowMs + timeouts.of(service, meta & c.STATE_MASK)) | 0;
+        if (((due - rows[at + c.DUE]) | 0) >= 0) rows[at + c.DUE] = due;
+        else table.refresh(row, (due - nowMs) | 0);
+      }
       cold.count(row, dir, 1, len);
       this.note((rows[at + c.DEST] << 1) | dir, len);
       passed += 1;
@@ -249,6 +265,7 @@ export class FastPath implements BurstInput {
 
   private rewriteTcp(burst: TableBurst): void {
     const { word, to, hits, n } = burst;
+    const { moving, segments } = this;
     const { i32 } = this.ctx.pool;
     const { rows } = this.tcp;
     for (let k = 0; k < n; k++) {
@@ -258,10 +275,11 @@ export class FastPath implements BurstInput {
       const w = word[k];
       if (c.dirOf(hits[k]) === c.OUT) {
         const delta = rows[at + c.SEQ_DELTA];
-        this.heard(burst, k, at, w);
+        if (!moving) segments.heard(burst, k, at, w);
         let change = setAddresses(i32, w, swap32(rows[at + c.VADDR]), swap32(to[k]));
         change += setPorts(i32, w, swap32(reversed(rows[at + c.CVPORTS])));
         if (delta !== 0) change += shift(i32, w + ACK, -delta | 0);
+        if ((i32[w + OFFSET_FLAGS] & 0xf0) !== NO_OPTIONS) change += segments.options(at, w, delta);
         fixTcp(i32, w, change);
       } else if (mode !== DIRECT && mode !== TUNNELLED) {
         const delta = rows[at + c.SEQ_DELTA];
@@ -290,14 +308,6 @@ export class FastPath implements BurstInput {
         fixUdp(i32, w, change + setPorts(i32, w, swap32(reversed(rows[at + c.RLPORTS]))));
       }
     }
-  }
-
-  /** Remembers what the server has said last. */
-  private heard(burst: TableBurst, k: number, at: number, w: number): void {
-    const { i32 } = this.ctx.pool;
-    const { rows } = this.tcp;
-    const data = burst.len[k] - ip.IPV4_LEN - ((i32[w + OFFSET_FLAGS] & 0xf0) >> 2);
-    heard(rows, at, swap32(i32[w + SEQ]), data, swap32(i32[w + ACK]));
   }
 
   private tunnel(burst: TableBurst): void {

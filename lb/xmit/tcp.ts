@@ -25,7 +25,8 @@ export function shiftAck(buf: Uint8Array, l4: number, delta: number): number {
   return tcp.dataOffset(buf, l4) === tcp.TCP_LEN ? change : change + shiftSack(buf, l4, delta);
 }
 
-function shiftSack(buf: Uint8Array, l4: number, delta: number): number {
+/** Adds `delta` to the edges of all SACK blocks. */
+export function shiftSack(buf: Uint8Array, l4: number, delta: number): number {
   let change = 0;
   const at = find(buf, l4, opt.OPT_SACK);
   if (at === 0) return 0;

@@ -195,6 +195,17 @@ export class L4Rig {
 
   /** The packet arrives; what was sent because of it. */
   feed(packet: Uint8Array, arriving: Arriving = {}): Sent[] {
+    this.put(packet, arriving);
+    return this.step();
+  }
+
+  /** The packets arrive in one burst. */
+  feedAll(packets: readonly Uint8Array[]): Sent[] {
+    for (const packet of packets) this.put(packet, {});
+    return this.step();
+  }
+
+  private put(packet: Uint8Array, arriving: Arriving): void {
     const { pool } = this.ctx;
     const frame = etherFrame(packet);
     const f = frame.length + HEADROOM > pool.config.slotBytes ? pool.allocBig() : pool.alloc();
@@ -213,7 +224,6 @@ export class L4Rig {
     }
     this.waiting.push(f);
     this.fed.add(f);
-    return this.step();
   }
 
   /** A turn; what was sent in it. */

@@ -1,8 +1,9 @@
-/** The short cut for established connections sends, counts and remembers what the long way does, byte for byte. */
+/** The short cut for connections sends, counts and remembers what the long way does, byte for byte. */
 import * as fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as c from '../../lb/conn-row.ts';
+import * as tcp from '../../lb/proto/tcp.ts';
 import { POST_ROUTING } from '../../stack/hook.ts';
 import { PASS } from '../../stack/verdict.ts';
 import { MODE_NAMES, type ModeName } from '../lib/l4-net.ts';
@@ -35,11 +36,13 @@ const fromServer = (rig: L4Rig, s: Partial<Segment>): Uint8Array => {
   return ipPacket(SERVER, dst, 6, tcpBytes({ ...whole, ...s }));
 };
 
-function rig(mode: ModeName, long: boolean): L4Rig {
-  const made = new L4Rig({ mode });
+/** A rig with the connection's SYN behind it, or all of its handshake. */
+function rig(mode: ModeName, long: boolean, handshake = true): L4Rig {
+  const made = new L4Rig({ mode, service: { mss: 1200 } });
   // Somebody who wants to see every packet that leaves rules the short cut out.
   if (long) made.host.hooks.register(POST_ROUTING, 0, { packet: () => PASS });
   made.feed(fromClient({ flags: 'S' }));
+  if (!handshake) return made;
   const ack = (ISN + 1 + made.word(c.SEQ_DELTA)) | 0;
   if (rewrites(mode)) made.feed(fromServer(made, { flags: 'SA', ack }));
   made.feed(fromClient({ seq: ISN + 1, ack: SERVER_ISN + 1 }));
@@ -47,17 +50,40 @@ function rig(mode: ModeName, long: boolean): L4Rig {
 }
 
 const number = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
-const step = fc.record({
+/** Believed numbers are near those that were acknowledged (lb/heard.ts). */
+const near = fc.integer({ min: ISN - 20, max: ISN + 20 });
+const segment = {
   up: fc.boolean(),
+  win: fc.integer({ min: 0, max: 65535 }),
+  data: fc.uint8Array({ maxLength: 60 }),
+  ts: fc.option(fc.tuple(number, number), { nil: undefined }),
+  sack: fc.option(fc.array(fc.tuple(number, number), { minLength: 1, maxLength: 2 }), { nil: undefined }),
+};
+const step = fc.record({
+  ...segment,
   seq: number,
   ack: number,
-  win: fc.integer({ min: 0, max: 65535 }),
   flags: fc.constantFrom('A', 'PA', 'A', 'PA', 'AU', 'AEC', '', 'P'),
-  data: fc.uint8Array({ maxLength: 60 }),
-  ts: fc.option(fc.tuple(number, number)),
-  sack: fc.option(fc.array(fc.tuple(number, number), { minLength: 1, maxLength: 2 })),
   us: fc.integer({ min: 1, max: 2_000_000 }),
 });
+
+const given = <T extends object>(s: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(s).filter(([, value]) => value !== undefined)) as never;
+
+/** What a row says, and its server's and service's counts. */
+function known(r: L4Rig): number[] {
+  const { dests, services } = r;
+  const dest = dests.find(r.service, SERVER, r.rport);
+  const columns = ['inPkts', 'inBytes', 'outPkts', 'outBytes'] as const;
+  return [
+    ...r.l4.tcp.rows.subarray(r.row << c.ROW_SHIFT, (r.row + 1) << c.ROW_SHIFT),
+    ...columns.flatMap((column) => [dests[column][dest]!, services.columns[column][r.service]!]),
+    dests.activeConns[dest]!,
+    dests.inactConns[dest]!,
+    r.l4.open,
+    r.host.timers.nextDue(r.ctx.nowMs, 1e6),
+  ];
+}
 
 for (const mode of MODE_NAMES)
   test(`${mode}: short cut and long way agree`, () => {
@@ -65,29 +91,77 @@ for (const mode of MODE_NAMES)
     fc.assert(
       fc.property(fc.array(step, { minLength: 1, maxLength: 12 }), (steps) => {
         const [a, b] = [rig(mode, false), rig(mode, true)];
-        for (const { up, us, ts, sack, ...rest } of steps) {
-          const s = { ...rest, ...(ts !== null && { ts }), ...(sack !== null && { sack }) };
-          const packet = up || !rewrites(mode) ? fromClient(s) : fromServer(a, s);
+        for (const { up, us, ...rest } of steps) {
+          const packet = up || !rewrites(mode) ? fromClient(given(rest)) : fromServer(a, given(rest));
           a.now += us;
           b.now += us;
           assert.equal(a.feed(packet), b.feed(packet));
           assert.is(a.fate, b.fate);
         }
-        const row = (r: L4Rig): number[] => [
-          ...r.l4.tcp.rows.subarray(r.row << c.ROW_SHIFT, (r.row + 1) << c.ROW_SHIFT),
-        ];
-        assert.equal(row(a), row(b));
-        const dest = a.dests.find(a.service, SERVER, a.rport);
-        for (const column of ['inPkts', 'inBytes', 'outPkts', 'outBytes'] as const) {
-          assert.is(a.dests[column][dest], b.dests[column][dest]);
-          assert.is(a.services.columns[column][a.service], b.services.columns[column][b.service]);
-        }
+        assert.equal(known(a), known(b));
         assert.is(b.l4.fast.packets, 0);
         short += a.l4.fast.packets;
       }),
       { numRuns: 60, seed: 7 },
     );
     assert.ok(short > 120, `${short} packets took the short cut`);
+  });
+
+const moving = fc.record({
+  ...segment,
+  seq: fc.oneof(near, near, number),
+  ack: fc.oneof(near, number),
+  flags: fc.constantFrom('A', 'A', 'PA', 'SA', 'FA', 'FA', 'FPA', 'S', 'RA', 'R', 'F', ''),
+  mss: fc.option(fc.integer({ min: 500, max: 1500 }), { nil: undefined }),
+  /** It arrives together with those before it. */
+  together: fc.boolean(),
+  us: fc.oneof(fc.integer({ min: 1, max: 4_000_000 }), fc.integer({ min: 1, max: 28_000_000 })),
+});
+
+/** Segments that go the long way are carried after those of their burst that do not. */
+const isCutShort = (up: boolean, flags: string): boolean =>
+  flags.includes('A') && !flags.includes('R') && !(up && flags.includes('S'));
+
+for (const mode of MODE_NAMES)
+  test(`${mode}: they agree on the states a connection goes through`, () => {
+    let short = 0;
+    let states = 0;
+    fc.assert(
+      fc.property(fc.array(moving, { minLength: 1, maxLength: 16 }), fc.boolean(), (steps, handshake) => {
+        const [a, b] = [rig(mode, false, handshake), rig(mode, true, handshake)];
+        let burst: Uint8Array[] = [];
+        const arrive = (): void => {
+          if (burst.length > 0) assert.equal(a.feedAll(burst), b.feedAll(burst));
+          burst = [];
+          assert.equal(known(a), known(b));
+          states |= 1 << (a.word(c.META) & c.STATE_MASK);
+        };
+        for (const { up, us, together, ...rest } of steps) {
+          const inward = up || !rewrites(mode);
+          if (!together || !isCutShort(inward, rest.flags)) {
+            arrive();
+            a.now += us;
+            b.now += us;
+          }
+          burst.push(inward ? fromClient(given(rest)) : fromServer(a, given(rest)));
+          if (!isCutShort(inward, rest.flags)) arrive();
+        }
+        arrive();
+        assert.equal(a.fates, b.fates);
+        assert.is(a.ctx.random.next(), b.ctx.random.next(), 'timers were moved as often');
+        assert.is(b.l4.fast.packets, 0);
+        short += a.l4.fast.packets;
+      }),
+      { numRuns: 60, seed: 7 },
+    );
+    assert.ok(short > 180, `${short} packets took the short cut`);
+    const all = [tcp.ESTABLISHED, tcp.SYN_RECV, tcp.FIN_WAIT, tcp.TIME_WAIT, tcp.CLOSE];
+    if (rewrites(mode)) all.push(tcp.SYN_SENT, tcp.CLOSE_WAIT);
+    assert.is(
+      states,
+      all.reduce((bits, state) => bits | (1 << state), 0),
+      'all states that a client can bring about',
+    );
   });
 
 const datagram = fc.record({
@@ -171,13 +245,22 @@ test('a next hop that is not known to be there is asked for, and the packet goes
   assert.is(r.feed(fromServer(r, { ack: ISN + 2, seq: SERVER_ISN + 1 }))[0]!.to, 55);
 });
 
-test('what is not plain goes the long way', () => {
+test('all but the first SYN and resets take the short cut', () => {
   const r = rig('FNAT', false);
   const before = r.l4.fast.packets;
-  r.feed(fromClient({ flags: 'FA', seq: ISN + 1, ack: SERVER_ISN + 1 }));
-  assert.is(r.l4.fast.packets, before);
-  r.feed(fromClient({ seq: ISN + 2, ack: SERVER_ISN + 1 }));
-  assert.is(r.l4.fast.packets, before, 'the connection is closing');
+  assert.is(before, 2, 'handshake');
+  const [seq, ack] = [ISN + 1, SERVER_ISN + 1];
+  const state = (): number => r.word(c.META) & c.STATE_MASK;
+  r.feed(fromClient({ flags: 'FA', seq, ack }));
+  assert.is(state(), tcp.CLOSE_WAIT);
+  r.feed(fromServer(r, { flags: 'FA', seq: ack, ack: (seq + 1 + r.word(c.SEQ_DELTA)) | 0 }));
+  assert.is(state(), tcp.TIME_WAIT);
+  r.feed(fromClient({ seq: seq + 1, ack: ack + 1 }));
+  assert.is(r.l4.fast.packets, before + 3);
+  r.feed(fromServer(r, { flags: 'R', seq: ack }));
+  r.feed(fromClient({ flags: 'SA' }));
+  r.feed(fromClient({ flags: 'S' }));
+  assert.is(r.l4.fast.packets, before + 3);
 });
 
 test('a timestamp does not keep a segment from the short cut, TTL to decrement does', () => {
