@@ -55,6 +55,8 @@ export interface L4Service {
   readonly inTurn: boolean;
   /** Largest TCP segment size let through in a SYN; 0 = any. */
   readonly mss: number;
+  /** Seconds that established TCP connections and UDP flows may be silent; 0 = as everyone's. */
+  readonly timeoutS: number;
   /** Connections end with their next packet when their server is drained or gone (`on`), or only when it is gone. */
   readonly expireQuiescent: 'off' | 'removed' | 'on';
   /** Null: clients are not remembered. */
@@ -227,6 +229,7 @@ export class L4 {
     opener.persistMask[id] = persistence?.netmask ?? 0;
     opener.policy[id] = (persistence?.expireQuiescent ? EXPIRE_TEMPLATES : 0) | (service.onePacket ? ONE_PACKET : 0);
     this.xmit.mss[id] = service.mss;
+    this.setTimeout(id, service.timeoutS);
     this.locals.set(id, translates ? service.localAddresses : [], service.inTurn);
   }
 
@@ -236,12 +239,19 @@ export class L4 {
     if (core.mode[id] === 0) return;
     core.mode[id] = 0;
     this.locals.set(id, [], false);
+    this.setTimeout(id, 0);
     const { proto, vip } = this.services.columns;
     const shared = this.services
       .ids()
       .some((one) => core.mode[one] !== 0 && proto[one] === proto[id] && vip[one] === vip[id]);
     if (!shared) core.fragments.setPolicy(proto[id]!, vip[id]!, REASSEMBLE);
     core.natServers.remove(id);
+  }
+
+  private setTimeout(id: number, seconds: number): void {
+    for (const timeouts of [this.tcpTimeouts, this.udpTimeouts]) {
+      if (timeouts.getService(id) !== seconds) timeouts.setService(id, seconds);
+    }
   }
 
   /** Takes no new connections: the stack refuses them. */

@@ -339,6 +339,8 @@ export interface ServiceConfig {
   readonly localAddresses: readonly Ipv4[];
   /** fnat, nat: the largest TCP segment size let through in a SYN, in bytes; 0 = any. */
   readonly mssClamp: number;
+  /** Layer 4: how long an established TCP connection, or a UDP flow, may be silent; 0 = as [global] says. */
+  readonly connTimeoutMs: number;
   /** Layer 4: whose connections end with their next packet. */
   readonly expireQuiescent: (typeof EXPIRE_QUIESCENT)[number];
   /** Layer 4; null: the scheduler chooses for each connection. */

@@ -724,6 +724,17 @@ const serviceRows = {
     example: '1400',
     doc: 'Modes `fnat`, `nat` and `snat`: the largest TCP segment size that client and server may announce to each other, for paths whose routers do not tell their MTU. In `dr` and `tun` the server answers the client itself, so its announcement does not pass here: it is the server that has to make it smaller, as by `ip route change default via ... advmss 1440`.',
   },
+  conn_timeout: {
+    type: 'time',
+    read: values.duration(0, MAX_TIMEOUT_S * 1000),
+    unit: 'ms, s, m, h, d',
+    default: '0',
+    without: '',
+    range: '0..364d; 0 is that of [global]',
+    reloadable: true,
+    example: '15m',
+    doc: 'Modes of layer 4: how long an established TCP connection of this service, or a flow of UDP, may be silent. What is chosen here is more than `tcp_timeout` and `udp_timeout` say. A part of a second counts as a second; a connection goes by a new value from its next packet on.',
+  },
   expire_quiescent: {
     type: 'word',
     read: values.oneOf(EXPIRE_QUIESCENT),

@@ -87,6 +87,7 @@ function settingsOf({
   expireQuiescent,
   persistence,
   onePacket,
+  connTimeoutMs,
 }: ServiceConfig): ServiceSettings {
   const options = FLAGS[scheduler] ?? [];
   const schedFlags = options.reduce((bits, option, i) => bits | (schedOptions[option] === 'on' ? 1 << i : 0), 0);
@@ -97,6 +98,7 @@ function settingsOf({
     persistSec: Math.ceil((persistence?.timeoutMs ?? 0) / 1000),
     mask: persistence?.netmask ?? -1,
     ops: onePacket,
+    connTimeoutSec: Math.ceil(connTimeoutMs / 1000),
     expireQuiescent: expireQuiescent === 'on',
     hashTarget: scheduler === 'conhash' && schedOptions['key'] === 'source' ? 'sip' : null,
   };
@@ -108,7 +110,6 @@ const DEFAULT_TUNNEL: Tunnel = { type: 'ipip', port: 0, checksum: 'nocsum' };
 const PLAIN = {
   pe: '',
   synproxy: false,
-  connTimeoutSec: 0,
   proxyProtocol: 'disable',
   quic: false,
   destCheck: null,
@@ -229,6 +230,7 @@ function serviceConfig(service: Service, old: ServiceConfig): ServiceConfig {
         : settings.expireQuiescent
           ? 'on'
           : 'off',
+    connTimeoutMs: connTimeoutOf(settings, old),
     persistence: persistenceOf(settings, old),
     onePacket: settings.ops,
     localAddresses,
@@ -273,12 +275,16 @@ function destConfig(dest: Dest, mode: Mode, common: Mode, service: ServiceConfig
 function lacking(settings: ServiceSettings): string | null {
   if (settings.pe !== '') return 'persistence engines';
   if (settings.synproxy) return 'SYN proxy at layer 4';
-  if (settings.connTimeoutSec > 0) return 'timeouts of single services';
   if (settings.proxyProtocol !== 'disable') return 'the PROXY protocol at layer 4';
   if (settings.quic || settings.hashTarget === 'qid') return 'QUIC';
   if (settings.destCheck !== null) return 'checks of servers by the director (lb.conf has health checks)';
   const known = FLAGS[settings.scheduler] ?? [];
   return settings.schedFlags >> known.length > 0 ? 'this flag of the scheduler' : null;
+}
+
+/** As it was, unless it shows otherwise in seconds. */
+function connTimeoutOf({ connTimeoutSec }: ServiceSettings, { connTimeoutMs }: ServiceConfig): number {
+  return Math.ceil(connTimeoutMs / 1000) === connTimeoutSec ? connTimeoutMs : connTimeoutSec * 1000;
 }
 
 function persistenceOf(

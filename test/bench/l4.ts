@@ -194,6 +194,7 @@ class World {
       localAddresses: LOCALS,
       inTurn: true,
       mss: 0,
+      timeoutS: 0,
       expireQuiescent: 'off',
       persistence: null,
       onePacket: false,

@@ -181,6 +181,7 @@ export class L4Rig {
       localAddresses: [LOCAL],
       inTurn: true,
       mss: 0,
+      timeoutS: 0,
       expireQuiescent: 'off',
       persistence: null,
       onePacket: false,

@@ -162,6 +162,32 @@ for (const [what, change] of [
   });
 }
 
+test('a service has a timeout of its own for what is established, other states keep that of everyone', () => {
+  const rig = new L4Rig({ mode: 'FNAT', service: { timeoutS: 20 } });
+  rig.feed(fromClient({ flags: 'S' }));
+  assert.is(rig.l4.tcp.dueIn(rig.row), 30_000, 'SYN_RECV');
+  establish(rig);
+  assert.is(rig.l4.tcp.dueIn(rig.row), 20_000);
+  rig.l4.setService(rig.service, { ...rig.wanted, timeoutS: 0 });
+  rig.feed(fromClient({ seq: ISN + 1, ack: SERVER_ISN + 1 }));
+  assert.is(rig.l4.tcp.dueIn(rig.row), 90_000, 'a change holds from the next packet on');
+  rig.l4.setService(rig.service, { ...rig.wanted, timeoutS: 5 });
+  rig.l4.removeService(rig.service);
+  rig.feed(fromClient({ seq: ISN + 1, ack: SERVER_ISN + 1 }));
+  assert.is(rig.l4.tcp.dueIn(rig.row), 90_000, 'a service that is gone has none');
+});
+
+test('a service of UDP has a timeout of its own, answered or not', () => {
+  const rig = new L4Rig({ mode: 'NAT', udp: true, service: { timeoutS: 7 } });
+  rig.feed(ipPacket(CLIENT, VIP, 17, udpBytes(CLIENT, VIP, CPORT, VPORT, NO_DATA)));
+  assert.is(rig.l4.udp.dueIn(rig.row), 7000);
+  wait(rig, 5);
+  rig.feed(ipPacket(SERVER, CLIENT, 17, udpBytes(SERVER, CLIENT, rig.rport, CPORT, NO_DATA)));
+  assert.is(rig.l4.udp.dueIn(rig.row), 7000);
+  wait(rig, 9);
+  assert.is(rig.l4.open, 0);
+});
+
 test('UDP: one way until the server answers', () => {
   const rig = new L4Rig({ mode: 'NAT', udp: true });
   rig.feed(ipPacket(CLIENT, VIP, 17, udpBytes(CLIENT, VIP, CPORT, VPORT, NO_DATA)));

@@ -35,6 +35,7 @@ const SNAT: L4Service = {
   localAddresses: [POOL],
   inTurn: false,
   mss: 0,
+  timeoutS: 0,
   expireQuiescent: 'off',
   persistence: null,
   onePacket: false,

@@ -339,6 +339,7 @@ test('NAT: the same client port to the same server through two services is refus
     localAddresses: [],
     inTurn: true,
     mss: 0,
+    timeoutS: 0,
     expireQuiescent: 'off',
     persistence: null,
     onePacket: false,

@@ -74,6 +74,7 @@ const service: fc.Arbitrary<ServiceConfig> = fc
     retries: fc.integer({ min: 0, max: 1 }),
     localAddresses: fc.subarray([ip('10.0.0.30'), ip('10.0.0.31')]),
     mssClamp: fc.constantFrom(0, 1400),
+    connTimeoutMs: fc.constantFrom(0, 30_000),
     expireQuiescent: fc.constantFrom(...EXPIRE_QUIESCENT),
     persistence: fc.constantFrom(null, { timeoutMs: 60_000, netmask: -256, expireQuiescent: true }),
     dests: fc.uniqueArray(server, { minLength: 1, maxLength: 6, selector: (one) => `${one.ip}:${one.port}` }),

@@ -150,6 +150,7 @@ const service = (vip: number, hosts: readonly number[], locals: readonly number[
       retries: fc.integer({ min: 0, max: 100 }),
       localAddresses: fc.uniqueArray(fc.constantFrom(...locals)),
       mssClamp: fc.integer({ min: 0, max: 1460 }),
+      connTimeoutMs: idleMs,
       expireQuiescent: fc.constantFrom(...EXPIRE_QUIESCENT),
       persistence: fc.option(
         fc.record({

@@ -131,6 +131,15 @@ test('timeouts: those that are not changed stay the profile', () => {
   assert.equal(tableOf(START).timeouts, { tcp: 900, tcpfin: 120, udp: 300 });
 });
 
+test('a service has a timeout of its own', () => {
+  const now = after(START, '-E -t 10.0.0.10:81 -s rr --conn-timeout 60');
+  assert.is(now.services[1]!.connTimeoutMs, 60_000);
+  assert.match(saved(now), /^-A -t 10\.0\.0\.10:81 -s rr --conn-timeout 60$/m);
+  const fine = configOf(CONF.replace('mss_clamp = 1400', 'conn_timeout = 1500ms'));
+  assert.equal(withTable(fine, tableOf(fine)), fine);
+  assert.is(after(now, '-E -t 10.0.0.10:81 -s rr').services[1]!.connTimeoutMs, 0);
+});
+
 test('flush takes all of layer 4 and leaves mode proxy', () => {
   assert.equal(
     after(START, '-C').services.map(({ name }) => name),
