@@ -18,7 +18,7 @@ import { EXPIRE_QUIESCENT, EXPIRE_REMOVED } from './endings.ts';
 import { FastPath } from './fast/index.ts';
 import { DROP_ALL, FORWARD, REASSEMBLE } from './fragments.ts';
 import { LocalAddrs } from './laddr.ts';
-import { EXPIRE_TEMPLATES, ONE_PACKET } from './opener.ts';
+import { BY_CONNECTION_ID, EXPIRE_TEMPLATES, ONE_PACKET } from './opener.ts';
 import { ICMP } from './proto/icmp.ts';
 import { type Profile, Timeouts } from './proto/index.ts';
 import { TCP } from './proto/tcp.ts';
@@ -63,6 +63,8 @@ export interface L4Service {
   readonly persistence: Persistence | null;
   /** UDP: nothing is remembered of a datagram; not with FNAT. */
   readonly onePacket: boolean;
+  /** UDP: the scheduler goes by the connection id of QUIC. */
+  readonly byConnectionId: boolean;
   /** The same for all services of an address and protocol; `forward` with DR and TUN only. */
   readonly fragments: 'reassemble' | 'forward' | 'drop';
 }
@@ -227,7 +229,10 @@ export class L4 {
     const { persistence } = service;
     opener.persistMs[id] = Math.min(persistence?.timeoutMs ?? 0, MAX_KEPT_MS);
     opener.persistMask[id] = persistence?.netmask ?? 0;
-    opener.policy[id] = (persistence?.expireQuiescent ? EXPIRE_TEMPLATES : 0) | (service.onePacket ? ONE_PACKET : 0);
+    opener.policy[id] =
+      (persistence?.expireQuiescent ? EXPIRE_TEMPLATES : 0) |
+      (service.onePacket ? ONE_PACKET : 0) |
+      (service.byConnectionId ? BY_CONNECTION_ID : 0);
     this.xmit.mss[id] = service.mss;
     this.setTimeout(id, service.timeoutS);
     this.locals.set(id, translates ? service.localAddresses : [], service.inTurn);

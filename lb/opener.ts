@@ -34,6 +34,7 @@ import type { CoreStats } from './core-stats.ts';
 import { AVAILABLE, type DestTable, DRAINED, INHIBITED, MAINT, UNHEALTHY } from './dest.ts';
 import type { LocalAddrs } from './laddr.ts';
 import type { NatServers } from './nat-servers.ts';
+import { connectionIdAt, idHigh, idLow } from './proto/quic.ts';
 import { isReusable } from './proto/tcp.ts';
 import { FlowKey } from './sched/index.ts';
 import { PROTO_MARK, type ServiceTable } from './service.ts';
@@ -41,6 +42,8 @@ import { PROTO_MARK, type ServiceTable } from './service.ts';
 /** Bits of `policy`. */
 export const EXPIRE_TEMPLATES = 1;
 export const ONE_PACKET = 2;
+/** Scheduled by the connection id of QUIC. */
+export const BY_CONNECTION_ID = 4;
 
 /** A server with one of these gets nobody back. */
 const KEEPS_OUT = INHIBITED | UNHEALTHY | MAINT;
@@ -53,7 +56,7 @@ export class Opener {
   readonly mode: Uint8Array;
   /** By server: its own mode; 0 = its service's. */
   readonly destMode: Uint8Array;
-  /** By service: EXPIRE_TEMPLATES, ONE_PACKET. */
+  /** By service: EXPIRE_TEMPLATES, ONE_PACKET, BY_CONNECTION_ID. */
   readonly policy: Uint8Array;
   /** By service: how long a client is remembered, milliseconds, 0 = not at all; by which bits of its address. */
   readonly persistMs: Int32Array;
@@ -97,7 +100,7 @@ export class Opener {
     const { spec, dests, locals } = this;
     const persistent = this.persistMs[service] !== 0;
     const template = persistent ? this.templateOf(service, proto, src, dst, ports & 0xffff) : 0;
-    const dest = template === 0 ? this.schedule(service, proto, src, dst, ports) : this.templates.dest(template);
+    const dest = template === 0 ? this.schedule(f, service, proto, src, dst, ports) : this.templates.dest(template);
     if (dest === 0) return this.noServer(f);
     const mode = this.destMode[dest] || this.mode[service];
     spec.caddr = src;
@@ -130,7 +133,7 @@ export class Opener {
   /** Makes `row` for a packet of a host behind us (SNAT): what it asks is asked from an address and port of a pool. */
   openOut(f: FrameId, table: ConnTable, service: number, proto: number, src: Ipv4, dst: Ipv4, ports: number): Verdict {
     const { spec, locals } = this;
-    const dest = this.schedule(service, proto, src, dst, ports);
+    const dest = this.schedule(f, service, proto, src, dst, ports);
     if (dest === 0) return this.noServer(f);
     const dport = ports & 0xffff;
     if (!locals.acquire(service, dst, dport)) {
@@ -185,9 +188,15 @@ export class Opener {
     this.locals.release(addr, ours & 0xffff, rows[at + (out ? c.CADDR : c.RADDR)], ours >>> 16);
   }
 
-  private schedule(service: number, proto: number, src: Ipv4, dst: Ipv4, ports: number): number {
-    this.flow.set(src, dst, ports >>> 16, ports & 0xffff, proto, this.ctx.now);
-    return this.services.schedule(service, this.flow);
+  private schedule(f: FrameId, service: number, proto: number, src: Ipv4, dst: Ipv4, ports: number): number {
+    const { flow } = this;
+    flow.set(src, dst, ports >>> 16, ports & 0xffff, proto, this.ctx.now);
+    if (proto === PROTO_UDP && (this.policy[service] & BY_CONNECTION_ID) !== 0) {
+      const { pool } = this.ctx;
+      const at = connectionIdAt(pool, f);
+      if (at !== 0) flow.setId(idHigh(pool.buf, at), idLow(pool.buf, at));
+    }
+    return this.services.schedule(service, flow);
   }
 
   /**

@@ -10,7 +10,8 @@
  * by address and port. A server that cannot take a connection is passed over, exactly as if it had left: only its
  * own flows move.
  *
- * Option `key`: `5tuple` (addresses, ports, protocol) or `source` (client address: a client stays with its server).
+ * Option `key`: `5tuple` (addresses, ports, protocol), `source` (client address: a client stays with its server), or `quic` (the
+ * connection id of QUIC: a client that comes from another address stays, as long as it uses the id; 5tuple for what has none).
  */
 
 import { finish, fmix, mixWord } from '../hash/murmur3.ts';
@@ -29,19 +30,22 @@ const SECOND_KEY = 0x32646e32;
 /** key * RANKS + rank is exact in a double: 32 + 21 bits. */
 const RANKS = 1 << 21;
 
+const KEYS = ['5tuple', 'source', 'quic'] as const;
+type Key = (typeof KEYS)[number];
+
 class ConsistentHash implements Scheduler {
   readonly name = 'conhash';
   readonly admits: 'clients' | 'connections';
   private readonly view: SchedView;
-  private readonly bySource: boolean;
+  private readonly key: Key;
   /** Keys of the virtual nodes, ascending as int32, and the server of each. */
   private keys = new Int32Array(0);
   private owners = new Int32Array(0);
 
-  constructor(view: SchedView, bySource: boolean) {
+  constructor(view: SchedView, key: Key) {
     this.view = view;
-    this.bySource = bySource;
-    this.admits = bySource ? 'clients' : 'connections';
+    this.key = key;
+    this.admits = key === 'source' ? 'clients' : 'connections';
     this.update();
   }
 
@@ -71,7 +75,7 @@ class ConsistentHash implements Scheduler {
   /** @hot */
   pick(flow: FlowKey): number {
     if (this.keys.length === 0) return 0;
-    const key1 = this.bySource ? sourceKey(flow) : tupleKey(flow);
+    const key1 = keyOf(this.key, flow);
     const key2 = fmix(key1 ^ SECOND_KEY);
     const at1 = this.eligibleFrom(this.successor(key1), flow);
     if (at1 < 0) return 0;
@@ -83,8 +87,8 @@ class ConsistentHash implements Scheduler {
   explain(flow: FlowKey): string {
     const n = this.keys.length;
     if (n === 0) return 'the ring is empty';
-    const key = this.bySource ? sourceKey(flow) : tupleKey(flow);
-    const option = this.bySource ? 'source' : '5tuple';
+    const key = keyOf(this.key, flow);
+    const option = this.key === 'quic' && !flow.hasId ? 'no connection id is known, 5tuple' : this.key;
     const seek = (k: number): string => {
       const at = this.eligibleFrom(this.successor(k), flow);
       return at < 0 ? 'no server' : `${hex(k)} (next virtual node ${hex(this.keys[at]!)})`;
@@ -139,8 +143,18 @@ function nodeKey(addr: number, port: number, index: number): number {
   return finish(mixWord(mixWord(mixWord(NODE_SEED, addr), port), index), 12);
 }
 
+/** @hot */
+function keyOf(key: Key, flow: FlowKey): number {
+  if (key === 'source') return sourceKey(flow);
+  return key === 'quic' && flow.hasId ? idKey(flow) : tupleKey(flow);
+}
+
 function sourceKey(flow: FlowKey): number {
   return finish(mixWord(FLOW_SEED, flow.src), 4);
+}
+
+function idKey(flow: FlowKey): number {
+  return finish(mixWord(mixWord(FLOW_SEED, flow.idHigh), flow.idLow), 8);
 }
 
 function tupleKey(flow: FlowKey): number {
@@ -165,6 +179,6 @@ function gcd(a: number, b: number): number {
 export const conhash: SchedulerFactory = {
   name: 'conhash',
   summary: 'consistent hash ring: a server that leaves or joins moves only its own share of the flows',
-  options: { key: ['5tuple', 'source'] },
-  create: (view, options) => new ConsistentHash(view, options['key'] === 'source'),
+  options: { key: KEYS },
+  create: (view, options) => new ConsistentHash(view, KEYS.find((key) => key === options['key']) ?? '5tuple'),
 };

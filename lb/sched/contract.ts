@@ -40,6 +40,10 @@ export class FlowKey {
   sport = 0;
   dport = 0;
   proto = 0;
+  /** A QUIC connection id, its first eight bytes, where the service goes by it and the packet has one (`setId`). */
+  hasId = false;
+  idHigh = 0;
+  idLow = 0;
   /** Time of the burst, for schedulers that age what they remember. */
   now: Micros = 0;
   private readonly tried = new Int32Array(MAX_TRIED);
@@ -53,7 +57,15 @@ export class FlowKey {
     this.dport = dport;
     this.proto = proto;
     this.now = now;
+    this.hasId = false;
     this.triedCount = 0;
+  }
+
+  /** What `set` does not know. @hot */
+  setId(high: number, low: number): void {
+    this.hasId = true;
+    this.idHigh = high;
+    this.idLow = low;
   }
 
   /** Keeps further picks for this flow away from a server; false when no more can be noted. @hot */

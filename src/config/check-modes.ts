@@ -89,6 +89,8 @@ function checkWorkers({ global, errors }: Draft, service: DraftService, mode: Mo
   if (service.persistence !== null) errors.add(at('persistence'), `persistence ${message}`, 'set workers = 1');
 }
 
+const mayBeUdp = ({ proto, mark, match }: DraftService): boolean => proto === 'udp' || mark !== null || match !== null;
+
 /** What a mode does not have. */
 function checkOptions({ errors }: Draft, service: DraftService, mode: Mode): void {
   const at = (key: string): Where => ({ ...service.where, key });
@@ -96,9 +98,11 @@ function checkOptions({ errors }: Draft, service: DraftService, mode: Mode): voi
     const hint = 'choose scheduler sh or conhash with hash_key = source, or a mode of layer 4';
     errors.add(at('persistence'), 'mode proxy remembers no clients', hint);
   }
+  if (service.schedOptions['key'] === 'quic' && (mode === 'proxy' || !mayBeUdp(service))) {
+    errors.add(at('hash_key'), 'only UDP carries QUIC', 'choose proto = udp, or hash_key = 5tuple or source');
+  }
   if (service.onePacket) {
-    if (service.proto !== 'udp' && !service.mark && !service.match)
-      errors.add(at('one_packet'), 'only UDP can be scheduled packet by packet', 'leave it out');
+    if (!mayBeUdp(service)) errors.add(at('one_packet'), 'only UDP can be scheduled packet by packet', 'leave it out');
     else if (mode === 'fnat') {
       const message = 'mode fnat cannot answer what it has forgotten: the client of a local port';
       errors.add(at('one_packet'), message, 'choose mode nat, dr or tun');

@@ -637,7 +637,7 @@ const serviceRows = {
   hash_key: optionRow(
     'hash_key',
     'source',
-    'What `conhash` hashes: `5tuple` (protocol, both addresses, both ports) spreads connections, `source` (the address of the client) sends a client to the same server every time.',
+    'What `conhash` hashes: `5tuple` (protocol, both addresses, both ports) spreads connections, `source` (the address of the client) sends a client to the same server every time. `quic`, for UDP, is the first eight bytes of the connection id that a QUIC packet is addressed to: who comes from another address with the same id meets the same server. Ids are renewed, and the first one is the choice of the client, so that takes servers whose own ids keep these bytes; packets without an id of that length go by `5tuple`.',
   ),
   sh_port: optionRow(
     'sh_port',

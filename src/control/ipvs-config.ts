@@ -14,14 +14,24 @@ import {
   type Config,
   type DestConfig,
   type GlobalConfig,
+  MATCH_PROTOS,
   type Mode,
   type PersistenceConfig,
   PROTOS,
   type ServiceConfig,
 } from '../config/model.ts';
 import { ipv4 } from '../ipvsadm/address.ts';
-import type { DestSettings, Forward, ServiceId, ServiceSettings, Timeouts, Tunnel } from '../ipvsadm/ops.ts';
-import { type Dest, type Service, type Table, ZERO_STATS } from '../ipvsadm/table.ts';
+import {
+  type DestSettings,
+  type Forward,
+  HASH_TARGETS,
+  type HashTarget,
+  type ServiceId,
+  type ServiceSettings,
+  type Timeouts,
+  type Tunnel,
+} from '../ipvsadm/ops.ts';
+import { type Dest, isAnyPort, type Service, type Table, ZERO_STATS } from '../ipvsadm/table.ts';
 
 /** What the table asks for and there is not. */
 export class Unsupported extends Error {}
@@ -41,13 +51,16 @@ const MODE_OF: Readonly<Record<Forward, Mode | null>> = {
   snat: null,
 };
 
+/** `hash_key` by what conhash hashes. */
+const KEY_OF: Readonly<Record<HashTarget, string>> = { sip: 'source', qid: 'quic', '5tuple': '5tuple' };
+
 /** Options of schedulers by the bits of -b. */
 const FLAGS: Readonly<Record<string, readonly string[]>> = { sh: ['fallback', 'port'], mh: ['fallback', 'port'] };
 
 // From the configuration to the table
 
-/** A match of any protocol has no words in the table, as mode `proxy` has none. */
-const hasWords = ({ mode, match }: ServiceConfig): boolean => mode !== 'proxy' && match?.proto !== 'any';
+/** Mode `proxy` has no words in the table. */
+const hasWords = ({ mode }: ServiceConfig): boolean => mode !== 'proxy';
 
 export function tableOf(config: Config): Table {
   const services = config.services.filter(hasWords);
@@ -71,11 +84,10 @@ function idOf({ proto, vip, port, match }: ServiceConfig): ServiceId {
   if (proto === 'mark') return { kind: 'fwmark', mark: vip >>> 0, family: 4 };
   if (match === null) return { kind: 'address', protocol: proto === 'match' ? 'tcp' : proto, address: ipv4(vip), port };
   const { from, to, iif, oif } = match;
-  const range = (of: AddressRange | null) => of && { ...of, low: ipv4(of.low), high: ipv4(of.high) };
-  const protocol = match.proto === 'any' ? 'tcp' : match.proto;
+  const range = (of: AddressRange | null) => of && { low: ipv4(of.low), high: ipv4(of.high), ...portsOf(of, 0) };
   return {
     kind: 'match',
-    protocol,
+    protocol: match.proto,
     family: 4,
     match: { from: range(from), to: range(to), iif: iif ?? '', oif: oif ?? '' },
   };
@@ -100,7 +112,8 @@ function settingsOf({
     ops: onePacket,
     connTimeoutSec: Math.ceil(connTimeoutMs / 1000),
     expireQuiescent: expireQuiescent === 'on',
-    hashTarget: scheduler === 'conhash' && schedOptions['key'] === 'source' ? 'sip' : null,
+    hashTarget:
+      scheduler === 'conhash' ? (HASH_TARGETS.find((word) => KEY_OF[word] === schedOptions['key']) ?? null) : null,
   };
 }
 
@@ -170,14 +183,28 @@ export function addressOf({ id }: Pick<Service, 'id'>): Endpointed & Pick<Servic
   const family = id.kind === 'address' ? id.address.family : id.family;
   if (family === 6) throw new Unsupported('IPv6');
   if (id.kind === 'fwmark') return { proto: 'mark', vip: id.mark | 0, port: 0, match: null };
-  const proto = PROTOS.find((word) => word === id.protocol);
+  const { protocol } = id;
+  if (id.kind === 'match') return addressOfMatch(id);
+  const proto = PROTOS.find((word) => word === protocol);
   if (proto === undefined) throw new Unsupported(`services of ${id.protocol}`);
-  if (id.kind === 'address') return { proto, vip: id.address.words[0]!, port: id.port, match: null };
-  const { from, to, iif, oif } = id.match;
-  const range = (of: typeof from) => of && { ...of, low: of.low.words[0]!, high: of.high.words[0]! };
-  const match = { proto, from: range(from), to: range(to), iif: iif || null, oif: oif || null };
-  return { proto: 'match', vip: matchId(match), port: 0, match };
+  return { proto, vip: id.address.words[0]!, port: id.port, match: null };
 }
+
+function addressOfMatch({ protocol, match: { from, to, iif, oif } }: Extract<ServiceId, { kind: 'match' }>) {
+  const proto = MATCH_PROTOS.find((word) => word === protocol);
+  if (proto === undefined) throw new Unsupported(`services of ${protocol}`);
+  const range = (of: typeof from) => of && { low: of.low.words[0]!, high: of.high.words[0]!, ...portsOf(of, MAX_PORT) };
+  const match = { proto, from: range(from), to: range(to), iif: iif || null, oif: oif || null };
+  return { proto: 'match' as const, vip: matchId(match), port: 0, match };
+}
+
+/** Any port ends at `any` in the table or in the configuration. */
+const portsOf = (of: Ports, any: number): Ports => {
+  const { lowPort, highPort } = of;
+  return { lowPort, highPort: isAnyPort(of) ? any : highPort };
+};
+type Ports = Pick<AddressRange, 'lowPort' | 'highPort'>;
+const MAX_PORT = 65_535;
 
 /** A service of layer 4 with the defaults of lb.conf. */
 const BLANK = blankService();
@@ -276,7 +303,7 @@ function lacking(settings: ServiceSettings): string | null {
   if (settings.pe !== '') return 'persistence engines';
   if (settings.synproxy) return 'SYN proxy at layer 4';
   if (settings.proxyProtocol !== 'disable') return 'the PROXY protocol at layer 4';
-  if (settings.quic || settings.hashTarget === 'qid') return 'QUIC';
+  if (settings.quic) return 'servers named by connection ids of QUIC';
   if (settings.destCheck !== null) return 'checks of servers by the director (lb.conf has health checks)';
   const known = FLAGS[settings.scheduler] ?? [];
   return settings.schedFlags >> known.length > 0 ? 'this flag of the scheduler' : null;
@@ -301,7 +328,7 @@ function optionsOf({ scheduler, schedFlags, hashTarget }: ServiceSettings, old: 
   const defaults = Object.entries(checkScheduler(scheduler, {}).options).map(([option, [first]]) => [option, first!]);
   const kept = scheduler === old.scheduler ? old.schedOptions : {};
   const flags = (FLAGS[scheduler] ?? []).map((option, i) => [option, (schedFlags >> i) & 1 ? 'on' : 'off'] as const);
-  const key = scheduler === 'conhash' ? [['key', hashTarget === 'sip' ? 'source' : '5tuple'] as const] : [];
+  const key = hashTarget === null ? [] : [['key', KEY_OF[hashTarget]] as const];
   return { ...Object.fromEntries(defaults), ...kept, ...Object.fromEntries([...flags, ...key]) };
 }
 

@@ -3,6 +3,7 @@
  * rules of the table, which say whether it makes sense. Used by changes.ts.
  */
 import { z } from 'zod';
+import { HASH_TARGETS } from '../ipvsadm/ops.ts';
 
 const INT32 = z.int().min(-0x80000000).max(0xffffffff);
 const PORT = z.int().min(0).max(65535);
@@ -22,7 +23,7 @@ const SERVICE = z.union([
   z.strictObject({ kind: z.literal('fwmark'), mark: z.int().min(1).max(0xffffffff), family: FAMILY }),
   z.strictObject({
     kind: z.literal('match'),
-    protocol: PROTOCOL,
+    protocol: z.union([PROTOCOL, z.literal('any')]),
     family: FAMILY,
     match: z.strictObject({ from: RANGE, to: RANGE, iif: z.string(), oif: z.string() }),
   }),
@@ -38,7 +39,7 @@ const SERVICE_SETTINGS = z.strictObject({
   synproxy: z.boolean(),
   connTimeoutSec: COUNT,
   proxyProtocol: z.string(),
-  hashTarget: z.enum(['sip', 'qid']).nullable(),
+  hashTarget: z.enum(HASH_TARGETS).nullable(),
   expireQuiescent: z.boolean(),
   quic: z.boolean(),
   destCheck: z.looseObject({}).nullable(),

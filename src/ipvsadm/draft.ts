@@ -12,7 +12,8 @@ import {
   type DaemonRole,
   type DestCheck,
   type Forward,
-  type Match,
+  HASH_TARGETS,
+  type HashTarget,
   PROXY_PROTOCOLS,
   type ProxyProtocol,
   type ServiceId,
@@ -27,6 +28,7 @@ import {
   type HostPort,
   MAX_INT,
   numberIn,
+  type ParsedMatch,
   parseDestCheck,
   parseHostPort,
   parseMark,
@@ -59,7 +61,7 @@ export interface Draft {
   port: number;
   mark: number;
   family: 4 | 6;
-  match: Match | null;
+  match: ParsedMatch | null;
   scheduler: string;
   schedFlags: string | null;
   persistSec: number;
@@ -80,7 +82,7 @@ export interface Draft {
   allow: Subject | null;
   synproxy: boolean;
   pair: SocketPair | null;
-  hashTarget: 'sip' | 'qid' | null;
+  hashTarget: HashTarget | null;
   cpu: number | null;
   destCheck: DestCheck | null;
   connTimeoutSec: number;
@@ -128,7 +130,7 @@ export function emptyDraft(): Draft {
 export function serviceOf(draft: Draft): ServiceId | null {
   const { protocol, address, port, mark, family, match } = draft;
   if (mark > 0) return { kind: 'fwmark', mark, family };
-  if (match !== null) return { kind: 'match', protocol, family, match };
+  if (match !== null) return { kind: 'match', ...match };
   return address === null ? null : { kind: 'address', protocol, address, port };
 }
 
@@ -149,7 +151,9 @@ export function take(draft: Draft, name: string, value: string | null, names: Na
       draft.family = 4;
       return;
     case 'match':
-      Object.assign(draft, parseMatch(text));
+      draft.match = parseMatch(text);
+      draft.family = draft.match.family;
+      if (draft.match.protocol !== 'any') draft.protocol = draft.match.protocol;
       if (draft.family === 6) draft.mask = 128;
       return;
     case 'ipv6':
@@ -222,7 +226,7 @@ export function take(draft: Draft, name: string, value: string | null, names: Na
         text === 'enable' || (text !== 'disable' && wrong('synproxy switch must be enable or disable\n'));
       return;
     case 'hash-target':
-      draft.hashTarget = text === 'sip' || text === 'qid' ? text : wrong('hash target not support\n');
+      draft.hashTarget = HASH_TARGETS.find((word) => word === text) ?? wrong('hash target not support\n');
       return;
     case 'dest-check':
       draft.destCheck = parseDestCheck(text, draft.destCheck);

@@ -111,7 +111,8 @@ export function endpointName(
   return `${shown}:${service ?? port}`.slice(0, cut);
 }
 
-export const protocolOf = (id: ServiceId): Protocol => (id.kind === 'fwmark' ? 'tcp' : id.protocol);
+export const protocolOf = (id: ServiceId): Protocol =>
+  id.kind === 'fwmark' || id.protocol === 'any' ? 'tcp' : id.protocol;
 
 export const familyOf = (id: ServiceId): 4 | 6 => (id.kind === 'address' ? id.address.family : id.family);
 

@@ -56,7 +56,7 @@ const SERVICES: [string, string, string][] = [
   ['-q', '--icmp-service', 'ADDRESS'],
   ['-1', '--icmpv6-service', 'ADDRESS'],
   ['-f', '--fwmark-service', 'MARK above 0; then -6, --ipv6 for IPv6'],
-  ['-H', '--match', 'proto=...,src-range=A-B:p-q,dst-range=...,iif=...,oif=...'],
+  ['-H', '--match', 'proto=tcp|udp|icmp|any,src-range=A-B:p-q,dst-range=...,iif=...,oif=...'],
 ];
 
 const OPTIONS: [string, string, string][] = [
@@ -69,7 +69,7 @@ const OPTIONS: [string, string, string][] = [
   ['-j', '--synproxy', 'enable or disable'],
   ['', '--conn-timeout', 'seconds for the established connections of this service'],
   ['', '--proxy-protocol', 'disable, v1, v2, v1-insecure, v2-insecure'],
-  ['', '--hash-target', 'of conhash: sip (source address) or qid (QUIC connection id)'],
+  ['', '--hash-target', 'of conhash: sip (source address), qid (QUIC connection id) or 5tuple'],
   ['', '--expire-quiescent', 'a server of weight 0 loses its connections'],
   ['', '--quic', 'the service speaks QUIC'],
   ['', '--dest-check', 'disable, default, tcp, udp, sctp, ping, or 1,1,3s,5-3600s, or 1,3s'],

@@ -6,7 +6,7 @@
 import type { Address, Family } from './address.ts';
 import type { Protocol } from './names.ts';
 
-/** `low` to `high` of addresses and ports, both ends included; all zero means any. */
+/** `low` to `high` of addresses and ports, both ends included; ports 0 to 0 are any, as 0 to 65535. */
 export interface AddressRange {
   readonly low: Address;
   readonly high: Address;
@@ -26,7 +26,8 @@ export type ServiceId =
   | { readonly kind: 'address'; readonly protocol: Protocol; readonly address: Address; readonly port: number }
   /** `mark`: 1 to 2^32 - 1. */
   | { readonly kind: 'fwmark'; readonly mark: number; readonly family: Family }
-  | { readonly kind: 'match'; readonly protocol: Protocol; readonly family: Family; readonly match: Match };
+  /** Protocol `any`, which only we have: TCP, UDP and ICMP. */
+  | { readonly kind: 'match'; readonly protocol: Protocol | 'any'; readonly family: Family; readonly match: Match };
 
 export interface Endpoint {
   readonly address: Address;
@@ -59,6 +60,10 @@ export const DEFAULT_PASSIVE_CHECK: PassiveCheck = {
   inhibitMaxSec: 3600,
 };
 
+/** Of conhash: DPVS's two, and the connection as a whole, which only we have. */
+export const HASH_TARGETS = ['sip', 'qid', '5tuple'] as const;
+export type HashTarget = (typeof HASH_TARGETS)[number];
+
 export interface ServiceSettings {
   readonly scheduler: string;
   /** Bits of -b, in the order of sched-flags.ts: 1, 2, 4. */
@@ -76,7 +81,7 @@ export interface ServiceSettings {
   readonly connTimeoutSec: number;
   readonly proxyProtocol: ProxyProtocol;
   /** What conhash hashes; null for other schedulers. */
-  readonly hashTarget: 'sip' | 'qid' | null;
+  readonly hashTarget: HashTarget | null;
   readonly expireQuiescent: boolean;
   readonly quic: boolean;
   readonly destCheck: DestCheck | null;

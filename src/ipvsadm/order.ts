@@ -23,7 +23,7 @@ function keyOf({ id }: Service): number[] {
     case 'fwmark':
       return [id.mark | 0, id.family, PROTOCOL_NUMBER.tcp];
     case 'match':
-      return [0, id.family, PROTOCOL_NUMBER[id.protocol]];
+      return [0, id.family, id.protocol === 'any' ? 0 : PROTOCOL_NUMBER[id.protocol]];
     case 'address':
       return [0, id.address.family, PROTOCOL_NUMBER[id.protocol], ...id.address.words, id.port];
   }

@@ -168,7 +168,8 @@ function serviceSettings(draft: Draft, service: ServiceId): ServiceSettings {
   if (service.kind === 'address' && service.port === 0 && persistSec === 0 && !isIcmp(service.protocol)) {
     wrong('Zero port specified for non-persistent service');
   }
-  if (ops && service.kind !== 'fwmark' && service.protocol !== 'udp') {
+  const mayBeUdp = service.kind === 'fwmark' || service.protocol === 'udp' || service.protocol === 'any';
+  if (ops && !mayBeUdp) {
     wrong('One-Packet Scheduling is only for UDP virtual services');
   }
   const scheduler = draft.scheduler === '' ? DEFAULT_SCHEDULER : draft.scheduler;
@@ -176,7 +177,7 @@ function serviceSettings(draft: Draft, service: ServiceId): ServiceSettings {
   if (draft.hashTarget !== null && scheduler !== 'conhash') {
     wrong('hash target can only be set when schedule is conhash\n');
   }
-  if (draft.hashTarget === 'qid' && draft.protocol !== 'udp') wrong('qid hash can only be set in udp service\n');
+  if (draft.hashTarget === 'qid' && !mayBeUdp) wrong('qid hash can only be set in udp service\n');
   return {
     scheduler,
     schedFlags,

@@ -64,7 +64,7 @@ function serviceOptions(id: ServiceId, settings: ServiceSettings): string {
   if (settings.pe !== '') words.push(`--pe ${settings.pe}`);
   if (settings.ops) words.push('-o');
   if (settings.schedFlags !== 0) words.push(`-b ${formatSchedFlags(settings.scheduler, settings.schedFlags)}`);
-  if (settings.hashTarget === 'qid') words.push('--hash-target qid');
+  if (settings.hashTarget !== null && settings.hashTarget !== 'sip') words.push(`--hash-target ${settings.hashTarget}`);
   if (settings.synproxy) words.push('-j enable');
   if (settings.connTimeoutSec > 0) words.push(`--conn-timeout ${settings.connTimeoutSec}`);
   if (settings.proxyProtocol !== 'disable') words.push(`--proxy-protocol ${settings.proxyProtocol}`);

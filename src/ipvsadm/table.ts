@@ -17,6 +17,8 @@ import type {
 } from './ops.ts';
 
 /** Totals since the last zeroing, and rates per second. 64 bits. */
+const MAX_PORT = 65_535;
+
 export interface Stats {
   readonly conns: bigint;
   readonly inPkts: bigint;
@@ -122,10 +124,14 @@ export const sameEndpoint = (a: Endpoint, b: Endpoint): boolean =>
 
 function sameRange(a: AddressRange | null, b: AddressRange | null): boolean {
   if (a === null || b === null) return a === b;
-  return (
-    sameAddress(a.low, b.low) && sameAddress(a.high, b.high) && a.lowPort === b.lowPort && a.highPort === b.highPort
-  );
+  return sameAddress(a.low, b.low) && sameAddress(a.high, b.high) && samePorts(a, b);
 }
+
+export const isAnyPort = ({ lowPort, highPort }: Pick<AddressRange, 'lowPort' | 'highPort'>): boolean =>
+  lowPort === 0 && (highPort === 0 || highPort === MAX_PORT);
+
+const samePorts = (a: AddressRange, b: AddressRange): boolean =>
+  (isAnyPort(a) && isAnyPort(b)) || (a.lowPort === b.lowPort && a.highPort === b.highPort);
 
 export function sameSubject(a: Subject, b: Subject): boolean {
   if (a.kind === 'ipset') return b.kind === 'ipset' && a.name === b.name;

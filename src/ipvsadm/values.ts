@@ -113,7 +113,7 @@ export function parseSocketPair(text: string): SocketPair {
 }
 
 export interface ParsedMatch {
-  readonly protocol: Protocol;
+  readonly protocol: Protocol | 'any';
   readonly family: Family;
   readonly match: Match;
 }
@@ -131,7 +131,7 @@ export function parseMatch(text: string): ParsedMatch {
     if (!['proto', 'af', 'src-range', 'dst-range', 'iif', 'oif'].includes(key)) illegal();
   }
   const protocol = fields.get('proto') ?? '';
-  if (!['tcp', 'udp', 'sctp', 'icmp', 'icmpv6'].includes(protocol)) illegal();
+  if (!['tcp', 'udp', 'sctp', 'icmp', 'icmpv6', 'any'].includes(protocol)) illegal();
   const range = (key: string): AddressRange | null => {
     const value = fields.get(key) ?? '';
     return value === '' ? null : (parseRange(value) ?? illegal());
@@ -143,7 +143,7 @@ export function parseMatch(text: string): ParsedMatch {
   const family = af === undefined ? (from ?? to ?? illegal()).low.family : af === 'ipv6' ? 6 : 4;
   if ([from, to].some((r) => r !== null && r.low.family !== family)) illegal();
   return {
-    protocol: protocol as Protocol,
+    protocol: protocol as ParsedMatch['protocol'],
     family,
     match: { from, to, iif: fields.get('iif') ?? '', oif: fields.get('oif') ?? '' },
   };

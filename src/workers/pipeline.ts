@@ -347,5 +347,6 @@ const l4Service = (service: ServiceConfig): L4Service => ({
   expireQuiescent: service.expireQuiescent,
   persistence: service.persistence,
   onePacket: service.onePacket,
+  byConnectionId: service.scheduler === 'conhash' && service.schedOptions['key'] === 'quic',
   fragments: service.fragments,
 });

@@ -198,6 +198,7 @@ class World {
       expireQuiescent: 'off',
       persistence: null,
       onePacket: false,
+      byConnectionId: false,
       fragments: 'reassemble',
     });
     // Every address is announced, twice; then the link is quiet.

@@ -142,6 +142,7 @@ class World {
       expireQuiescent: 'off',
       persistence: null,
       onePacket: false,
+      byConnectionId: false,
       fragments: 'reassemble',
     });
     const to = { low: FIRST, high: LAST, lowPort: 0, highPort: 65535 };

@@ -133,6 +133,7 @@ export class L4Network {
         expireQuiescent: 'off',
         persistence: null,
         onePacket: false,
+        byConnectionId: false,
         fragments: 'reassemble',
         ...options.service,
       });

@@ -185,6 +185,7 @@ export class L4Rig {
       expireQuiescent: 'off',
       persistence: null,
       onePacket: false,
+      byConnectionId: false,
       fragments: 'reassemble',
       ...options.service,
     };

@@ -39,6 +39,7 @@ const NAT: L4Service = {
   expireQuiescent: 'off',
   persistence: null,
   onePacket: false,
+  byConnectionId: false,
   fragments: 'reassemble',
 };
 const REMEMBER: Persistence = { timeoutMs: 60_000, netmask: -1, expireQuiescent: false };

@@ -126,7 +126,7 @@ test('NAT: an error about a tunnel tells a client nothing, there is none', () =>
 
 const ONE_PACKET: L4Service = {
   ...{ mode: c.NAT, localAddresses: [], inTurn: true, mss: 0, timeoutS: 0, expireQuiescent: 'off' },
-  ...{ persistence: null, onePacket: true, fragments: 'reassemble' },
+  ...{ persistence: null, onePacket: true, byConnectionId: false, fragments: 'reassemble' },
 };
 
 function addService(rig: L4Rig, proto: number, vip: number, port: number): number {

@@ -186,6 +186,7 @@ test('persistence that is switched off holds nobody any more', () => {
     expireQuiescent: 'off',
     persistence: null,
     onePacket: false,
+    byConnectionId: false,
     fragments: 'reassemble',
   });
   assert.is.not(ask(rig, A, CPORT + 1), first);

@@ -39,6 +39,7 @@ const SNAT: L4Service = {
   expireQuiescent: 'off',
   persistence: null,
   onePacket: false,
+  byConnectionId: false,
   fragments: 'reassemble',
 };
 

@@ -23,6 +23,7 @@ const MASQUERADE: L4Service = {
   expireQuiescent: 'off',
   persistence: { timeoutMs: 5000, netmask: -4, expireQuiescent: false },
   onePacket: false,
+  byConnectionId: false,
   fragments: 'reassemble',
 };
 const INSIDE = { low: ip('10.0.0.48'), high: ip('10.0.0.63'), lowPort: 0, highPort: 65535 };

@@ -343,6 +343,7 @@ test('NAT: the same client port to the same server through two services is refus
     expireQuiescent: 'off',
     persistence: null,
     onePacket: false,
+    byConnectionId: false,
     fragments: 'reassemble',
   });
   rig.feed(fromClient({ flags: 'S' }));

@@ -3,8 +3,8 @@ import * as assert from 'uvu/assert';
 import { FlowKey } from '../../../../lb/sched/index.ts';
 import { addrOf, makeServices } from '../../../lib/services.ts';
 
-type Key = '5tuple' | 'source';
-const KEYS: readonly Key[] = ['5tuple', 'source'];
+type Key = '5tuple' | 'source' | 'quic';
+const KEYS: readonly Key[] = ['5tuple', 'source', 'quic'];
 
 interface Server {
   readonly addr: number;
@@ -26,6 +26,7 @@ function rig(key: Key, list: readonly Server[]) {
       // As real ones come: few clients with many ports, or many clients in a row.
       if (key === 'source') flow.set(addrOf(0x10000 + i), addrOf(0), 40000, 80, 6, 0);
       else flow.set(addrOf(0x10000 + (i & 15)), addrOf(0), 1024 + (i >>> 4), 80, 6, 0);
+      if (key === 'quic') flow.setId(i, 7);
       return services.dests.addr[services.schedule(id, flow)]! & 0xffff;
     });
   return { services, id, map };
@@ -250,6 +251,7 @@ test('the explanation names both keys and the nodes behind them, and changes no 
     const { services, id } = rig(key, servers(2));
     const flow = new FlowKey();
     flow.set(addrOf(7), addrOf(0), 1024, 80, 6, 0);
+    flow.setId(1, 2);
     const before = services.schedule(id, flow);
     const text = services.explain(id, flow);
     assert.match(text, new RegExp(`^${key} keys `));
@@ -264,6 +266,26 @@ test('the explanation names both keys and the nodes behind them, and changes no 
 test('an empty ring explains itself', () => {
   const { services, id } = rig('5tuple', []);
   assert.is(services.explain(id, new FlowKey()), 'the ring is empty');
+});
+
+test('quic: the id decides, wherever the client is; a packet without one goes by its 5-tuple', () => {
+  const { services, id } = rig('quic', servers(10));
+  const flow = new FlowKey();
+  const of = (src: number, ids?: [number, number]): number => {
+    flow.set(src, addrOf(0), 40000, 443, 17, 0);
+    if (ids) flow.setId(...ids);
+    return services.schedule(id, flow);
+  };
+  for (let i = 0; i < 100; i++) assert.is(of(addrOf(1000), [i, -i]), of(addrOf(2000 + i), [i, -i]));
+  const homes = new Set(Array.from({ length: 100 }, (_, i) => of(addrOf(1000), [0, i])));
+  assert.is(homes.size, 10, 'both words count');
+  const byTuple = rig('5tuple', servers(10));
+  for (let i = 0; i < 50; i++) {
+    flow.set(addrOf(i), addrOf(0), 40000, 443, 17, 0);
+    const wanted = byTuple.services.dests.addr[byTuple.services.schedule(byTuple.id, flow)];
+    assert.is(services.dests.addr[of(addrOf(i))], wanted);
+  }
+  assert.match(services.explain(id, flow), /^no connection id is known, 5tuple keys/);
 });
 
 test.run();

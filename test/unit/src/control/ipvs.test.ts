@@ -242,4 +242,32 @@ test('marks, all ports, ICMP and matches: as command lines make them, a file kee
   assert.is(gone.services.length, loaded.services.length - 2);
 });
 
+test('what conhash hashes comes back as it was', () => {
+  const base = configOf(CONF.replace('scheduler = sh\nsh_port = on', 'scheduler = conhash'));
+  assert.match(saved(base), /^-A -t 10\.0\.0\.10:81 -s conhash --hash-target 5tuple$/m);
+  const lines = ['-A -u 10.0.0.10:443 -s conhash --hash-target qid', '-A -u 10.0.0.10:444 -s conhash'];
+  const now = after(base, ...lines);
+  assert.equal(
+    now.services.slice(1).map(({ schedOptions }) => schedOptions),
+    [{ key: '5tuple' }, { key: 'quic' }, { key: 'source' }],
+  );
+  for (const line of lines) assert.ok(saved(now).split('\n').includes(line), saved(now));
+  assert.equal(withTable(now, tableOf(now)), now);
+});
+
+test('matches of any protocol and any port have words in the table', () => {
+  const conf = `${CONF}[service all]\nmatch = from=10.0.0.0/24,oif=lan\nmode = nat\none_packet = on\nscheduler = rr\ncount = 0\n`;
+  const base = configOf(conf);
+  const line = '-A -H proto=any,src-range=10.0.0.0-10.0.0.255:0-0,oif=lan -s rr -o';
+  assert.ok(saved(base).split('\n').includes(line), saved(base));
+  assert.equal(withTable(base, tableOf(base)), base);
+  const again = after(configOf(CONF), line);
+  assert.equal(again.services[2]!.match, base.services[2]!.match);
+  // Ports left out, and all of them, are any port as well.
+  for (const ports of ['', ':0-65535']) {
+    const same = `-a -H proto=any,src-range=10.0.0.0-10.0.0.255${ports},oif=lan -r 10.0.0.12:80 -m`;
+    assert.is(after(again, same).services[2]!.dests.length, 1);
+  }
+});
+
 test.run();
