@@ -696,6 +696,9 @@ reports(
 reports('persistence of the proxy', GENERAL, webWith('persistence = 1m'), [
   'lb.conf:7: [service web] persistence: mode proxy remembers no clients; choose scheduler sh or conhash with hash_key = source, or a mode of layer 4',
 ]);
+reports('QUIC over TCP', GENERAL, webWith('mode = nat\nhash_key = quic'), [
+  'lb.conf:7: [service web] hash_key: only UDP carries QUIC; choose proto = udp, or hash_key = 5tuple or source',
+]);
 reports(
   'FullNAT that forgets its clients',
   GENERAL,

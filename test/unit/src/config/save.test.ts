@@ -202,8 +202,14 @@ const service = (vip: number, hosts: readonly number[], locals: readonly number[
     })
     .map(({ scheduling: chosen, place, what, pool, ...rest }) => {
       const localAddresses = rest.mode === 'snat' ? [pool] : rest.localAddresses;
-      return placed(fitting({ ...rest, ...chosen, localAddresses }), place, what);
+      return carryingQuic(placed(fitting({ ...rest, ...chosen, localAddresses }), place, what));
     });
+
+/** Only UDP has connection ids to go by. */
+function carryingQuic(one: ServiceConfig): ServiceConfig {
+  const mayBeUdp = one.proto !== 'tcp' && one.proto !== 'icmp' && one.mode !== 'proxy';
+  return one.schedOptions['key'] !== 'quic' || mayBeUdp ? one : { ...one, schedOptions: { key: 'source' } };
+}
 
 /** Where packets are looked for: the proxy has an address and a port, SNAT a match, the others what they like. */
 function placed(one: ServiceConfig, place: string, what: MatchConfig): ServiceConfig {
