@@ -41,10 +41,10 @@ const { lab, idle } = checked();
 // Where the packages it needs are found.
 const dir = mkdtempSync('node_modules/.tsvs-bench-');
 try {
-  const outfile = join(dir, 'bench.mjs');
   await build({
-    entryPoints: ['test/bench/main.ts'],
-    outfile,
+    entryPoints: { bench: 'test/bench/main.ts', 'udp-flood': 'test/bench/udp-flood.ts' },
+    outdir: dir,
+    outExtension: { '.js': '.mjs' },
     bundle: true,
     platform: 'node',
     format: 'esm',
@@ -58,7 +58,7 @@ try {
     ...(lab || idle ? namespaceWrapper() : []),
     process.execPath,
     ...flags,
-    outfile,
+    join(dir, 'bench.mjs'),
     ...args,
   ]);
 } finally {

@@ -45,8 +45,11 @@ export const noIdle = (): string | undefined =>
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** @param counts sessions to hold, rising */
-export async function runIdle(counts: readonly number[], settleMs = SETTLE_MS): Promise<IdleResult> {
+/**
+ * @param counts sessions to hold, rising
+ * @param scale of the time for settling
+ */
+export async function runIdle(counts: readonly number[], scale: number): Promise<IdleResult> {
   const folder = mkdtempSync(join(tmpdir(), 'tsvs-idle-'));
   const net = new Net({ hosts: HOSTS, taps: [TAP] });
   try {
@@ -66,7 +69,7 @@ export async function runIdle(counts: readonly number[], settleMs = SETTLE_MS): 
         clients.push(await openMore(net, count));
         held += count;
       }
-      await pause(settleMs);
+      await pause(SETTLE_MS * scale);
       steps.push({ sessions, resident: await leastResident(tsvs.child.pid!) });
       console.error(`idle: ${sessions} sessions, ${(steps.at(-1)!.resident / 1e6).toFixed(1)} MB resident`);
     }

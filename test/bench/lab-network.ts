@@ -15,6 +15,8 @@ export const VIP = '10.9.0.10';
 export const SERVERS = ['10.9.0.11', '10.9.0.12'] as const;
 export const HTTP = 80;
 export const IPERF = 5201;
+/** Datagrams to it are counted as they reach a server, and thrown away. */
+export const UDP = 9000;
 /** What an HTTP server answers on every path: rs-1 or rs-2. */
 export const ANSWER = /^rs-[12]\n$/;
 
@@ -24,6 +26,7 @@ const HOSTS = {
   rs1: { address: `${SERVERS[0]}/24` },
   rs2: { address: `${SERVERS[1]}/24` },
 };
+const SERVER_HOSTS = ['rs1', 'rs2'];
 export const TAP = 'tap0';
 
 export type HttpServer = 'nginx' | 'node';
@@ -55,7 +58,7 @@ export class LabNetwork {
     const lab = new LabNetwork(profile, folder);
     try {
       for (const host of Object.keys(HOSTS)) await lab.tune(host);
-      await Promise.all(['rs1', 'rs2'].map((place) => lab.serve(place)));
+      await Promise.all(SERVER_HOSTS.map((place) => lab.serve(place)));
       return lab;
     } catch (error) {
       await lab.close();
@@ -63,9 +66,13 @@ export class LabNetwork {
     }
   }
 
-  /** Runs a command at the client to its end; throws when it fails. */
-  async client(words: string[], limitMs?: number): Promise<string> {
-    return done(words, await this.net.exec('client', words, limitMs)).stdout;
+  /** Runs a command at `place` to its end; throws when it fails. */
+  async at(place: string, words: string[], limitMs?: number): Promise<string> {
+    return done(words, await this.net.exec(place, words, limitMs)).stdout;
+  }
+
+  client(words: string[], limitMs?: number): Promise<string> {
+    return this.at('client', words, limitMs);
   }
 
   /** What `address` answers to one request, or why it does not. */
@@ -76,8 +83,21 @@ export class LabNetwork {
 
   /** Puts the VIP on the balancer's kernel or takes it away: tsvs answers for it itself. */
   async setVip(present: boolean): Promise<void> {
-    const words = ['ip', 'addr', present ? 'add' : 'del', `${VIP}/32`, 'dev', 'eth0'];
-    done(words, await this.net.exec('balancer', words));
+    await this.at('balancer', ['ip', 'addr', present ? 'add' : 'del', `${VIP}/32`, 'dev', 'eth0']);
+  }
+
+  /** Gives the servers the VIP as well, about which they keep silent, or takes it away. */
+  async setServersVip(present: boolean): Promise<void> {
+    const [verb, ignore, announce] = present ? ['add', 1, 2] : ['del', 0, 0];
+    const all = '/proc/sys/net/ipv4/conf/all';
+    const script = `echo ${ignore} >${all}/arp_ignore; echo ${announce} >${all}/arp_announce; ip addr ${verb} ${VIP}/32 dev lo`;
+    await Promise.all(SERVER_HOSTS.map((host) => this.at(host, ['sh', '-c', script])));
+  }
+
+  /** How many datagrams to UDP have reached the servers so far. */
+  async datagrams(): Promise<number> {
+    const counters = await Promise.all(SERVER_HOSTS.map((host) => this.at(host, ['nft', 'list', 'counters'])));
+    return counters.reduce((sum, text) => sum + Number(/packets (\d+)/.exec(text)![1]), 0);
   }
 
   /**
@@ -98,6 +118,8 @@ export class LabNetwork {
       'cd /proc/sys/net/ipv4',
       'for name in reno cubic; do echo $name >tcp_congestion_control; done',
       'echo 1024 65535 >ip_local_port_range',
+      // With one arm a router would tell everybody of a shorter way.
+      'echo 0 >conf/all/send_redirects; echo 0 >conf/eth0/send_redirects',
       'cat tcp_congestion_control',
     ];
     // Without pacing, whatever the machine's default. A namespace may be refused cubic, and is never refused reno.
@@ -108,18 +130,35 @@ export class LabNetwork {
       [host, 'eth0'],
       [SWITCH, host],
     ] as const) {
-      const words = ['ethtool', '-K', device, ...off];
-      done(words, await this.net.exec(place, words));
+      await this.at(place, ['ethtool', '-K', device, ...off]);
     }
   }
 
   private async serve(place: string): Promise<void> {
     const iperf = this.net.start(place, ['iperf3', '-s', '-p', String(IPERF), '--forceflush']);
+    if (noCommands('nft') === undefined) await this.countDatagrams(place);
     const name = place.replace('rs', 'rs-');
     if (httpServer() === 'nginx') this.startNginx(place, name);
     else await this.net.startRealServer(place, name, HTTP);
     await iperf.waitFor(/listening/);
     await this.net.waitForPort(place, '127.0.0.1', HTTP);
+  }
+
+  /** Before they reach a socket, so that a server is never what limits. */
+  private async countDatagrams(place: string): Promise<void> {
+    const file = join(this.folder, 'server.nft');
+    writeFileSync(
+      file,
+      `table ip sink {
+  counter datagrams { }
+  chain pre {
+    type filter hook prerouting priority raw
+    udp dport ${UDP} counter name datagrams drop
+  }
+}
+`,
+    );
+    await this.at(place, ['nft', '-f', file]);
   }
 
   private startNginx(place: string, name: string): Running {

@@ -1,21 +1,25 @@
 /**
- * The peers: what stands at the VIP while a run is measured. All do the same: HTTP to the two servers in turn, iperf3's
- * port to a server chosen by the client's address, because one test of iperf3 is several connections.
+ * The peers: what stands at the VIP while a run is measured. All do the same: HTTP to the two servers, iperf3's port to a
+ * server chosen by the client's address, because one test of iperf3 is several connections; those of layer 4 also carry
+ * datagrams.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Running, SWITCH } from '../lib/netns.ts';
+import type { Running } from '../lib/netns.ts';
 import { noCommands } from '../lib/privilege.ts';
-import { HTTP, IPERF, type LabNetwork, SERVERS, TAP, VIP } from './lab-network.ts';
-import type { PeerName } from './options.ts';
+import { HTTP, IPERF, type LabNetwork, SERVERS, UDP, VIP } from './lab-network.ts';
+import { tsvsPeer } from './lab-tsvs.ts';
+import { type PeerName, type TsvsName, WORKLOAD_NAMES, type WorkloadName } from './options.ts';
 
 export interface Peer {
   readonly name: PeerName;
   /** The address that the client asks. */
   readonly target: string;
+  /** What it can do. */
+  readonly workloads: readonly WorkloadName[];
   /** Why it cannot take part, or nothing. */
   readonly missing: () => string | undefined;
-  /** Starts a fresh process; null when there is none. */
+  /** Starts it anew; null when it has no process. */
   readonly start: (lab: LabNetwork) => Promise<Running | null>;
   /** Ends it, and says what was wrong with the ending, if anything. */
   readonly stop: (lab: LabNetwork, running: Running | null) => Promise<string | undefined>;
@@ -24,56 +28,18 @@ export interface Peer {
 const direct: Peer = {
   name: 'direct',
   target: SERVERS[0],
+  workloads: WORKLOAD_NAMES,
   missing: () => undefined,
   start: async () => null,
   stop: async () => undefined,
 };
-
-const tsvsOn = (name: PeerName, link: string, place: string): Peer => ({
-  name,
-  target: VIP,
-  missing: () => undefined,
-  start: (lab) => {
-    const file = join(lab.folder, `lb-${lab.profile}.conf`);
-    writeFileSync(file, tsvsConfig(lab));
-    return lab.net.startTsvs(file, link, ['--control', join(lab.folder, 'tsvs.sock')], place);
-  },
-  stop: async (_lab, running) => {
-    if (running === null) return undefined; // It did not start, which has been said.
-    const code = await running.stop();
-    return code === 0 ? undefined : `tsvs ended with ${code}: ${running.output.slice(-2000)}`;
-  },
-});
-
-function tsvsConfig({ profile }: LabNetwork): string {
-  const service = (name: string, port: number, ...scheduler: string[]): string[] => [
-    `[service ${name}]`,
-    `ip = ${VIP}`,
-    `ports = ${port}`,
-    ...scheduler,
-    `count = ${SERVERS.length}`,
-    ...SERVERS.map((address, i) => `server${i + 1} = ${address}:${port}:1:00:00:00:00:00:00`),
-  ];
-  const lines = [
-    '[global]',
-    'drain_timeout = 1s',
-    '[link lan]',
-    'kind = tap',
-    `device = ${TAP}`,
-    `offload = ${profile === 'offload' ? 'on' : 'off'}`,
-    '[network]',
-    'netmask = 255.255.255.0',
-    ...service('web', HTTP, 'scheduler = rr'),
-    ...service('bulk', IPERF, 'scheduler = conhash', 'hash_key = source'),
-  ];
-  return `${lines.join('\n')}\n`;
-}
 
 /** A peer that is an ordinary program on the balancer's kernel. */
 function kernelPeer(name: PeerName, missing: Peer['missing'], begin: (lab: LabNetwork) => Running): Peer {
   return {
     name,
     target: VIP,
+    workloads: ['conn', 'req', 'bulk', 'bulk-up'],
     missing,
     start: async (lab) => {
       await lab.setVip(true);
@@ -124,11 +90,55 @@ const nodeNet = kernelPeer(
   },
 );
 
-export const PEERS: Readonly<Record<PeerName, Peer>> = {
-  direct,
-  tsvs: tsvsOn('tsvs', `tap:${TAP}`, SWITCH),
-  haproxy,
-  'node-net': nodeNet,
-  'tsvs-packet': tsvsOn('tsvs-packet', 'packet:eth0', 'balancer'),
-  'tsvs-xdp': tsvsOn('tsvs-xdp', 'xdp:eth0', 'balancer'),
+/**
+ * FullNAT in the kernel: the destination by a hash, the source masqueraded. What LVS does with one module, where the kernel
+ * has none. Chooses by the client's address and port, as one does who wants to spread connections without a table.
+ */
+const nft: Peer = {
+  name: 'nft',
+  target: VIP,
+  workloads: ['conn', 'req', 'bulk', 'bulk-up', 'udp'],
+  missing: () => noCommands('nft'),
+  start: async (lab) => {
+    await lab.setVip(true);
+    const servers = `{ ${SERVERS.map((address, i) => `${i} : ${address}`).join(', ')} }`;
+    const count = SERVERS.length;
+    const file = join(lab.folder, 'balancer.nft');
+    writeFileSync(
+      file,
+      `table ip lb {
+  chain pre {
+    type nat hook prerouting priority dstnat
+    ip daddr ${VIP} tcp dport ${HTTP} dnat to jhash ip saddr . tcp sport mod ${count} map ${servers}
+    ip daddr ${VIP} tcp dport ${IPERF} dnat to jhash ip saddr mod ${count} map ${servers}
+    ip daddr ${VIP} udp dport ${UDP} dnat to jhash ip saddr . udp sport mod ${count} map ${servers}
+  }
+  chain post {
+    type nat hook postrouting priority srcnat
+    ip daddr { ${SERVERS.join(', ')} } masquerade
+  }
+}
+`,
+    );
+    await lab.at('balancer', ['nft', '-f', file]);
+    // Closed connections would fill the table. A user namespace may not say how long they stay, and is not asked to.
+    const brief = ['time_wait', 'close', 'last_ack', 'close_wait', 'fin_wait'].map(
+      (state) => `echo 3 >/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_${state}`,
+    );
+    await lab.at('balancer', ['sh', '-c', `(${brief.join('; ')}) 2>/dev/null; true`]);
+    await lab.at('balancer', ['sh', '-c', 'echo 1 >/proc/sys/net/ipv4/ip_forward']);
+    return null;
+  },
+  stop: async (lab) => {
+    await lab.at('balancer', ['sh', '-c', 'echo 0 >/proc/sys/net/ipv4/ip_forward; nft delete table ip lb']);
+    await lab.setVip(false);
+    return undefined;
+  },
 };
+
+const isTsvs = (name: PeerName): name is TsvsName => name.startsWith('tsvs');
+const OTHERS: readonly Peer[] = [direct, nft, haproxy, nodeNet];
+
+export function peerNamed(name: PeerName): Peer {
+  return isTsvs(name) ? tsvsPeer(name) : OTHERS.find((peer) => peer.name === name)!;
+}

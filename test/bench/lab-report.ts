@@ -1,4 +1,7 @@
-/** From the runs of the lab to a row per peer and figure: medians over the rounds, and the range. */
+/**
+ * From the runs of the lab to a row per peer and figure: medians over the rounds, the range, and what it is beside the peer that
+ * does the same. Two whose ranges overlap are equal.
+ */
 import type { CpuUse } from './lab-cpu.ts';
 import { WORKLOADS } from './lab-workloads.ts';
 import type { PeerName, ProfileName, WorkloadName } from './options.ts';
@@ -35,9 +38,28 @@ export interface LabRow {
    * null where operations are too few for the clock.
    */
   readonly overDirectUs: number | null;
+  readonly overDirectMin: number | null;
+  readonly overDirectMax: number | null;
+  /** null where there is nobody to compare with. */
+  readonly beside: Comparison | null;
   readonly rounds: number;
   readonly noisyRounds: number;
   readonly errors: number;
+}
+
+/** Ratios are own over other's, null where both are equal: their ranges overlap. */
+export interface Comparison {
+  readonly peer: PeerName;
+  readonly figure: number | null;
+  /** Of `overDirectUs`; undefined where one of the two has none. */
+  readonly cpu?: number | null;
+}
+
+/** A proxy is compared with HAProxy, layer 4 with the kernel's own, and a ping's answer with the kernel's. */
+function otherOf(peer: PeerName, workload: WorkloadName): PeerName | null {
+  if (!peer.startsWith('tsvs')) return null;
+  if (workload === 'ping') return 'direct';
+  return /-fullnat|-dr/.test(peer) ? 'nft' : 'haproxy';
 }
 
 const median = (values: readonly number[]): number => {
@@ -66,7 +88,41 @@ export function summarise(raw: readonly Sample[]): LabRow[] {
         for (const peer of each(samples, (sample) => sample.peer)) rows.push(row(samples, peer, figure));
     }
   }
-  return rows;
+  return rows.map((row) => ({ ...row, beside: compared(row, rows) }));
+}
+
+interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+const spread = (values: readonly number[]): Spread => ({
+  median: short(median(values)),
+  min: short(Math.min(...values)),
+  max: short(Math.max(...values)),
+});
+
+function ratio(own: Spread, other: Spread): number | null {
+  const equal = own.min <= other.max && other.min <= own.max;
+  return equal || other.median <= 0 ? null : Number((own.median / other.median).toPrecision(3));
+}
+
+function cpuSpread({ overDirectUs, overDirectMin, overDirectMax }: LabRow): Spread | null {
+  if (overDirectUs === null) return null;
+  return { median: overDirectUs, min: overDirectMin!, max: overDirectMax! };
+}
+
+function compared(row: LabRow, rows: readonly LabRow[]): Comparison | null {
+  const peer = otherOf(row.peer, row.workload);
+  const other = rows.find(
+    (one) =>
+      one.peer === peer && one.profile === row.profile && one.workload === row.workload && one.figure === row.figure,
+  );
+  if (peer === null || other === undefined) return null;
+  const [own, theirs] = [cpuSpread(row), cpuSpread(other)];
+  const figure = ratio(row, other);
+  return own === null || theirs === null ? { peer, figure } : { peer, figure, cpu: ratio(own, theirs) };
 }
 
 /** @param samples the runs of one workload in one profile, of all peers */
@@ -74,7 +130,7 @@ function row(samples: readonly Sample[], peer: PeerName, figure: string): LabRow
   const own = samples.filter((sample) => sample.peer === peer);
   const { profile, workload } = own[0]!;
   const { figures, operation, sparse } = WORKLOADS[workload];
-  const values = own.map((sample) => sample.figures[figure] ?? 0);
+  const overDirect = sparse ? null : differences(own, samples);
   return {
     group: 'lab',
     profile,
@@ -82,12 +138,13 @@ function row(samples: readonly Sample[], peer: PeerName, figure: string): LabRow
     peer,
     figure,
     unit: figures[figure]!,
-    median: short(median(values)),
-    min: short(Math.min(...values)),
-    max: short(Math.max(...values)),
+    ...spread(own.map((sample) => sample.figures[figure] ?? 0)),
     operation,
     balancerUs: short(median(own.map((sample) => perOperation(sample.cpu.balancer, sample)))),
-    overDirectUs: sparse ? null : overDirect(own, samples),
+    overDirectUs: overDirect?.median ?? null,
+    overDirectMin: overDirect?.min ?? null,
+    overDirectMax: overDirect?.max ?? null,
+    beside: null,
     rounds: own.length,
     noisyRounds: own.filter((sample) => sample.noisy).length,
     errors: own.reduce((sum, sample) => sum + sample.errors.length, 0),
@@ -95,41 +152,68 @@ function row(samples: readonly Sample[], peer: PeerName, figure: string): LabRow
 }
 
 /** The two runs of one round saw the same machine: so the difference is taken first, and then the median. */
-function overDirect(own: readonly Sample[], samples: readonly Sample[]): number | null {
-  const differences = own.flatMap((sample) => {
+function differences(own: readonly Sample[], samples: readonly Sample[]): Spread | null {
+  const values = own.flatMap((sample) => {
     const direct = samples.find((one) => one.peer === 'direct' && one.round === sample.round);
     return direct === undefined || sample.operations === 0 ? [] : [machineUs(sample) - machineUs(direct)];
   });
-  return differences.length === 0 ? null : short(median(differences));
+  return values.length === 0 ? null : spread(values);
 }
 
-const HEAD = ['profile', 'figure', 'peer', 'median', 'range', 'CPU of balancer', 'machine over direct', 'noisy'];
+const HEAD = [
+  'profile',
+  'figure',
+  'peer',
+  'median',
+  'range',
+  'CPU of balancer',
+  'machine over direct',
+  'beside',
+  'noisy',
+];
 
-export function printLab(rows: readonly LabRow[], raw: readonly Sample[]): void {
-  const cells = rows.map((row) => [
+function besideInWords({ beside }: LabRow): string {
+  if (beside === null) return '-';
+  const figure = beside.figure === null ? 'equal to' : `${beside.figure} x`;
+  const cpu = beside.cpu === undefined ? '' : `, CPU ${beside.cpu === null ? 'equal' : `${beside.cpu} x`}`;
+  return `${figure} ${beside.peer}${cpu}`;
+}
+
+function cellsOf(row: LabRow): string[] {
+  const several = Object.keys(WORKLOADS[row.workload].figures).length > 1;
+  const per = (text: string): string => `${text} us/${row.operation}`;
+  const isDirect = row.peer === 'direct';
+  return [
     row.profile,
-    `${row.workload} ${row.unit === 'us' ? row.figure : ''}`.trim(),
+    several ? `${row.workload} ${row.figure}` : row.workload,
     row.peer,
     `${row.median} ${row.unit}`,
     `${row.min}-${row.max}`,
-    row.peer === 'direct' ? '-' : `${row.balancerUs} us/${row.operation}`,
-    row.peer === 'direct' || row.overDirectUs === null ? '-' : `${row.overDirectUs} us/${row.operation}`,
+    row.balancerUs === 0 ? '-' : per(String(row.balancerUs)),
+    isDirect || row.overDirectUs === null
+      ? '-'
+      : per(`${row.overDirectUs} (${row.overDirectMin} to ${row.overDirectMax})`),
+    besideInWords(row),
     `${row.noisyRounds} of ${row.rounds}`,
-  ]);
+  ];
+}
+
+/** The rows as lines of a table, and behind it what was wrong in which run. */
+export function labLines(rows: readonly LabRow[], raw: readonly Sample[]): string[] {
+  const cells = rows.map(cellsOf);
   const widths = HEAD.map((head, i) => Math.max(head.length, ...cells.map((row) => row[i]!.length)));
   const line = (row: readonly string[]): string =>
     row
       .map((cell, i) => cell.padEnd(widths[i]!))
       .join('  ')
       .trimEnd();
-  let before = '';
-  console.log(line(HEAD));
-  for (const row of cells) {
-    const block = row.slice(0, 2).join();
-    if (block !== before) console.log('');
-    before = block;
-    console.log(line(row));
-  }
-  for (const { profile, workload, peer, round, errors } of raw)
-    for (const error of errors) console.log(`WRONG: ${profile}, ${workload}, ${peer}, round ${round}: ${error}`);
+  const sameBlock = (a: readonly string[], b: readonly string[] | undefined): boolean =>
+    b !== undefined && a[0] === b[0] && a[1] === b[1];
+  return [
+    line(HEAD),
+    ...cells.flatMap((row, i) => (sameBlock(row, cells[i - 1]) ? [line(row)] : ['', line(row)])),
+    ...raw.flatMap(({ profile, workload, peer, round, errors }) =>
+      errors.map((error) => `WRONG: ${profile}, ${workload}, ${peer}, round ${round}: ${error}`),
+    ),
+  ];
 }

@@ -2,13 +2,15 @@
  * What the client does to a peer. A workload gives its figures, how many operations it did, and every answer that was
  * not the right one.
  */
-import { HTTP, IPERF, type LabNetwork } from './lab-network.ts';
+import { fileURLToPath } from 'node:url';
+import { noCommands } from '../lib/privilege.ts';
+import { HTTP, IPERF, type LabNetwork, UDP } from './lab-network.ts';
 import type { WorkloadName } from './options.ts';
 
 export interface Outcome {
   /** By the names of `Workload.figures`. */
   readonly figures: Readonly<Record<string, number>>;
-  /** Connections, requests, megabytes or pings: what CPU time is divided by. */
+  /** Connections, requests, megabytes, datagrams or pings: what CPU time is divided by. */
   readonly operations: number;
   readonly errors: readonly string[];
 }
@@ -21,6 +23,8 @@ export interface Workload {
   readonly operation: string;
   /** Operations are too few to tell their share of the machine's time. */
   readonly sparse: boolean;
+  /** A command it needs beyond those of every lab. */
+  readonly needs?: string;
   /** A short run of the same kind, so that a compiler at run time has seen it all. */
   readonly warmUp: (lab: LabNetwork, target: string) => Promise<void>;
   readonly run: (lab: LabNetwork, target: string, seconds: number) => Promise<Outcome>;
@@ -69,42 +73,73 @@ interface IperfReport {
   readonly end: { readonly sum_received: { readonly bytes: number; readonly bits_per_second: number } };
 }
 
-const iperf = (target: string, ...args: string[]): string[] => [
-  'iperf3',
-  '-J',
-  '-R',
-  '-c',
-  target,
-  '-p',
-  String(IPERF),
-  ...args,
-];
+/** One stream, with `-R` from server to client. */
+function bulk(name: WorkloadName, ...way: string[]): Workload {
+  const words = (target: string, ...args: string[]): string[] => [
+    ...['iperf3', '-J', '-c', target, '-p', String(IPERF)],
+    ...way,
+    ...args,
+  ];
+  return {
+    name,
+    figures: { rate: 'Gbit/s' },
+    operation: 'MB',
+    sparse: false,
+    warmUp: async (lab, target) => {
+      await lab.net.exec('client', ['timeout', '3', ...words(target, '-n', '50M')]);
+    },
+    run: async (lab, target, seconds) => {
+      const limit = seconds * 1000 + MARGIN_MS;
+      const { stdout } = await lab.net.exec('client', words(target, '-t', String(seconds)), limit);
+      const { error, end } = JSON.parse(stdout) as IperfReport;
+      if (error !== undefined) return { figures: { rate: 0 }, operations: 0, errors: [`iperf3: ${error}`] };
+      const { bytes, bits_per_second: rate } = end.sum_received;
+      return { figures: { rate: rate / 1e9 }, operations: bytes / 1e6, errors: [] };
+    },
+  };
+}
 
-const bulk: Workload = {
-  name: 'bulk',
-  figures: { rate: 'Gbit/s' },
-  operation: 'MB',
+/** For what is still on its way when the last datagram has been sent. */
+const SETTLE_MS = 100;
+
+const FLOOD = fileURLToPath(new URL('./udp-flood.mjs', import.meta.url));
+
+async function flood(lab: LabNetwork, target: string, seconds: number): Promise<{ sent: number; seconds: number }> {
+  const words = [process.execPath, FLOOD, target, String(UDP), String(seconds)];
+  return JSON.parse(await lab.client(words, seconds * 1000 + MARGIN_MS));
+}
+
+/** Nobody slows the client down: what a balancer does not come to is lost, and no error. */
+const udp: Workload = {
+  name: 'udp',
+  figures: { delivered: 'Mpps', sent: 'Mpps' },
+  operation: 'datagram',
   sparse: false,
+  needs: 'nft',
   warmUp: async (lab, target) => {
-    await lab.net.exec('client', ['timeout', '3', ...iperf(target, '-n', '50M')]);
+    await flood(lab, target, 0.3);
   },
   run: async (lab, target, seconds) => {
-    const { stdout } = await lab.net.exec('client', iperf(target, '-t', String(seconds)), seconds * 1000 + MARGIN_MS);
-    const { error, end } = JSON.parse(stdout) as IperfReport;
-    if (error !== undefined) return { figures: { rate: 0 }, operations: 0, errors: [`iperf3: ${error}`] };
-    const { bytes, bits_per_second: rate } = end.sum_received;
-    return { figures: { rate: rate / 1e9 }, operations: bytes / 1e6, errors: [] };
+    const before = await lab.datagrams();
+    const { sent, seconds: elapsed } = await flood(lab, target, seconds);
+    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+    const delivered = (await lab.datagrams()) - before;
+    return {
+      figures: { delivered: delivered / elapsed / 1e6, sent: sent / elapsed / 1e6 },
+      operations: delivered,
+      errors: delivered === 0 ? [`udp: none of ${sent} datagrams reached a server`] : [],
+    };
   },
 };
 
 /** Far enough apart that each ping finds everybody asleep, as one ping of a person does. */
-const PING_INTERVAL_S = 0.005;
+const PING_INTERVAL_S = 0.001;
 /** Per second of the other workloads. */
-const PINGS = 100;
+const PINGS = 500;
 
 const ping: Workload = {
   name: 'ping',
-  figures: { p50: 'us', p99: 'us' },
+  figures: { p50: 'us', p99: 'us', lost: 'pings' },
   operation: 'ping',
   sparse: true,
   warmUp: async (lab, target) => {
@@ -120,7 +155,7 @@ const ping: Workload = {
     const at = (share: number): number => times[Math.min(Math.floor(times.length * share), times.length - 1)] ?? 0;
     const lost = count - times.length;
     return {
-      figures: { p50: at(0.5), p99: at(0.99) },
+      figures: { p50: at(0.5), p99: at(0.99), lost },
       operations: times.length,
       errors: lost === 0 ? [] : [`ping: ${lost} of ${count} lost`],
     };
@@ -130,6 +165,13 @@ const ping: Workload = {
 export const WORKLOADS: Readonly<Record<WorkloadName, Workload>> = {
   conn: wrk('conn', 'conn/s', 'conn', ['Connection: close']),
   req: wrk('req', 'req/s', 'req', []),
-  bulk,
+  bulk: bulk('bulk', '-R'),
+  'bulk-up': bulk('bulk-up'),
+  udp,
   ping,
 };
+
+/** Why this workload cannot be had here, or nothing. */
+export function noWorkload({ needs }: Workload): string | undefined {
+  return needs === undefined ? undefined : noCommands(needs);
+}

@@ -3,28 +3,29 @@
  * round after round, so that what drifts on the machine drifts for all. Called by main.ts.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
-import { release, tmpdir } from 'node:os';
+import { appendFileSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Running } from '../lib/netns.ts';
 import { noCommands, noNamespaces } from '../lib/privilege.ts';
 import { type CpuUse, CpuWindow, isNoisy } from './lab-cpu.ts';
 import { ANSWER, httpServer, LabNetwork } from './lab-network.ts';
-import { PEERS, type Peer } from './lab-peers.ts';
+import { type Peer, peerNamed } from './lab-peers.ts';
 import { type LabRow, type Sample, summarise } from './lab-report.ts';
-import { type Outcome, WORKLOADS, type Workload } from './lab-workloads.ts';
-import type { BenchOptions, ProfileName, WorkloadName } from './options.ts';
+import { BEST_LINK } from './lab-tsvs.ts';
+import { noWorkload, type Outcome, WORKLOADS, type Workload } from './lab-workloads.ts';
+import { type BenchOptions, type PeerName, type ProfileName, peersOf, workloadsOf } from './options.ts';
 
 const READY_LIMIT_MS = 10_000;
 /** What a run costs beyond its seconds: starting, warming up, stopping. */
 const OVERHEAD_MS = 1_000;
 const BUILT = 'dist/bin.js';
 
-/** What is measured where: opening connections has nothing to offload. */
-const WORKLOADS_OF: Readonly<Record<ProfileName, readonly WorkloadName[]>> = {
-  wire: ['conn', 'req', 'bulk', 'ping'],
-  offload: ['req', 'bulk', 'ping'],
-};
+/** A workload and those who do it. */
+interface Task {
+  readonly workload: Workload;
+  readonly peers: readonly Peer[];
+}
 
 export interface LabResult {
   readonly conditions: Readonly<Record<string, unknown>>;
@@ -38,25 +39,31 @@ export function noLab(): string | undefined {
   return missing ?? (existsSync(BUILT) ? undefined : `${BUILT} is missing: npm run build`);
 }
 
-/** Builds the networks and measures. Progress goes to standard error, a line per run. */
-export async function runLab(options: BenchOptions): Promise<LabResult> {
+/** Builds the networks and measures. Progress goes to standard error, a line per run, and each run to the raw file. */
+export async function runLab(options: BenchOptions, machine: unknown): Promise<LabResult> {
   const folder = mkdtempSync(join(tmpdir(), 'tsvs-lab-'));
   const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
   process.once('exit', removeFolder);
   process.once('SIGHUP', () => process.exit(129));
-  const peers = options.peers.map((name) => PEERS[name]).filter((peer) => peer.missing() === undefined);
   const raw: Sample[] = [];
+  const rawFile = options.raw ?? join(tmpdir(), `tsvs-bench-${new Date().toISOString().replace(/[:.]/g, '')}.jsonl`);
+  const about = conditions(options);
+  writeFileSync(rawFile, `${JSON.stringify({ machine, conditions: about })}\n`);
+  const keep = (sample: Sample): void => {
+    raw.push(sample);
+    appendFileSync(rawFile, `${JSON.stringify(sample)}\n`);
+  };
   let roundsCut = false;
   let congestion = '';
   try {
     for (const profile of options.profiles) {
-      const workloads = WORKLOADS_OF[profile].filter((name) => options.workloads.includes(name));
-      if (workloads.length === 0) continue;
+      const tasks = tasksOf(options, profile);
+      if (tasks.length === 0) continue;
       const lab = await LabNetwork.build(profile, folder);
       congestion = lab.congestion;
       say(`${profile}: namespaces ${lab.net.prefix}*`);
       try {
-        const whole = await rounds(lab, peers, workloads, options, raw);
+        const whole = await rounds(lab, tasks, options, keep);
         roundsCut ||= !whole;
       } finally {
         await lab.close();
@@ -66,18 +73,32 @@ export async function runLab(options: BenchOptions): Promise<LabResult> {
     removeFolder();
     process.off('exit', removeFolder);
   }
-  return { conditions: { ...conditions(options, peers), roundsCut, congestion }, rows: summarise(raw), raw };
+  return { conditions: { ...about, roundsCut, congestion, raw: rawFile }, rows: summarise(raw), raw };
+}
+
+/** What is to be done in `profile`, without what cannot be done here, and without tasks that `direct` would do alone. */
+function tasksOf(options: BenchOptions, profile: ProfileName): Task[] {
+  return workloadsOf(options, profile)
+    .map((name) => ({
+      workload: WORKLOADS[name],
+      peers: peersOf(options, name)
+        .map(peerNamed)
+        .filter((peer) => peer.workloads.includes(name) && peer.missing() === undefined),
+    }))
+    .filter(
+      ({ workload, peers }) => noWorkload(workload) === undefined && (peers.length > 1 || options.peers?.length === 1),
+    );
 }
 
 /** Gives false when it took so much longer than planned that it left out the last rounds. */
 async function rounds(
   lab: LabNetwork,
-  peers: readonly Peer[],
-  workloads: readonly WorkloadName[],
+  tasks: readonly Task[],
   { rounds, seconds }: BenchOptions,
-  raw: Sample[],
+  keep: (sample: Sample) => void,
 ): Promise<boolean> {
-  const roundMs = peers.length * workloads.length * (seconds * 1000 + OVERHEAD_MS);
+  const runs = tasks.reduce((n, { peers }) => n + peers.length, 0);
+  const roundMs = runs * (seconds * 1000 + OVERHEAD_MS);
   const deadline = performance.now() + rounds * roundMs;
   for (let round = 1; round <= rounds; round++) {
     const left = deadline - performance.now();
@@ -85,13 +106,13 @@ async function rounds(
       say(`${lab.profile}: slower than planned, ending after ${round - 1} of ${rounds} rounds`);
       return false;
     }
-    for (const name of workloads) {
+    for (const { workload, peers } of tasks) {
       for (const peer of peers) {
-        const sample = await measure(lab, peer, WORKLOADS[name], round, seconds);
-        raw.push(sample);
+        const sample = await measure(lab, peer, workload, round, seconds);
+        keep(sample);
         const figures = Object.entries(sample.figures).map(([key, value]) => `${key} ${value.toPrecision(4)}`);
         const remarks = [...(sample.noisy ? ['noisy'] : []), ...sample.errors];
-        say(`${lab.profile} ${round}/${rounds} ${name} ${peer.name}: ${[...figures, ...remarks].join(', ')}`);
+        say(`${lab.profile} ${round}/${rounds} ${workload.name} ${peer.name}: ${[...figures, ...remarks].join(', ')}`);
       }
     }
   }
@@ -150,29 +171,36 @@ async function ready(lab: LabNetwork, target: string): Promise<void> {
   }
 }
 
-function conditions(options: BenchOptions, peers: readonly Peer[]): Record<string, unknown> {
+function conditions(options: BenchOptions): Record<string, unknown> {
   const { rounds, seconds, profiles } = options;
-  const absent = options.peers.filter((name) => !peers.some((peer) => peer.name === name));
+  const workloads = [...new Set(profiles.flatMap((profile) => workloadsOf(options, profile)))];
+  const asked = [...new Set(workloads.flatMap((name) => peersOf(options, name)))];
+  const has = (name: PeerName): boolean => asked.includes(name) && peerNamed(name).missing() === undefined;
   return {
     profiles,
     rounds,
     seconds,
-    kernel: release(),
     connections: 'wrk -t1 -c64 with Connection: close; one request each',
     requests: 'wrk -t1 -c64, kept connections',
-    bulk: 'iperf3 -R, one stream; an operation is a MB of 10^6 bytes',
-    ping: 'one every 5 ms',
+    bulk: 'iperf3, one stream, server to client (bulk) or client to server (bulk-up); an operation is a MB of 10^6 bytes',
+    udp: 'datagrams of 18 bytes, 16 flows, as many as one sender can; counted at the servers before a socket',
+    ping: 'one every ms; direct is the answer of a kernel',
     servers: `2, ${httpServer() === 'nginx' ? version('nginx', '-v') : 'the lab server on Node.js'}; direct uses one`,
+    links: Object.entries(BEST_LINK).map(([profile, link]) => `${link} in ${profile} where none is named`),
     peers: {
       tsvs: `dist of ${statSync(BUILT).mtime.toISOString()}`,
-      ...(!peers.some((peer) => peer.name === 'haproxy')
-        ? {}
-        : { haproxy: `${version('haproxy', '-v')}, mode tcp, one thread` }),
+      ...(has('haproxy') ? { haproxy: `${version('haproxy', '-v')}, mode tcp, one thread` } : {}),
+      ...(has('nft') ? { nft: `${version('nft', '-v')}, dnat by jhash and masquerade` } : {}),
     },
-    absent,
+    absent: [
+      ...asked.flatMap((name) => absence(name, peerNamed(name).missing())),
+      ...workloads.flatMap((name) => absence(name, noWorkload(WORKLOADS[name]))),
+    ],
     placement: 'nothing pinned: client, balancer and servers share the cores',
   };
 }
+
+const absence = (name: string, why: string | undefined): string[] => (why === undefined ? [] : [`${name}: ${why}`]);
 
 /** The first line that the program says about itself. */
 function version(program: string, option: string): string {

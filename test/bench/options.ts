@@ -7,13 +7,38 @@ import { parseArgs } from 'node:util';
 export const PROFILE_NAMES = ['wire', 'offload'] as const;
 export type ProfileName = (typeof PROFILE_NAMES)[number];
 
-export const WORKLOAD_NAMES = ['conn', 'req', 'bulk', 'ping'] as const;
+export const WORKLOAD_NAMES = ['conn', 'req', 'bulk', 'bulk-up', 'udp', 'ping'] as const;
 export type WorkloadName = (typeof WORKLOAD_NAMES)[number];
 
-/** `tsvs` is on a TAP in the switch, `tsvs-packet` and `tsvs-xdp` on the balancer's interface. */
-export const PEER_NAMES = ['direct', 'tsvs', 'haproxy', 'node-net', 'tsvs-packet', 'tsvs-xdp'] as const;
-const USUAL_PEERS = PEER_NAMES.slice(0, 4);
-export type PeerName = (typeof PEER_NAMES)[number];
+const OTHER_PEERS = ['direct', 'nft', 'haproxy', 'node-net'] as const;
+const MODES = ['', '-fullnat', '-dr'] as const;
+const LINKS = ['', '-tap', '-packet', '-xdp'] as const;
+const POLLING = ['', '-busy'] as const;
+/** What tsvs does, by which link (the best one for the profile when none is named), and how it waits. */
+export type TsvsName = `tsvs${(typeof MODES)[number]}${(typeof LINKS)[number]}${(typeof POLLING)[number]}`;
+export type PeerName = (typeof OTHER_PEERS)[number] | TsvsName;
+
+const TSVS_NAMES: readonly TsvsName[] = MODES.flatMap((mode) =>
+  LINKS.flatMap((link) => POLLING.map((polling): TsvsName => `tsvs${mode}${link}${polling}`)),
+);
+const PEER_NAMES: readonly PeerName[] = [...OTHER_PEERS, ...TSVS_NAMES];
+const PEER_GRAMMAR = `${OTHER_PEERS.join(', ')}, tsvs[-fullnat|-dr][-tap|-packet|-xdp][-busy]`;
+
+/** What is measured where nothing is said: opening connections has nothing to offload. */
+const USUAL_WORKLOADS: Readonly<Record<ProfileName, readonly WorkloadName[]>> = {
+  wire: ['conn', 'req', 'bulk', 'udp', 'ping'],
+  offload: ['bulk'],
+};
+
+const BALANCERS: readonly PeerName[] = ['direct', 'nft', 'haproxy', 'node-net', 'tsvs', 'tsvs-fullnat'];
+const USUAL_PEERS: Readonly<Record<WorkloadName, readonly PeerName[]>> = {
+  conn: [...BALANCERS, 'tsvs-dr'],
+  req: [...BALANCERS, 'tsvs-dr'],
+  bulk: BALANCERS,
+  'bulk-up': BALANCERS,
+  udp: ['direct', 'nft', 'tsvs-fullnat', 'tsvs-dr'],
+  ping: ['direct', 'tsvs', 'tsvs-busy'],
+};
 
 const PARTS = ['memory', 'memif', 'lab', 'idle'];
 
@@ -28,24 +53,30 @@ export interface BenchOptions {
   readonly rounds: number;
   /** Length of one run in the lab. */
   readonly seconds: number;
-  /** Of the iterations in memory and the seconds of memif; 1 gives figures worth something. */
+  /** Of the iterations in memory, the seconds of memif and the rest before idle memory is read; 1 gives figures worth something. */
   readonly scale: number;
   /** Which tasks of memif, by name. */
   readonly tasks: RegExp;
   readonly profiles: readonly ProfileName[];
-  readonly workloads: readonly WorkloadName[];
-  readonly peers: readonly PeerName[];
+  /** As asked for; null: those that are usual for the profile. */
+  readonly workloads: readonly WorkloadName[] | null;
+  /** As asked for, `direct` always among them; null: those that are usual for the workload. */
+  readonly peers: readonly PeerName[] | null;
+  /** A file that gets every run of the lab as a line of JSON, as soon as it is over; null: one with a name of its own. */
+  readonly raw: string | null;
   /** Idle sessions whose memory is compared, rising. */
   readonly sessions: readonly number[];
 }
 
 export const USAGE = `npm run bench -- [--json] [--only memory|memif|lab|idle]
   --rounds N      rounds of the lab (3)
-  --seconds S     whole seconds of one run in the lab (3)
+  --seconds S     whole seconds of one run in the lab (2)
   --profiles L    of ${PROFILE_NAMES.join(',')} (all)
-  --workloads L   of ${WORKLOAD_NAMES.join(',')} (all)
-  --peers L       of ${PEER_NAMES.join(',')} (${USUAL_PEERS.join(',')}; direct is always measured)
-  --scale F       iterations in memory and seconds of memif, as a factor (1)
+  --workloads L   of ${WORKLOAD_NAMES.join(',')} (wire: ${USUAL_WORKLOADS.wire.join(',')}; offload: ${USUAL_WORKLOADS.offload.join(',')})
+  --peers L       of ${PEER_GRAMMAR} (the usual ones of each
+                  workload; direct is always measured, and who cannot do a workload is left out of it)
+  --raw FILE      where the lab's single runs are kept, a line of JSON each (a new file in the folder for temporary ones)
+  --scale F       iterations in memory, seconds of memif and rest of idle, as a factor (1)
   --tasks RE      tasks of memif whose name matches (all)
   --sessions L    numbers of idle sessions to hold, rising (1000,9000,20000)`;
 
@@ -58,16 +89,17 @@ export function readOptions(args: readonly string[]): BenchOptions {
       json: { type: 'boolean', default: false },
       only: text,
       rounds: { ...text, default: '3' },
-      seconds: { ...text, default: '3' },
+      seconds: { ...text, default: '2' },
       scale: { ...text, default: '1' },
       tasks: { ...text, default: '.' },
       sessions: { ...text, default: '1000,9000,20000' },
       profiles: { ...text, default: PROFILE_NAMES.join(',') },
-      workloads: { ...text, default: WORKLOAD_NAMES.join(',') },
-      peers: { ...text, default: USUAL_PEERS.join(',') },
+      workloads: text,
+      peers: text,
+      raw: text,
     },
   });
-  const { only } = values;
+  const { only, workloads, peers, raw } = values;
   if (only !== undefined && !PARTS.includes(only)) throw new Error(`--only ${only}: one of ${PARTS.join(', ')}`);
   return {
     json: values.json,
@@ -81,8 +113,9 @@ export function readOptions(args: readonly string[]): BenchOptions {
     sessions: rising('--sessions', values.sessions),
     scale: factor('--scale', values.scale),
     profiles: some('--profiles', values.profiles, PROFILE_NAMES),
-    workloads: some('--workloads', values.workloads, WORKLOAD_NAMES),
-    peers: some('--peers', `direct,${values.peers}`, PEER_NAMES),
+    workloads: workloads === undefined ? null : some('--workloads', workloads, WORKLOAD_NAMES),
+    peers: peers === undefined ? null : some('--peers', `direct,${peers}`, PEER_NAMES, PEER_GRAMMAR),
+    raw: raw ?? null,
   };
 }
 
@@ -106,10 +139,16 @@ function rising(option: string, list: string): number[] {
   return numbers;
 }
 
-/** The names in the list, in the order of `all`. */
-function some<T extends string>(option: string, list: string, all: readonly T[]): T[] {
+/** The workloads of a profile, and the peers of a workload: what was asked for, or what is usual. */
+export const workloadsOf = ({ workloads }: BenchOptions, profile: ProfileName): readonly WorkloadName[] =>
+  workloads ?? USUAL_WORKLOADS[profile];
+export const peersOf = ({ peers }: BenchOptions, workload: WorkloadName): readonly PeerName[] =>
+  peers ?? USUAL_PEERS[workload];
+
+/** The names in the list, in the order of `all`, which is `allInWords`. */
+function some<T extends string>(option: string, list: string, all: readonly T[], allInWords = all.join(', ')): T[] {
   const words = list.split(',');
   const unknown = words.find((word) => !(all as readonly string[]).includes(word));
-  if (unknown !== undefined) throw new Error(`${option}: no '${unknown}' among ${all.join(', ')}`);
+  if (unknown !== undefined) throw new Error(`${option}: no '${unknown}' among ${allInWords}`);
   return all.filter((name) => words.includes(name));
 }

@@ -3,6 +3,9 @@
  * says nothing here; that is for a quiet machine.
  */
 import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { IdleResult } from '../bench/idle.ts';
@@ -39,9 +42,9 @@ const namespaces = (prefix: string): string[] =>
 testUnless(noCommands('dpdk-testpmd', 'taskset'), test)(
   'memif: packets go to testpmd and come back, in every mode',
   () => {
-    const { rows } = measured('--only', 'memif', '--scale', '0.05');
+    const { rows } = measured('--only', 'memif', '--scale', '0.05', '--tasks', '1 k flows|between two ports');
     assert.equal(new Set(rows.map(({ group }) => group)), new Set(['memif']));
-    assert.is(rows.length, 9);
+    assert.is(rows.length, 5);
     for (const row of rows as MemoryRow[]) assert.ok(row.value > 0, `${row.what}: ${row.value} ${row.unit}`);
   },
 );
@@ -77,7 +80,7 @@ test('in memory: pings, TCP with and without large segments, and layer 4', () =>
 });
 
 testUnless(noNamespaces() ?? noCommands('ip'), test)('idle: sessions are held, and cost little memory', () => {
-  const { idle, rows } = measured('--only', 'idle', '--sessions', '500,4500');
+  const { idle, rows } = measured('--only', 'idle', '--sessions', '500,4500', '--scale', '0.3');
   assert.equal(rows, []);
   assert.equal(idle?.lost, []);
   assert.is(idle?.answered, 4500);
@@ -105,25 +108,36 @@ const inLab = testUnless(
   test,
 );
 
-inLab('in the lab: every peer, in turn', () => {
-  const peers = ['direct', 'tsvs', ...(noCommands('haproxy') === undefined ? ['haproxy'] : []), 'node-net'];
-  const { conditions, rows, raw } = measured(...ONE_RUN, '--workloads', 'conn');
+inLab('in the lab: peers in turn, those who can do a workload', () => {
+  const nft = noCommands('nft') === undefined ? ['nft'] : [];
+  const haproxy = noCommands('haproxy') === undefined ? ['haproxy'] : [];
+  const asked = ['--workloads', 'conn,udp', '--peers', 'nft,haproxy,tsvs-dr'];
+  const { machine, conditions, rows, raw } = measured(...ONE_RUN, ...asked);
+  assert.type((machine as Record<string, unknown>)['virtual'], 'boolean');
   assert.is(conditions['seconds'], 1);
+  const conn = ['direct', ...nft, ...haproxy, 'tsvs-dr'];
+  const udp = nft.length === 0 ? [] : ['direct', 'nft', 'tsvs-dr'];
   const lab = rows as readonly LabRow[];
   assert.equal(
-    lab.map(({ group, profile, workload, peer, unit }) => [group, profile, workload, peer, unit].join(' ')),
-    peers.map((peer) => `lab wire conn ${peer} conn/s`),
+    lab.map(({ group, profile, workload, figure, peer, unit }) =>
+      [group, profile, workload, figure, peer, unit].join(' '),
+    ),
+    [
+      ...conn.map((peer) => `lab wire conn rate ${peer} conn/s`),
+      ...udp.map((peer) => `lab wire udp delivered ${peer} Mpps`),
+      ...udp.map((peer) => `lab wire udp sent ${peer} Mpps`),
+    ],
   );
   for (const row of lab) {
     assert.ok(row.min > 0 && row.min <= row.median && row.median <= row.max, JSON.stringify(row));
     assert.is(row.errors, 0);
-    // The direct run has no balancer; any other has one that cannot work for nothing.
-    if (row.peer === 'direct') assert.equal([row.balancerUs, row.overDirectUs], [0, 0]);
+    // The direct run has no balancer, and nft no process; any other has one that cannot work for nothing.
+    if (row.peer === 'direct' || row.peer === 'nft') assert.is(row.balancerUs, 0);
     else assert.ok(row.balancerUs > 0, JSON.stringify(row));
   }
   assert.equal(
     raw.map((sample) => sample.peer),
-    peers,
+    [...conn, ...udp],
   );
   for (const { operations, cpu, errors } of raw) {
     assert.equal(errors, []);
@@ -133,25 +147,44 @@ inLab('in the lab: every peer, in turn', () => {
   }
 });
 
-inLab('bulk and ping give their figures, and a table', () => {
-  const { status, stdout, stderr } = bench(...ONE_RUN, '--workloads', 'bulk,ping', '--peers', 'tsvs');
-  assert.is(status, 0, stdout + stderr);
-  for (const peer of ['direct', 'tsvs']) {
-    assert.match(stdout, new RegExp(`^wire +bulk +${peer} +[\\d.]+ Gbit/s`, 'm'));
-    assert.match(stdout, new RegExp(`^wire +ping p50 +${peer} +[\\d.]+ us`, 'm'));
-    assert.match(stdout, new RegExp(`^wire +ping p99 +${peer} +[\\d.]+ us`, 'm'));
+inLab('bulk and ping give their figures, a table, and a file with every run', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tsvs-bench-test-'));
+  try {
+    const file = join(folder, 'runs.jsonl');
+    const asked = ['--workloads', 'bulk,ping', '--peers', 'tsvs', '--raw', file];
+    const { status, stdout, stderr } = bench(...ONE_RUN, ...asked);
+    assert.is(status, 0, stdout + stderr);
+    for (const peer of ['direct', 'tsvs']) {
+      assert.match(stdout, new RegExp(`^wire +bulk +${peer} +[\\d.]+ Gbit/s`, 'm'));
+      assert.match(stdout, new RegExp(`^wire +ping p50 +${peer} +[\\d.]+ us`, 'm'));
+      assert.match(stdout, new RegExp(`^wire +ping p99 +${peer} +[\\d.]+ us`, 'm'));
+      assert.match(stdout, new RegExp(`^wire +ping lost +${peer} +0 pings`, 'm'));
+    }
+    const [about, ...runs] = readFileSync(file, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    assert.type(about.machine.cpu, 'string');
+    assert.equal(
+      runs.map(({ workload, peer }: Sample) => `${workload} ${peer}`),
+      ['bulk direct', 'bulk tsvs', 'ping direct', 'ping tsvs'],
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });
 
 inLab('an interrupt leaves no namespace behind', async () => {
-  const child = spawn(process.execPath, [...BENCH, ...ONE_RUN], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(process.execPath, [...BENCH, ...ONE_RUN, '--workloads', 'ping'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   let told = '';
   let prefix = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     told += text;
     prefix = /namespaces (\S+-)\*/.exec(told)?.[1] ?? '';
     // A first result: all is built, and the next peer is starting.
-    if (/conn direct/.test(told)) child.kill('SIGINT');
+    if (/ping direct/.test(told)) child.kill('SIGINT');
   });
   const code = await new Promise((resolve) => child.on('close', resolve));
   assert.is(code, 130, told);
