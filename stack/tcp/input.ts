@@ -46,7 +46,6 @@ import type { ArrivedSegment } from './arrived.ts';
 import { sendAbort } from './bare.ts';
 import { heedsEcho, takeMark } from './ecn.ts';
 import { acceptSyn, listenInput } from './listen.ts';
-import { challenge } from './output.ts';
 import { fragNeeded, holePassed } from './pmtu.ts';
 import { receive, reportDuplicate } from './receive.ts';
 import { acknowledge, deemLost, echoHeard } from './recovery.ts';
@@ -56,6 +55,7 @@ import type { Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
 import { beginTimeout, cancelRexmit } from './timers.ts';
 import { TW_BASE } from './timewait.ts';
+import { challenge } from './transmit.ts';
 
 /** A connection silent for 24 days may have a wrapped timestamp (RFC 7323 §5.5). */
 const PAWS_IDLE_MS = 24 * 24 * 3600 * 1000;

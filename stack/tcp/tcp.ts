@@ -22,7 +22,7 @@ import type { CongestionControl } from './congestion/index.ts';
 import { Secrets } from './isn.ts';
 import { fairShare, hasRoom } from './limits.ts';
 import { Listeners } from './listen.ts';
-import { output, sendAck } from './output.ts';
+import { output } from './output.ts';
 import { Parking } from './park.ts';
 import { mssToSend, PathMtus } from './pmtu.ts';
 import { resetRecovery } from './recovery.ts';
@@ -32,6 +32,7 @@ import * as st from './state.ts';
 import type { SocketOwner, Tcb } from './tcb.ts';
 import { armLinger, onTimer, T_COUNT } from './timers.ts';
 import { TimeWait, type TimeWaitReply, TW_BASE } from './timewait.ts';
+import { sendAck } from './transmit.ts';
 
 export interface TcpConfig {
   /** Control blocks at most. */

@@ -22,8 +22,8 @@
  */
 
 import { sendAbort, sendSyn, sendSynAck } from './bare.ts';
-import { sendHeadUncut, sendKeepalive, sendProbe } from './output.ts';
 import { onTimeout } from './pmtu.ts';
+import { sendHeadUncut, sendKeepalive, sendProbe } from './probe.ts';
 import { enterLoss, reorderingPassed } from './recovery.ts';
 import { backOff } from './rtt.ts';
 import * as st from './state.ts';

@@ -7,7 +7,7 @@
  * be sent: then RACK's own timer is nearer.
  * @hot
  */
-import { sendNewProbe, sendTailAgain } from './output.ts';
+import { sendNewProbe, sendTailAgain } from './probe.ts';
 import { RTO_MIN_MS } from './rtt.ts';
 import { CA_OPEN, type Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
