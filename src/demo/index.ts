@@ -12,11 +12,11 @@ import type { Device } from '../../stack/netif/device.ts';
 import { PcapWriter } from '../../stack/netif/middleware/pcap-writer.ts';
 import { formatIpv4 } from '../config/address.ts';
 import type { Config, DestConfig } from '../config/model.ts';
+import { HOP_US, Network, SMALL_HOST } from '../simulated/network.ts';
 import { buildPipeline, type Pipeline } from '../workers/pipeline.ts';
 import { planWorker } from '../workers/plan.ts';
 import { DEMO_CONFIG, demoConfig } from './config.ts';
 import { HttpRequest, HttpServer } from './http.ts';
-import { HOP_US, Network, SMALL_HOST } from './network.ts';
 import { type Echo, Pinger } from './ping.ts';
 import { PacketWay } from './way.ts';
 

@@ -11,6 +11,7 @@ import { DEFAULT_HOST } from '../../stack/host.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
 import { SpscRing } from '../../stack/mem/spsc-ring.ts';
 import { installSchedulers } from '../schedulers/install.ts';
+import { warmUp } from '../warmup/index.ts';
 import { Applier } from './apply.ts';
 import { captureName, openCapture } from './capture.ts';
 import { realClock } from './clock.ts';
@@ -54,6 +55,7 @@ const control = new Int32Array(data.share.control);
 const tell = (event: WorkerEvent): void => parentPort!.postMessage(event);
 const isFirst = data.index === 0;
 if (data.peers.length > 1) pinTo(data.index);
+warmUp(data.config, realClock, data.peers.length > 1);
 
 const limiter = new EventLimiter(tell);
 const loop: LoopStats = { turns: 0, sleeps: 0, schedulerFallbacks: 0, linkDowns: 0 };

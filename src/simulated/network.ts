@@ -1,13 +1,14 @@
 /**
  * A network in one process: hosts with our stack, each on a memory wire to one switch, under one simulated clock. Time
- * stands still while a host works; each wire takes HOP_US; with nothing under way it jumps to the next timer.
+ * stands still while a host works; each wire takes HOP_US; with nothing under way it jumps to the next timer. The demo and
+ * the warming of workers (src/warmup) run on it.
  */
 import { Context } from '../../stack/context.ts';
 import { DEFAULT_HOST, Host, type HostConfig } from '../../stack/host.ts';
 import { PRIMARY } from '../../stack/inetaddr/addr.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
 import type { Device } from '../../stack/netif/device.ts';
-import { memoryWire, PLAIN_WIRE } from '../../stack/netif/memory.ts';
+import { memoryWire, PLAIN_WIRE, type WireOptions } from '../../stack/netif/memory.ts';
 import { Switch } from '../../stack/netif/switch.ts';
 import type { Ipv4, Micros } from '../../stack/types.ts';
 import { SeededRandom } from '../workers/seeded.ts';
@@ -18,7 +19,7 @@ export const HOP_US = 50;
 const MAX_JUMP_MS = 1000;
 const POOL = { slots: 4096, slotBytes: 2048, bigSlots: 8, bigSlotBytes: 69632 };
 
-/** Room for what the demo does: small tables start faster. */
+/** Room for what a small network does: small tables start faster. */
 export const SMALL_HOST: HostConfig = {
   ...DEFAULT_HOST,
   tcp: { ...DEFAULT_HOST.tcp, maxConnections: 1024, maxTimeWait: 32768, maxSegments: 4096 },
@@ -30,13 +31,16 @@ export class Network {
   /** Microseconds of simulated time. */
   now: Micros = 1_000_000;
   private readonly seed: number;
+  private readonly wire: WireOptions;
   private readonly fabric: Switch;
   private readonly fabricCtx: Context;
   private readonly hosts: Host[] = [];
   private made = 0;
 
-  constructor(seed: number) {
+  /** All wires are of one kind. */
+  constructor(seed: number, wire: WireOptions = { ...PLAIN_WIRE, scatter: true }) {
     this.seed = seed;
+    this.wire = wire;
     this.fabricCtx = this.newContext();
     this.fabric = new Switch(this.fabricCtx);
   }
@@ -50,11 +54,7 @@ export class Network {
 
   /** A wire from a host to the switch; returns the host's end. */
   plug(ctx: Context, name: string): Device {
-    const [near, far] = memoryWire(ctx, this.fabricCtx, {
-      ...PLAIN_WIRE,
-      names: [name, `switch-${name}`],
-      scatter: true,
-    });
+    const [near, far] = memoryWire(ctx, this.fabricCtx, { ...this.wire, names: [name, `switch-${name}`] });
     this.fabric.addPort(far);
     return near;
   }
