@@ -168,7 +168,7 @@ export class L4 {
       udpTimeouts: this.udpTimeouts,
       netif: host.netif,
       routes: host.routes,
-      adjacencies: new Adjacencies(ctx, host.routes, host.neigh.table, host.netif),
+      adjacencies: new Adjacencies(ctx, host.routes, host.addresses, host.neigh.table, host.netif),
       neighbours: host.neigh.output,
       services,
       tunnel: this.xmit.tunnel,
@@ -177,7 +177,7 @@ export class L4 {
     });
     host.hooks.register(PRE_ROUTING, PRIORITY_BALANCER, this.core);
     host.hooks.register(LOCAL_IN, PRIORITY_BALANCER, this.core.whole);
-    host.netif.attachShortCut(this.fast);
+    host.netif.attachShortCut(this.fast, true);
   }
 
   /** Where the tables begin in the memory: each is one of ConnTable, readable by anyone who attaches. */

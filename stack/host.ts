@@ -17,6 +17,7 @@ import { IcmpError } from './icmp/error.ts';
 import { Icmp4Input } from './icmp/icmp4.ts';
 import { RateLimit } from './icmp/ratelimit.ts';
 import { LocalAddresses } from './inetaddr/addr.ts';
+import { FastForward } from './ipv4/fast-forward.ts';
 import { Ip4Forward } from './ipv4/forward.ts';
 import { Fragmenter } from './ipv4/fragment.ts';
 import { IpIds } from './ipv4/id.ts';
@@ -25,6 +26,7 @@ import { IpipInput, type Origin } from './ipv4/ipip.ts';
 import { OptionWalker } from './ipv4/options.ts';
 import { Ip4Sender } from './ipv4/output.ts';
 import { DEFAULT_REASSEMBLY, Reassembler, type ReassemblyLimits } from './ipv4/reassemble.ts';
+import { Adjacencies } from './neigh/adjacency.ts';
 import { ANNOUNCE_SLOTS } from './neigh/announce.ts';
 import { createNeigh, DEFAULT_NEIGH, type Neigh, type NeighConfig } from './neigh/index.ts';
 import { NeighTable } from './neigh/table.ts';
@@ -85,6 +87,8 @@ export class Host {
   readonly tcp: Tcp;
   readonly ethernet: EthernetInput;
   readonly ip4: Ip4Input;
+  /** That of forwarding; null while there is none. */
+  shortCut: FastForward | null = null;
   /** The end of IPIP tunnels, if there is one. */
   ipip: IpipInput | null = null;
 
@@ -162,7 +166,11 @@ export class Host {
 
   /** Forwards packets that are not for us (RFC 1812); off until this is called, as for any host. */
   enableForwarding(): void {
+    if (this.ip4.forwards) return;
     this.ip4.attachForward(new Ip4Forward(this.ctx, this.ip, this.icmpError, this.hooks));
+    const { ctx, routes, addresses, neigh, netif } = this;
+    this.shortCut = new FastForward(this, new Adjacencies(ctx, routes, addresses, neigh.table, netif));
+    netif.attachShortCut(this.shortCut, false);
   }
 
   /**

@@ -3,39 +3,36 @@
  * the lines of the index and the rows they will need. Each loop touches one thing, so that the loads of a burst overlap: this is
  * our prefetch.
  *
- * A frame is taken for plain only if ethernet and IPv4 input would let it pass: for this port's address, long enough, its header
- * without options and its checksum right, no fragment. Words are in machine order.
+ * Plain are those of stack/ipv4/plain.ts that are no fragments. Words are in machine order.
  * @hot
  */
-import { F_CSUM_VALID, type FramePool } from '../../stack/mem/frame-pool.ts';
+import {
+  DST,
+  FRAGMENT,
+  ID_FRAGMENT,
+  macRest,
+  macStart,
+  PORTS,
+  packetLength,
+  plainWord,
+  SRC,
+  TTL_SUM,
+} from '../../stack/ipv4/plain.ts';
+import type { FramePool } from '../../stack/mem/frame-pool.ts';
 import { BURST } from '../../stack/netif/device.ts';
 import type { Port } from '../../stack/netif/port.ts';
 import { swap32 } from '../../stack/wire/bytes.ts';
-import { fold } from '../../stack/wire/checksum.ts';
-import { ETH_LEN, ETHERTYPE_IPV4 } from '../../stack/wire/ethernet.ts';
 import { IPV4_LEN, PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { UDP_LEN } from '../../stack/wire/udp.ts';
 import type { ConnTable } from '../conn.ts';
 
-// Words of a packet whose IP header has no options, from that header on.
-export const VERSION_LENGTH = 0;
-export const ID_FRAGMENT = 1;
-export const TTL_SUM = 2;
-export const SRC = 3;
-export const DST = 4;
-export const PORTS = 5;
+// Words of TCP in such a packet, from its IP header on.
 export const SEQ = 6;
 export const ACK = 7;
 export const OFFSET_FLAGS = 8;
 export const SUM_URGENT = 9;
 /** Of UDP: length and checksum. */
 export const LENGTH_SUM = 6;
-
-/** MF and offset, as they lie in the upper half of their word; DF. */
-const FRAGMENT = 0xff3f0000 | 0;
-export const DF = 0x00400000;
-/** The word that ends an Ethernet header: two bytes of address and the type. */
-const TYPE = ETHERTYPE_IPV4 >> 8;
 
 /** Packets of a burst that one table may know. */
 export class TableBurst {
@@ -102,30 +99,19 @@ export function sortBurst(
   tcp: TableBurst,
   udp: TableBurst,
 ): void {
-  const { i32, off: offs, len: lens, flags, gsoSize, fragLen } = pool;
-  const macLo = swap32(port.macLo);
-  const macHi = swap32(port.macHi) >>> 16;
+  const { i32 } = pool;
+  const start = macStart(port);
+  const rest = macRest(port);
   tcp.n = 0;
   udp.n = 0;
   for (let i = 0; i < n; i++) {
     const f = frames[i];
-    const off = offs[f];
-    if ((off & 3) !== 2 || (flags[f] & ~F_CSUM_VALID) !== 0 || gsoSize[f] !== 0 || fragLen[f] !== 0) continue;
-    const w = (off + ETH_LEN) >> 2;
-    if (i32[w - 3] !== macLo || i32[w - 4] >>> 16 !== macHi || i32[w - 1] >>> 16 !== TYPE) continue;
-    const a = i32[w];
-    const len = ((a >>> 8) & 0xff00) | (a >>> 24);
-    if ((a & 0xff) !== 0x45 || len > lens[f] - ETH_LEN || len < IPV4_LEN + UDP_LEN) continue;
-    const b = i32[w + ID_FRAGMENT];
-    const c = i32[w + TTL_SUM];
-    if ((b & FRAGMENT) !== 0 || sum5(a, b, c, i32[w + SRC], i32[w + DST]) !== 0xffff) continue;
-    const proto = (c >>> 8) & 0xff;
+    const w = plainWord(pool, f, start, rest);
+    if (w === 0 || (i32[w + ID_FRAGMENT] & FRAGMENT) !== 0) continue;
+    const len = packetLength(i32, w);
+    if (len < IPV4_LEN + UDP_LEN) continue;
+    const proto = (i32[w + TTL_SUM] >>> 8) & 0xff;
     if (proto === PROTO_TCP) tcp.take(i32, f, i, w, len);
     else if (proto === PROTO_UDP) udp.take(i32, f, i, w, len);
   }
-}
-
-function sum5(a: number, b: number, c: number, d: number, e: number): number {
-  const low = (a & 0xffff) + (b & 0xffff) + (c & 0xffff) + (d & 0xffff) + (e & 0xffff);
-  return fold(low + (a >>> 16) + (b >>> 16) + (c >>> 16) + (d >>> 16) + (e >>> 16));
 }

@@ -15,13 +15,14 @@
  * @hot
  */
 import type { Context } from '../../stack/context.ts';
+import { DF, ID_FRAGMENT } from '../../stack/ipv4/plain.ts';
 import { type Adjacencies, HEADER, KEY, MTU, PORT, SRC } from '../../stack/neigh/adjacency.ts';
 import type { Neighbours } from '../../stack/neigh/output.ts';
 import { BURST } from '../../stack/netif/device.ts';
 import type { BurstInput, Netif, Port } from '../../stack/netif/port.ts';
 import type { Routes4 } from '../../stack/route/route4.ts';
 import type { Ipv4 } from '../../stack/types.ts';
-import { PASS, STOLEN } from '../../stack/verdict.ts';
+import { STOLEN } from '../../stack/verdict.ts';
 import { swap32 } from '../../stack/wire/bytes.ts';
 import { ETH_LEN } from '../../stack/wire/ethernet.ts';
 import * as ip from '../../stack/wire/ipv4.ts';
@@ -35,7 +36,7 @@ import * as udp from '../proto/udp.ts';
 import type { ServiceTable } from '../service.ts';
 import { reversed } from '../xmit/rewrite.ts';
 import type { Tunnel } from '../xmit/tunnel.ts';
-import { ACK, DF, ID_FRAGMENT, OFFSET_FLAGS, SEQ, sortBurst, TableBurst } from './burst.ts';
+import { ACK, OFFSET_FLAGS, SEQ, sortBurst, TableBurst } from './burst.ts';
 import { encapsulate, fixTcp, fixUdp, setAddresses, setPorts, shift } from './rewrite.ts';
 import { Segments } from './segments.ts';
 
@@ -120,8 +121,7 @@ export class FastPath implements BurstInput {
   }
 
   burst(port: Port, frames: Int32Array, verdicts: Int32Array, n: number): number {
-    verdicts.fill(PASS, 0, n);
-    if (!this.mayCutShort()) return n;
+    if (!this.mayCutShort()) return 0;
     const before = this.packets;
     const { tcpBurst, udpBurst } = this;
     sortBurst(this.ctx.pool, port, frames, n, tcpBurst, udpBurst);
@@ -145,7 +145,7 @@ export class FastPath implements BurstInput {
       this.forward(udpBurst);
     }
     if (this.nNoted > 0) this.settleCounts();
-    return n - (this.packets - before);
+    return this.packets - before;
   }
 
   /** Finds the connections of plain segments. */

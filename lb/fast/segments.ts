@@ -7,6 +7,7 @@
  * @hot
  */
 import type { Context } from '../../stack/context.ts';
+import { PORTS } from '../../stack/ipv4/plain.ts';
 import { swap32 } from '../../stack/wire/bytes.ts';
 import { IPV4_LEN } from '../../stack/wire/ipv4.ts';
 import { SYN } from '../../stack/wire/tcp.ts';
@@ -16,7 +17,7 @@ import type { Core } from '../core.ts';
 import { believed, heard } from '../heard.ts';
 import { swapped } from '../xmit/rewrite.ts';
 import { clampMss, shiftSack } from '../xmit/tcp.ts';
-import { ACK, OFFSET_FLAGS, PORTS, SEQ, type TableBurst } from './burst.ts';
+import { ACK, OFFSET_FLAGS, SEQ, type TableBurst } from './burst.ts';
 
 export class Segments {
   private readonly ctx: Context;

@@ -115,6 +115,17 @@ export class LocalAddresses {
     return addr === LIMITED_BROADCAST || this.has(addr, port, BROADCAST);
   }
 
+  /** `isLocal` or a directed broadcast of this port's subnets, in one probe: no packet between others has such an address. */
+  isOurs(addr: Ipv4, port: PortId): boolean {
+    const { index, mask } = this;
+    for (let slot = home(addr, mask); ; slot = (slot + 1) & mask) {
+      const at = slot * SLOT;
+      const kind = index[at + KIND]!;
+      if (kind === 0) return false;
+      if (index[at + ADDR] === addr && (kind === LOCAL || index[at + PORT] === port)) return true;
+    }
+  }
+
   /**
    * The source for packets to `dst` that leave through `port` (RFC 1122 §3.3.4.3): an address of the port whose subnet
    * has `dst` in it, else another of the port, else any of the host; among equals no VIP, then PRIMARY, then the first

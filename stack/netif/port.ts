@@ -3,7 +3,7 @@
  *
  * Receive, two passes over a burst of up to 64 frames: `parse` looks at the headers of all of them and touches the
  * table row each will need (our prefetch), then `input` carries each to its end. Whatever the stages say is settled
- * here, in one place. Before both, a short cut may take what it knows how to carry all the way by itself.
+ * here, in one place. Before both, short cuts may take what they know how to carry all the way by themselves.
  *
  * Transmit: `transmit` brings a frame into the shape the device can take (gso.ts) and queues it; `flush` hands the
  * queue to the device once per burst.
@@ -30,8 +30,8 @@ export interface FrameInput {
 /** A short cut: sees each burst as the link brought it, nothing of it checked. */
 export interface BurstInput {
   /**
-   * Sets `verdicts[0..n)`: PASS for what is to go the usual way, untouched; any other verdict is the frame's. Returns how many
-   * are not STOLEN; when there are none, nobody looks at the verdicts.
+   * Takes frames whose verdict in `verdicts[0..n)` is PASS, and makes it STOLEN; the others stay as they came. Returns how many
+   * it took.
    */
   burst(port: Port, frames: Int32Array, verdicts: Int32Array, n: number): number;
 }
@@ -87,7 +87,7 @@ export class Netif {
   private readonly burst = new Int32Array(BURST);
   private readonly verdicts = new Int32Array(BURST);
   private upper: FrameInput | null = null;
-  private shortCut: BurstInput | null = null;
+  private readonly shortCuts: BurstInput[] = [];
 
   constructor(ctx: Context) {
     this.ctx = ctx;
@@ -99,9 +99,10 @@ export class Netif {
     this.upper = upper;
   }
 
-  /** Names who sees each burst first. */
-  attachShortCut(shortCut: BurstInput): void {
-    this.shortCut = shortCut;
+  /** Names who sees each burst first, `ahead` of others or behind them. */
+  attachShortCut(shortCut: BurstInput, ahead: boolean): void {
+    if (ahead) this.shortCuts.unshift(shortCut);
+    else this.shortCuts.push(shortCut);
   }
 
   /** A MAC address is given as its first 2 bytes and its last 4. */
@@ -137,15 +138,17 @@ export class Netif {
 
   /** Receives at most one burst from a port; returns the number of frames. */
   receive(port: Port): number {
-    const { burst, verdicts, ctx } = this;
+    const { burst, verdicts, shortCuts, ctx } = this;
     const { pool } = ctx;
     const upper = this.upper!;
     const n = port.device.rx(burst, BURST);
     if (n === 0) return 0;
     ctx.fate[FATE_RECEIVED]! += n;
     if (this.receiveTap !== null) this.receiveTap(port, burst, n);
-    if (this.shortCut === null) verdicts.fill(PASS, 0, n);
-    else if (this.shortCut.burst(port, burst, verdicts, n) === 0) return n;
+    verdicts.fill(PASS, 0, n);
+    let left = n;
+    for (let i = 0; i < shortCuts.length; i++) left -= shortCuts[i]!.burst(port, burst, verdicts, n);
+    if (left === 0) return n;
     for (let i = 0; i < n; i++) {
       if (verdicts[i] !== PASS) continue;
       const f = burst[i]!;

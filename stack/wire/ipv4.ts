@@ -56,7 +56,7 @@ export function check(buf: Uint8Array, i32: Int32Array, off: number, end: number
 }
 
 /** The sum of a header without options on a 4-byte boundary, from word `w` on; in machine order, where 0xffff is the same. */
-function plainSum(i32: Int32Array, w: number): number {
+export function plainSum(i32: Int32Array, w: number): number {
   const a = i32[w]!;
   const b = i32[w + 1]!;
   const c = i32[w + 2]!;

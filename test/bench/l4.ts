@@ -15,17 +15,13 @@ import { PRIMARY, VIP as VIP_FLAG } from '../../stack/inetaddr/addr.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
 import { pageAligned } from '../../stack/mem/region.ts';
 import { NeighTable } from '../../stack/neigh/table.ts';
-import type { Device } from '../../stack/netif/device.ts';
-import { newStats } from '../../stack/netif/device.ts';
 import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
-import { get16, get32, set32, swap32 } from '../../stack/wire/bytes.ts';
-import { finish } from '../../stack/wire/checksum.ts';
-import * as eth from '../../stack/wire/ethernet.ts';
+import { get16, get32, set32 } from '../../stack/wire/bytes.ts';
 import * as ipv4 from '../../stack/wire/ipv4.ts';
 import * as tcp from '../../stack/wire/tcp.ts';
-import * as udp from '../../stack/wire/udp.ts';
 import { seeded } from '../lib/random.ts';
 import { ip } from '../lib/sim.ts';
+import { address, Generator, L3, L4_AT, OUR_MAC, SENDER_MAC, type Sink, type Source } from './generator.ts';
 
 export const LAYER4 = [
   { name: 'FullNAT', mode: c.FNAT, proto: ipv4.PROTO_TCP },
@@ -41,112 +37,6 @@ const SERVERS = 32;
 const serverAddress = (i: number): number => ip(`10.0.0.${100 + i}`);
 /** Clients are 64.0.0.0 and up; flow i has its own address. */
 const CLIENTS = ip('64.0.0.0');
-const CPORT = 40000;
-/** 60 bytes and the frame check sequence, which no device hands over. */
-const FRAME = 60;
-/** Ethernet, IP and TCP headers, from the frame's first byte. */
-const L3 = eth.ETH_LEN;
-const L4_AT = L3 + ipv4.IPV4_LEN;
-
-/** Finishes `frames[0..n)`; `first` is the number of the first. */
-type Source = (pool: FramePool, frames: Int32Array, n: number, first: number) => void;
-type Sink = (buf: Uint8Array, off: number, i: number) => void;
-
-/** Gives frames that `source` has finished and shows what is sent to `sink`. */
-class Generator implements Device {
-  readonly name = 'generator';
-  readonly caps = { mtu: 1500, txChecksum: false, rxChecksum: false, tso: false, scatter: false, queues: 1 };
-  readonly stats = newStats();
-  readonly fd = -1;
-  readonly up = true;
-  /** Frames that `rx` still has to give. */
-  left = 0;
-  sent = 0;
-  source: Source = () => {};
-  sink: Sink | null = null;
-  private given = 0;
-  private readonly ctx: Context;
-  private readonly template: number;
-
-  constructor(ctx: Context, proto: number) {
-    this.ctx = ctx;
-    const { pool } = ctx;
-    this.template = pool.off[pool.alloc()]!;
-    eth.emit(pool.buf, this.template, 0x0200, 1, 0x0200, GATEWAY & 255, eth.ETHERTYPE_IPV4);
-    ipv4.emit(pool.buf, this.template + L3, 0, 40, 7, ipv4.DF, 64, proto, 0, VIP);
-    const l4 = this.template + L4_AT;
-    if (proto === ipv4.PROTO_UDP) udp.emit(pool.buf, l4, CPORT, 80, 20, 0x1234);
-    else tcp.emit(pool.buf, l4, CPORT, 80, 1000, 2000, tcp.TCP_LEN, tcp.ACK, 500, 0x1234);
-  }
-
-  rx(out: Int32Array, max: number): number {
-    const { pool } = this.ctx;
-    const { i32 } = pool;
-    const n = Math.min(max, this.left);
-    // The frame begins two bytes behind a word.
-    const from = this.template >> 2;
-    for (let i = 0; i < n; i++) {
-      const f = pool.alloc();
-      out[i] = f;
-      const off = pool.off[f]!;
-      copy16(i32, from, off >> 2);
-      pool.len[f] = FRAME;
-    }
-    this.source(pool, out, n, this.given);
-    this.given += n;
-    this.left -= n;
-    return n;
-  }
-
-  tx(frames: Int32Array, from: number, to: number): number {
-    const { pool } = this.ctx;
-    if (this.sink !== null) {
-      for (let i = from; i < to; i++) this.sink(pool.buf, pool.off[frames[i]!]!, this.sent + i - from);
-    }
-    this.sent += to - from;
-    this.ctx.sentAll(frames, from, to);
-    return to - from;
-  }
-
-  /** The next frame is number 0 again, in and out. */
-  restart(): void {
-    this.given = 0;
-    this.sent = 0;
-  }
-
-  close(): void {}
-}
-
-/** Sixteen words: the frame and what surrounds it. Written out, it takes a quarter of the time of a loop. */
-function copy16(i32: Int32Array, from: number, to: number): void {
-  i32[to] = i32[from]!;
-  i32[to + 1] = i32[from + 1]!;
-  i32[to + 2] = i32[from + 2]!;
-  i32[to + 3] = i32[from + 3]!;
-  i32[to + 4] = i32[from + 4]!;
-  i32[to + 5] = i32[from + 5]!;
-  i32[to + 6] = i32[from + 6]!;
-  i32[to + 7] = i32[from + 7]!;
-  i32[to + 8] = i32[from + 8]!;
-  i32[to + 9] = i32[from + 9]!;
-  i32[to + 10] = i32[from + 10]!;
-  i32[to + 11] = i32[from + 11]!;
-  i32[to + 12] = i32[from + 12]!;
-  i32[to + 13] = i32[from + 13]!;
-  i32[to + 14] = i32[from + 14]!;
-  i32[to + 15] = i32[from + 15]!;
-}
-
-/** The header checksum by the fields that vary; the rest of the template is in `FIXED`. */
-const FIXED = 0x4500 + 40 + 7 + ipv4.DF;
-function address(i32: Int32Array, off: number, src: number, dst: number): void {
-  const w = (off + L3) >> 2;
-  i32[w + 3] = swap32(src);
-  i32[w + 4] = swap32(dst);
-  const ttl = i32[w + 2]! & 0xffff;
-  const sum = finish(FIXED + swap32(ttl << 16) + (src >>> 16) + (src & 0xffff) + (dst >>> 16) + (dst & 0xffff));
-  i32[w + 2] = ttl | (swap32(sum) & 0xffff0000);
-}
 
 class World {
   readonly ctx: Context;
@@ -166,12 +56,12 @@ class World {
     const host = new Host(ctx, { onConflict: () => {} }, DEFAULT_HOST, neighbours, L4.timersFor(limits));
     this.host = host;
     this.device = new Generator(ctx, proto);
-    const port = host.addPort(this.device, 0x0200, 1);
+    const port = host.addPort(this.device, 0x0200, OUR_MAC);
     for (const addr of LOCALS) host.addresses.add({ addr, prefixLen: 24, port: port.id, flags: PRIMARY });
     host.addresses.add({ addr: VIP, prefixLen: 24, port: port.id, flags: VIP_FLAG });
     const route = { prefix: 0, len: 0, port: port.id, metric: 0, src: 0, mtu: 0, scope: SCOPE_GLOBAL };
     host.routes.add({ ...route, gateway: GATEWAY });
-    host.neigh.nud.setStatic(GATEWAY, port.id, 0x0200, GATEWAY & 255);
+    host.neigh.nud.setStatic(GATEWAY, port.id, 0x0200, SENDER_MAC);
     const dests = DestTable.create(new SharedArrayBuffer(DestTable.bytes(64)), 0, 64);
     const columns = ServiceColumns.create(new SharedArrayBuffer(ServiceColumns.bytes(4)), 0, 4);
     const services = new ServiceTable(columns, dests, { random: ctx.random, worker: 0, workers: 1 });

@@ -1,5 +1,6 @@
 /** What the stack costs in one process, without a kernel: time per operation and heap bytes per million. */
 import { echo } from './echo.ts';
+import { forwarding } from './forward.ts';
 import { allocated, time } from './harness.ts';
 import { expiring, LAYER4, opening, passing } from './l4.ts';
 import { bulk, PROFILES } from './tcp-memory.ts';
@@ -34,6 +35,16 @@ export async function memoryRows(scale: number): Promise<MemoryRow[]> {
       'bytes/million',
     );
   }
+
+  for (const [label, destinations] of [
+    ['1 k', 1 << 10],
+    ['1 M', 1 << 20],
+  ] as const) {
+    const t = time(forwarding(destinations), count(2_000_000));
+    const what = `IPv4 forwarding, 64-byte frames, ${label} destinations`;
+    add(what, 1000 / t.median, 'Mpps', `best ${(1000 / t.best).toFixed(2)}; ${t.median.toFixed(0)} ns per packet`);
+  }
+  add('IPv4 forwarding, heap', await allocated(forwarding(1 << 10), count(1_000_000)), 'bytes/million');
 
   for (const { name, mode, proto } of LAYER4) {
     for (const [label, flows] of [

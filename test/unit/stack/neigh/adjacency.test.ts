@@ -10,7 +10,7 @@ import { ip } from '../../../lib/sim.ts';
 function made(): { rig: L4Rig; ways: Adjacencies; find: (to: number) => number } {
   const rig = new L4Rig({ mode: 'DR' });
   const { ctx, host } = rig;
-  const ways = new Adjacencies(ctx, host.routes, host.neigh.table, host.netif);
+  const ways = new Adjacencies(ctx, host.routes, host.addresses, host.neigh.table, host.netif);
   const hops = new Int32Array(1);
   const find = (to: number): number => {
     ways.findAll(Int32Array.of(to), hops, 1);
