@@ -261,6 +261,91 @@ test('a block is emptied a little at every call, before it begins', () => {
   assert.is(fired, n);
 });
 
+test('with limits nothing is lost, early or forgotten, and no call does more than it may', () => {
+  const limited = fc.record({
+    acts: fc.array(act, { maxLength: 6 }),
+    sleep: step.map((s) => s.sleep),
+    limit: fc.nat(4),
+  });
+  fc.assert(
+    fc.property(fc.integer(), fc.array(limited, { maxLength: 25 }), (start, steps) => {
+      const wheel = new TimingWheel(NODES, start);
+      const due = new Map<number, number>();
+      let now = 0;
+      const turn = (limit: number): void => {
+        const moved = wheel.moved;
+        let fired = 0;
+        const fire = (node: number): void => {
+          const at = due.get(node);
+          assert.ok(at !== undefined && at <= now, `node ${node} due ${at} at ${now}`);
+          due.delete(node);
+          fired++;
+        };
+        wheel.advance((start + now) | 0, fire, limit);
+        assert.ok(fired <= limit && wheel.moved - moved <= 4 * limit, `${fired} fired, ${wheel.moved - moved} moved`);
+      };
+      for (const { acts, sleep, limit } of steps) {
+        for (const { what, node, delay } of acts) {
+          if (what === 'arm') {
+            // What is late may be so by all of this sleep: 2^31 - 1 ticks count from where the wheel stands.
+            const at = now + Math.min(delay, 0x70000000);
+            wheel.arm(node, (start + at) | 0);
+            due.set(node, Math.max(at, now + 1));
+          } else {
+            wheel.cancel(node);
+            due.delete(node);
+          }
+        }
+        now += sleep;
+        turn(limit);
+        for (let calls = 0; wheel.nextDue((start + now) | 0, 1) === 0; calls++) {
+          assert.ok(calls <= NODES, 'it comes to an end');
+          turn(Math.max(limit, 1));
+        }
+        assert.ok(Math.min(...due.values()) > now, `left behind at ${now}`);
+        assert.is(wheel.size(), due.size);
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+const MILLION = 1_000_000;
+const FIRED = 128;
+const QUARTER = 15 * 60_000;
+/** When timer `i` is armed for, ms; how long nobody calls at first; one in how many is kept. */
+const CROWDS: readonly (readonly [what: string, due: (i: number) => number, sleep: number, keep: number])[] = [
+  ['all at one tick', () => 5000, 1, 1],
+  ['within a second', (i) => 4000 + (i % 1000), 1, 1],
+  ['over an hour, two turns a second', (i) => 1 + ((Math.imul(i, 0x9e3779b1) >>> 0) % 3_600_000), 500, 1],
+  ['a quarter of an hour ahead, nobody calling until then', () => QUARTER, QUARTER, 1],
+  ['in many blocks, nobody calling until long after', (i) => QUARTER + (i % 100) * 4096, 2 * QUARTER, 1],
+  ['nine of ten cancelled', (i) => QUARTER + (i % 1000), QUARTER - 10_000, 10],
+];
+
+for (const [what, due, sleep, keep] of CROWDS)
+  test(`a million timers, ${what}: each turn fires 128 and moves 512 at most`, () => {
+    const wheel = new TimingWheel(MILLION, 0);
+    for (let i = 1; i <= MILLION; i++) wheel.arm(i, due(i));
+    for (let i = 1; i <= MILLION; i++) if (i % keep !== 0) wheel.cancel(i);
+    let [now, turns, fired, most, mostMoved, early] = [0, 0, 0, 0, 0, 0];
+    const fire = (node: number): void => {
+      fired++;
+      if (due(node) > now) early++;
+    };
+    for (; wheel.size() > 0; turns++) {
+      now += wheel.nextDue(now, 1) === 0 ? 0 : turns === 0 ? sleep : Math.min(sleep, 500);
+      const [before, moved] = [fired, wheel.moved];
+      wheel.advance(now, fire, FIRED);
+      most = Math.max(most, fired - before);
+      mostMoved = Math.max(mostMoved, wheel.moved - moved);
+      if (turns > 20_000) assert.unreachable('too many turns');
+    }
+    assert.equal([fired, early], [MILLION / keep, 0]);
+    assert.ok(most <= FIRED && mostMoved <= 4 * FIRED, `${most} fired, ${mostMoved} moved`);
+    assert.ok(wheel.moved <= MILLION, 'each moves once at most');
+  });
+
 test('waking at nextDue again and again fires every timer on its tick', () => {
   fc.assert(
     fc.property(fc.integer(), fc.array(fc.nat(3 * SPAN1), { minLength: 1, maxLength: NODES }), (start, delays) => {
