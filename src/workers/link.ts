@@ -10,7 +10,7 @@ import { Fault } from '../../stack/netif/middleware/fault.ts';
 import { formatMac, macBytes, macFromIpv4 } from '../config/address.ts';
 import type { Config, Ipv4, LinkConfig, LinkKind, Mac } from '../config/model.ts';
 import { MemifClient } from '../links/memif-client.ts';
-import { type MemifHandle, openMemif, sharePool } from '../links/memif-open.ts';
+import { type MemifHandle, openMemif, type PoolFile, sharePool } from '../links/memif-open.ts';
 import { MemifServer } from '../links/memif-server.ts';
 import { PacketDevice } from '../links/packet.ts';
 import { openPacket, openPacketGroup, type PacketHandle, type PacketOptions } from '../links/packet-open.ts';
@@ -37,19 +37,17 @@ type OpenKind = keyof Opened & LinkKind;
 
 /** What links that are opened together have in common. */
 interface Around {
-  /** The worker's pool; its slots are not ours to take here. */
-  readonly pool: FramePool;
-  /** The AF_XDP socket that has the pool registered, which further ones share; -1 = none yet. */
-  umemSocket: number;
-  /** The memory file under the pool; -1 = none. */
-  readonly poolFd: number;
+  /** By worker; their slots are not ours to take here. */
+  readonly pools: readonly FramePool[];
+  /** By worker: the AF_XDP socket that has the pool registered, which further ones share; -1 = none yet. */
+  readonly umemSockets: number[];
+  /** By worker: the memory file under the pool; empty when no link needs it. */
+  readonly poolFiles: readonly PoolFile[];
 }
 
 interface Driver<H> {
-  /** Throws LinkError with what to do. */
-  open(link: LinkConfig, around: Around): H;
-  /** A queue for each worker, or fewer where there are fewer. Absent: there is one. */
-  openAll?(link: LinkConfig, workers: number): H[];
+  /** For each worker what it drives, for fewer where there are fewer queues, the lowest first. Throws LinkError with what to do. */
+  open(link: LinkConfig, workers: number, around: Around): H[];
   drive(ctx: Context, handle: H): Device;
   /** The MAC address of the interface where ours is its own; absent: the configuration names ours. */
   mac?(handle: H): Mac;
@@ -61,36 +59,40 @@ const packetOptions = ({ device, offload, mac }: LinkConfig): PacketOptions => (
 
 const DRIVERS: { readonly [K in OpenKind]: Driver<Opened[K]> } = {
   tap: {
-    open: (link) => openTap({ name: link.device, offload: link.offload === 'on' }),
-    openAll: (link, workers) => openTapQueues({ name: link.device, offload: link.offload === 'on' }, workers),
+    open(link, workers) {
+      const options = { name: link.device, offload: link.offload === 'on' };
+      return workers === 1 ? [openTap(options)] : openTapQueues(options, workers);
+    },
     drive: (ctx, handle) => TapDevice.fromFd(ctx, handle),
   },
   packet: {
-    open: (link) => openPacket(packetOptions(link)),
-    openAll: (link, workers) => openPacketGroup(packetOptions(link), workers),
+    open: (link, workers) =>
+      workers === 1 ? [openPacket(packetOptions(link))] : openPacketGroup(packetOptions(link), workers),
     drive: (ctx, handle) => new PacketDevice(ctx, handle),
     mac: (handle) => formatMac(handle.mac),
   },
   xdp: {
-    open({ device, mac, xdpMode }, around) {
+    open({ device, mac, xdpMode }, _workers, { pools, umemSockets }) {
       const options = { name: device, mac: mac === null ? null : macBytes(mac), mode: xdpMode };
-      const handle = openXdp(options, umemOf(syscalls(), around.pool), around.umemSocket, PATIENT);
-      if (around.umemSocket < 0) around.umemSocket = handle.queues[0]!.fd;
-      return handle;
+      const handle = openXdp(options, umemOf(syscalls(), pools[0]!), umemSockets[0], PATIENT);
+      if (umemSockets[0]! < 0) umemSockets[0] = handle.queues[0]!.fd;
+      return [handle];
     },
     drive: (ctx, handle) => new XdpDevice(ctx, handle),
     mac: (handle) => formatMac(handle.mac),
   },
   memif: {
-    open: ({ device, mtu, memif: { ring, ...rest } }, { poolFd }) =>
-      openMemif({ ...rest, path: device, mtu, log2: Math.log2(ring) }, poolFd),
+    open: ({ device, mtu, memif: { ring, ...rest } }, workers, { poolFiles }) =>
+      openMemif({ ...rest, path: device, mtu, log2: Math.log2(ring) }, poolFiles, workers),
     drive: (ctx, handle) => (handle.role === 'client' ? new MemifClient(ctx, handle) : new MemifServer(ctx, handle)),
   },
 };
 
-/** A link that worker 0 drives for all. */
+/** A link that has no queue for a worker: another one sends for it, and receives. */
 export interface RemoteLink {
   readonly kind: 'remote';
+  /** The worker that does. */
+  readonly via: number;
   readonly name: string;
   readonly mac: Mac;
   /** As devices are called: `xdp:eth0`. */
@@ -114,37 +116,32 @@ export type LinkHandle = {
  * with what to do.
  */
 export function openLinks({ links, services }: Config, shares: readonly PoolShare[]): (LinkHandle | RemoteLink)[][] {
-  const pool = FramePool.attach(shares[0]!, false);
-  // Before anybody else has the kernel look at the pool: what lies there is replaced.
+  const pools = shares.map((share) => FramePool.attach(share, false));
+  // Before anybody else has the kernel look at the pools: what lies there is replaced.
   const shared = links.some(({ kind, memif }) => kind === 'memif' && memif.role === 'client');
-  const around: Around = { pool, umemSocket: -1, poolFd: shared ? sharePool(pool) : -1 };
-  const opened = links.map((link) => openLink(link, services[0]?.vip ?? 0, around, shares.length));
-  return shares.map((_, worker) => opened.map((handles, i) => handles[worker] ?? remote(handles[0]!, links[i]!)));
+  const around: Around = { pools, umemSockets: pools.map(() => -1), poolFiles: shared ? pools.map(sharePool) : [] };
+  const opened = links.map((link) => openLink(link, services[0]?.vip ?? 0, around));
+  return shares.map((_, worker) => opened.map((handles, i) => handles[worker] ?? remote(handles, worker, links[i]!)));
 }
 
-const remote = ({ name, mac }: LinkHandle, { kind, device, mtu }: LinkConfig): RemoteLink => ({
-  ...{ kind: 'remote', name, mac, device: `${kind}:${device}`, mtu },
-});
+function remote(handles: readonly LinkHandle[], worker: number, { kind, device, mtu }: LinkConfig): RemoteLink {
+  const via = worker % handles.length;
+  const { name, mac } = handles[via]!;
+  return { kind: 'remote', via, name, mac, device: `${kind}:${device}`, mtu };
+}
 
-function openLink(link: LinkConfig, vip: Ipv4, around: Around, workers: number): LinkHandle[] {
+function openLink(link: LinkConfig, vip: Ipv4, around: Around): LinkHandle[] {
   const { kind, device } = link;
   if (!Object.hasOwn(DRIVERS, kind)) {
     throw new LinkError('NOT_A_PORT', `${kind}:${device}: a running tsvs needs a link to a network, such as tap:tap0`);
   }
-  return openWith(kind as OpenKind, link, vip, around, workers);
+  return openWith(kind as OpenKind, link, vip, around);
 }
 
-function openWith<K extends OpenKind>(
-  kind: K,
-  link: LinkConfig,
-  vip: Ipv4,
-  around: Around,
-  workers: number,
-): LinkHandle[] {
+function openWith<K extends OpenKind>(kind: K, link: LinkConfig, vip: Ipv4, around: Around): LinkHandle[] {
   const driver: Driver<Opened[K]> = DRIVERS[kind];
   // What is the host's leaves through one TAP, so it has to come in through one queue.
-  const several = workers > 1 && link.exception === null && driver.openAll !== undefined;
-  const handles = several ? driver.openAll!(link, workers) : [driver.open(link, around)];
+  const handles = driver.open(link, link.exception === null ? around.pools.length : 1, around);
   const mac = link.mac ?? driver.mac?.(handles[0]!) ?? macFromIpv4(vip);
   // Segments and unfinished checksums pass between two TAPs as they are.
   const offload = kind === 'tap' && link.offload === 'on';

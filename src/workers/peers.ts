@@ -20,6 +20,7 @@ import { GENERATION, OPEN, type Peer, QUIET, SEEN, SLEEPING, STATUS, STOPPED } f
 
 export class Peers {
   readonly handover: Handover;
+  private readonly index: number;
   private readonly control: Int32Array;
   private readonly controls: readonly (Int32Array | null)[];
 
@@ -33,6 +34,7 @@ export class Peers {
     };
     const out = peers.map((peer) => (peer === null ? null : new LaneOut(peer.to, FramePool.attach(peer.pool, false))));
     const into = peers.map((peer) => (peer === null ? null : new LaneIn(peer.from, ctx.pool)));
+    this.index = index;
     this.control = control;
     this.controls = controls;
     this.handover = new Handover(ctx, new Steering(index, peers.length), out, into, wake);
@@ -61,13 +63,14 @@ export class Peers {
     return this.living().every((other) => Atomics.load(other, QUIET) !== 0 && Atomics.load(other, OPEN) === 0);
   }
 
-  allStopped(): boolean {
-    return this.living().every((other) => Atomics.load(other, STATUS) === STOPPED);
+  /** Whether those with higher numbers have stopped. */
+  laterStopped(): boolean {
+    return this.living(this.index + 1).every((other) => Atomics.load(other, STATUS) === STOPPED);
   }
 
-  private living(): Int32Array[] {
-    return this.controls.filter(
-      (other) => other !== null && (Atomics.load(other, GENERATION) & 1) === 0,
-    ) as Int32Array[];
+  private living(from = 0): Int32Array[] {
+    return this.controls
+      .slice(from)
+      .filter((other) => other !== null && (Atomics.load(other, GENERATION) & 1) === 0) as Int32Array[];
   }
 }

@@ -47,7 +47,7 @@ import { boundsOf, StrainWatch } from './strain-watch.ts';
 /** Connections of layer 4 ended between two turns: each may send two resets. */
 const FLUSH_AT_ONCE = 256;
 
-/** How long worker 0 waits for the others to stop. */
+/** How long a worker waits for those after it to stop. */
 const OUTLAST_US = 500_000;
 
 const data = workerData as WorkerData;
@@ -82,8 +82,8 @@ const plugs = data.links.map((link, i) => {
     const device = driven[own.indexOf(link)]!;
     return { mac, device: peers === null ? device : peers.handover.around(device) };
   }
-  const first = new LinkStats(data.peers[0]!.links);
-  return { mac, device: peers!.handover.remote(link.device, link.mtu, () => first.read(i).up) };
+  const seen = new LinkStats(data.peers[link.via]!.links);
+  return { mac, device: peers!.handover.remote(link.device, link.mtu, link.via, () => seen.read(i).up) };
 });
 const devices = plugs.map(({ device }) => device);
 
@@ -185,11 +185,11 @@ Atomics.store(control, CLOCK_MS, ctx.nowMs);
 Atomics.store(control, STATUS, RUNNING);
 tell({ type: 'running' });
 
-/** Worker 0 may drive links for the others: it ends last, though it does not wait long. */
+/** It may drive links for those after it, and so ends after them, though it does not wait long. */
 function outlast(): void {
   if (peers === null) return;
   const until = realClock.nowUs() + OUTLAST_US;
-  while (!peers.allStopped() && realClock.nowUs() < until) host.turn(realClock.nowUs());
+  while (!peers.laterStopped() && realClock.nowUs() < until) host.turn(realClock.nowUs());
 }
 
 const engine: Engine =
@@ -227,7 +227,7 @@ runLoop(
         proxy.abortAll();
         host.turn(realClock.nowUs());
         while (l4?.flush(FLUSH_AT_ONCE)) host.turn(realClock.nowUs());
-        if (isFirst) outlast();
+        outlast();
         return false;
       }
       return true;

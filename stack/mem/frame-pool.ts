@@ -224,6 +224,19 @@ export class FramePool {
     return this.freeSmall[--this.nFreeSmall]!;
   }
 
+  /** As `lend`, for slots of either size that are known by their numbers and free, such as those that a thread lent that has died. Cold. */
+  lendAll(slots: ReadonlySet<FrameId>): void {
+    const free = this.nFreeSmall + this.nFreeBig;
+    const keep = (list: Int32Array, n: number): number => {
+      const kept = list.subarray(0, n).filter((f) => !slots.has(f));
+      list.set(kept);
+      return kept.length;
+    };
+    this.nFreeSmall = keep(this.freeSmall, this.nFreeSmall);
+    this.nFreeBig = keep(this.freeBig, this.nFreeBig);
+    this.nLent += free - this.nFreeSmall - this.nFreeBig;
+  }
+
   /** A lent slot has been filled: it becomes a frame, as after `alloc`. */
   receive(f: FrameId): void {
     this.nLent--;
@@ -257,6 +270,14 @@ export class FramePool {
     return f < this.config.slots
       ? f * this.config.slotBytes
       : this.bigBase + (f - this.config.slots) * this.config.bigSlotBytes;
+  }
+
+  /** The slot that holds the byte at `offset`, 0 = none. */
+  slotAt(offset: number): FrameId {
+    const { slots, slotBytes, bigSlots, bigSlotBytes } = this.config;
+    if (offset < this.bigBase) return Math.floor(offset / slotBytes);
+    const big = Math.floor((offset - this.bigBase) / bigSlotBytes);
+    return big < bigSlots ? slots + big : 0;
   }
 
   /** Bytes of the frame's slot. */

@@ -9,8 +9,8 @@
  *                       lane to the owner    lanes from the others
  * ```
  *
- * Frames of one flow always go the same way, so none overtakes another. ARP goes to everybody, as copies. A link that only worker 0 can
- * drive is a RemoteDevice with the others: what they send goes over the lanes, too, marked TRANSMIT.
+ * Frames of one flow always go the same way, so none overtakes another. ARP goes to everybody, as copies. A link that has no queue for a
+ * worker is a RemoteDevice with it: what it sends goes over the lane to one that has, too, marked TRANSMIT.
  *
  * Accounting: a frame that changes over was received here and `handed` over; where it arrives it counts as received again, and as `taken`.
  * A lane without room drops it as HANDOVER_FULL. Ownership as device.ts says. @hot
@@ -97,11 +97,11 @@ export class Handover {
     return new HandoverDevice(this.ctx, device, this, this.inner.length - 1);
   }
 
-  /** The next port, whose link worker 0 alone drives. `isUp`: whether it has one. */
-  remote(name: string, mtu: number, isUp: () => boolean): Device {
+  /** The next port, whose link worker `via` drives for us. `isUp`: whether it has one. */
+  remote(name: string, mtu: number, via: number, isUp: () => boolean): Device {
     this.arrivals.push(new Arrivals());
     this.inner.push(null);
-    return new RemoteDevice(name, mtu, isUp, this, this.inner.length - 1);
+    return new RemoteDevice(name, mtu, via, isUp, this, this.inner.length - 1);
   }
 
   /** Frames that came over and wait. */
@@ -325,13 +325,15 @@ class RemoteDevice implements Device {
   readonly caps: Capabilities;
   readonly stats: DeviceStats = newStats();
   readonly fd = -1;
+  private readonly via: number;
   private readonly isUp: () => boolean;
   private readonly handover: Handover;
   private readonly index: number;
   private closed = false;
 
-  constructor(name: string, mtu: number, isUp: () => boolean, handover: Handover, index: number) {
+  constructor(name: string, mtu: number, via: number, isUp: () => boolean, handover: Handover, index: number) {
     this.name = name;
+    this.via = via;
     this.caps = { mtu, txChecksum: false, rxChecksum: true, tso: false, scatter: false, queues: 1 };
     this.isUp = isUp;
     this.handover = handover;
@@ -358,7 +360,7 @@ class RemoteDevice implements Device {
 
   tx(frames: Int32Array, from: number, to: number): number {
     for (let i = from; i < to; i++) {
-      this.handover.give(frames[i]!, 0, this.index | TRANSMIT);
+      this.handover.give(frames[i]!, this.via, this.index | TRANSMIT);
     }
     this.handover.publish();
     return to - from;

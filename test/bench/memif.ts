@@ -86,14 +86,14 @@ class World {
   constructor(task: Task, paths: readonly string[]) {
     const ctx = new Context(FramePool.create(DEFAULT_POOL), seeded(3));
     ctx.tick(realClock.nowUs());
-    const poolFd = sharePool(ctx.pool);
+    const pool = sharePool(ctx.pool);
     const flows = Math.max(task.flows, 16);
     const limits = { tcp: 16, udp: flows, icmp: 16, templates: 16 };
     const neighbours = new SharedArrayBuffer(NeighTable.bytes(DEFAULT_HOST.neigh.maxNeighbours));
     const host = new Host(ctx, { onConflict: () => {} }, DEFAULT_HOST, neighbours, L4.timersFor(limits));
     this.host = host;
     const options = { role: 'client', id: 0, secret: '', queues: 1, log2: 10, mtu: 1500 } as const;
-    this.devices = paths.map((path) => new MemifClient(ctx, openMemif({ ...options, path }, poolFd)));
+    this.devices = paths.map((path) => new MemifClient(ctx, openMemif({ ...options, path }, [pool])[0]!));
     const ports = this.devices.map((device) => host.addPort(device, ...OUR_MAC));
     const out = ports.at(-1)!.id;
     host.addresses.add({ addr: OURS, prefixLen: 24, port: out, flags: PRIMARY });

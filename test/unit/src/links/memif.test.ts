@@ -31,12 +31,12 @@ type End<D extends Device> = { ctx: ReturnType<typeof newContext>; device: D };
 
 function server(changes: Partial<MemifOptions> = {}): End<MemifServer> {
   const ctx = newContext();
-  return { ctx, device: new MemifServer(ctx, openMemif(options({ role: 'server', ...changes }), -1)) };
+  return { ctx, device: new MemifServer(ctx, openMemif(options({ role: 'server', ...changes }), [], 1)[0]!) };
 }
 
 function client(changes: Partial<MemifOptions> = {}): End<MemifClient> {
   const ctx = newContext();
-  return { ctx, device: new MemifClient(ctx, openMemif(options(changes), sharePool(ctx.pool))) };
+  return { ctx, device: new MemifClient(ctx, openMemif(options(changes), [sharePool(ctx.pool)])[0]!) };
 }
 
 /** Lets time pass at all ends, and each look. */

@@ -1,0 +1,191 @@
+/**
+ * The control channel of memif from the side of the server: waits for a client, maps the regions that it brings, and sees when it has
+ * gone. One client at a time. Belongs to worker 0; memif-connection.ts tells the others. Called by memif-server.ts, cold.
+ *
+ * Nothing the client says is believed: regions must be sealed against shrinking and as large as said, rings must lie within them. What it
+ * brought is given back when no worker uses it any more.
+ */
+import { type BroughtRegion, type BroughtRing, MAX_REGIONS, type MemifBrought } from './memif-brought.ts';
+import { isConnected, type MemifConnection } from './memif-connection.ts';
+import * as m from './memif-message.ts';
+import type { MemifHandle } from './memif-open.ts';
+import { MemifRing, ringBytes } from './memif-ring.ts';
+import { GONE, MemifSocket, NOTHING } from './memif-socket.ts';
+import { MAP_FAILED, NativeBytes, PROT_READ_WRITE, type Syscalls } from './syscall.ts';
+
+const MAX_REGION_BYTES = 2 ** 32;
+const MAX_LOG2 = 14;
+const MAP_SHARED = 1;
+const F_GET_SEALS = 1034;
+const F_SEAL_SHRINK = 2;
+const SEEK_END = 2;
+
+export class MemifListen {
+  /** What to tell an operator, '' = nothing. */
+  notice = '';
+  private readonly sys: Syscalls;
+  private readonly handle: MemifHandle;
+  private readonly connection: MemifConnection;
+  private readonly brought: MemifBrought;
+  private readonly listener: MemifSocket;
+  private client: MemifSocket | null = null;
+  private known = false;
+  /** A client has gone, and what it brought is not given back yet. */
+  private over = false;
+
+  constructor(sys: Syscalls, handle: MemifHandle, connection: MemifConnection, brought: MemifBrought) {
+    this.sys = sys;
+    this.handle = handle;
+    this.connection = connection;
+    this.brought = brought;
+    this.listener = MemifSocket.of(sys, handle.listener);
+    const fd = connection.channel;
+    if (fd < 0) return;
+    // Ours, from before we died.
+    this.client = MemifSocket.of(sys, fd);
+    if (!isConnected(connection.number)) this.hangUp(null);
+  }
+
+  /** The client's channel, -1 = none. */
+  get fd(): number {
+    return this.client?.fd ?? -1;
+  }
+
+  look(): void {
+    if (this.client === null && !this.meet()) return;
+    for (;;) {
+      const got = this.client!.receive();
+      if (got === NOTHING) return;
+      if (got === GONE) {
+        this.hangUp(null);
+        return;
+      }
+      const refusal = this.answer(got.bytes, got.fd);
+      if (refusal !== null) {
+        this.hangUp(refusal);
+        return;
+      }
+    }
+  }
+
+  /** The next client, once all have parted with the last. */
+  private meet(): boolean {
+    if (!this.tidy()) return false;
+    this.client = this.listener.accept();
+    if (this.client === null) return false;
+    this.connection.channel = this.client.fd;
+    const { queues } = this.handle;
+    const most = { maxRegion: MAX_REGIONS - 1, maxToClient: queues - 1, maxToServer: queues - 1, maxLog2: MAX_LOG2 };
+    this.client.send(m.hello('tsvs', { minVersion: m.VERSION, maxVersion: m.VERSION, ...most }));
+    return true;
+  }
+
+  /** Gives back what the last client brought; false while somebody uses it. */
+  tidy(): boolean {
+    if (!this.over) return true;
+    if (!this.connection.isOver()) return false;
+    const { sys, brought } = this;
+    for (const { interrupt } of [...brought.rings(true), ...brought.rings(false)]) sys.close(interrupt);
+    for (const { address, size } of brought.regions()) sys.munmap(address, size);
+    brought.clear();
+    this.over = false;
+    return true;
+  }
+
+  /** Null, or the words to end the connection with; empty: the client ended it. Descriptors are kept or closed here. */
+  private answer(bytes: Uint8Array, fd: number): string | null {
+    const type = m.typeOf(bytes);
+    let problem: string | null = null;
+    let kept = false;
+    if (type === m.DISCONNECT) return '';
+    if (type === m.INIT) problem = this.know(m.readInit(bytes));
+    else if (!this.known) problem = 'who are you?';
+    else if (isConnected(this.connection.number)) problem = 'connected already';
+    else if (type === m.ADD_REGION) problem = this.map(m.readRegion(bytes), fd);
+    else if (type === m.ADD_RING) {
+      problem = this.add(m.readRing(bytes), fd);
+      kept = problem === null;
+    } else if (type === m.CONNECT) return this.connect();
+    else return null;
+    if (fd >= 0 && !kept) this.sys.close(fd);
+    if (problem === null) this.client!.send(m.ack());
+    return problem;
+  }
+
+  private know({ version, id, mode, secret }: m.Init): string | null {
+    if (version !== m.VERSION) return 'Wrong version';
+    if (id !== this.handle.id) return 'ID not found';
+    if (mode !== 0) return 'Only Ethernet mode';
+    if (secret !== this.handle.secret) return this.handle.secret === '' ? 'No secret' : 'Incorrect secret';
+    this.known = true;
+    return null;
+  }
+
+  private map({ index, size }: { index: number; size: number }, fd: number): string | null {
+    const { sys, brought } = this;
+    if (index !== brought.regions().length || index >= MAX_REGIONS) return 'Invalid region index';
+    if (fd < 0 || size <= 0 || size > MAX_REGION_BYTES) return 'Invalid region size';
+    // A file that became shorter would end us with SIGBUS.
+    if ((sys.fcntl(fd, F_GET_SEALS, 0) & F_SEAL_SHRINK) === 0) return 'Region not sealed';
+    if (sys.lseek(fd, 0, SEEK_END) < size) return 'Region shorter than said';
+    const address = sys.mmap(0, size, PROT_READ_WRITE, MAP_SHARED, fd, 0);
+    if (address === MAP_FAILED) return 'Cannot map region';
+    brought.addRegion({ address, size });
+    return null;
+  }
+
+  private add(ring: m.RingPlace, fd: number): string | null {
+    const { toServer, index, region, offset, log2 } = ring;
+    const place = this.brought.regions()[region];
+    if (index !== this.brought.rings(toServer).length || index >= this.handle.queues) return 'Invalid ring index';
+    if (place === undefined || log2 > MAX_LOG2 || offset % 64 !== 0) return 'Invalid ring';
+    if (offset + ringBytes(log2) > place.size) return 'Ring outside its region';
+    if (fd < 0) return 'Ring without interrupt';
+    this.brought.addRing(ring, fd);
+    return null;
+  }
+
+  private connect(): string | null {
+    const { sys, brought, handle } = this;
+    const regions = brought.regions();
+    const [fromClient, toClient] = [brought.rings(true), brought.rings(false)];
+    if (fromClient.length === 0 || toClient.length === 0) return 'No rings';
+    if (Math.min(fromClient.length, toClient.length) < handle.workers) {
+      return `Too few queues: ${handle.workers} workers need one each`;
+    }
+    const rings = [...fromClient, ...toClient].map((ring) => ringOf(sys, ring, regions));
+    if (!rings.every((ring) => ring.hasCookie())) return 'Wrong cookie';
+    for (const ring of rings) ring.reset();
+    this.client!.send(m.connected('tsvs'));
+    this.notice = '';
+    this.connection.next();
+    return null;
+  }
+
+  /** `words` are sent before; null: there is nobody any more; empty: nothing is to be said. */
+  private hangUp(words: string | null): void {
+    const { connection } = this;
+    if (words !== null && words !== '') {
+      this.client?.send(m.disconnect(words));
+      this.notice = `a client was refused: ${words}`;
+    }
+    this.client?.close();
+    this.client = null;
+    connection.channel = -1;
+    this.known = false;
+    this.over = true;
+    if (isConnected(connection.number)) connection.next();
+  }
+
+  /** What the client brought stays until `tidy`. */
+  close(): void {
+    this.hangUp('closed');
+  }
+}
+
+/** A ring within the regions, which are mapped. */
+export function ringOf(sys: Syscalls, ring: BroughtRing, regions: readonly BroughtRegion[]): MemifRing {
+  const { region, offset, log2, interrupt } = ring;
+  const { address, size } = regions[region]!;
+  return new MemifRing(sys, sys.view(address, size), offset, log2, interrupt, new NativeBytes(sys, 8));
+}
