@@ -453,7 +453,7 @@ const linkRows = {
     range: '1..16',
     reloadable: false,
     example: '1',
-    doc: 'As many as the other side has (testpmd: `--rxq` and `--txq`). Packets leave by the first.',
+    doc: 'As many as the other side has (testpmd: `--rxq` and `--txq`). Each worker drives its own; a flow leaves by one of them.',
   },
   memif_ring: {
     type: 'number',

@@ -85,12 +85,12 @@ export class Snapshot {
   lost(worker: number): number {
     const view = this.views[worker]!;
     const numbers = view.numbers();
-    const { counters, frames } = numbers;
+    const { counters, frames, handed, between } = numbers;
     const sessions = (counters['proxy.open'] ?? 0) + (counters['l4.open'] ?? 0);
     const kept = Object.entries(counters).map(([name, n]) => [name, GAUGES.test(name) ? 0 : n]);
     this.remains.push({
       numbers: {
-        ...{ sessions: 0, between: numbers.between, counters: Object.fromEntries(kept) },
+        ...{ sessions: 0, handed, between, counters: Object.fromEntries(kept) },
         frames: { ...frames, dropped: frames.dropped + frames.held, held: 0 },
         services: numbers.services.map((service) => ({
           ...service,
@@ -122,7 +122,7 @@ export class Snapshot {
       uptimeMs: this.info.uptimeMs(),
       sessions: all.reduce((n, { sessions }) => n + sessions, 0),
       frames: this.frames(all),
-      counters: { ...sumOf(all.map(({ counters }) => counters)), ...this.ofWorkers() },
+      counters: { ...sumOf(all.map(({ counters }) => counters)), ...this.ofWorkers(all) },
       services: mergeServices(all.map(({ services }) => services)),
     };
   }
@@ -185,12 +185,14 @@ export class Snapshot {
     return [...this.views.map((view) => view.numbers()), ...this.remains.map(({ numbers }) => numbers)];
   }
 
-  private ofWorkers(): Record<string, number> {
+  private ofWorkers(all: readonly WorkerNumbers[]): Record<string, number> {
     if (this.views.length === 1) return {};
     return {
       'workers.running': this.views.length,
       'workers.restarts': this.restarts,
       'workers.sessionsLost': this.sessionsLost,
+      // ARP goes to everybody; the rest came to another worker than its own.
+      'workers.handedOver': all.reduce((n, { handed }) => n + handed, 0),
     };
   }
 

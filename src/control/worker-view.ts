@@ -63,7 +63,8 @@ const MAX_AGE_MS = 49 * 24 * 3600 * 1000;
 export interface WorkerNumbers {
   readonly sessions: number;
   readonly frames: FrameFates;
-  /** Given to other workers and not yet taken by them. */
+  /** Given to other workers; and less what was taken from them: over all workers, what is on its way. */
+  readonly handed: number;
   readonly between: number;
   readonly counters: Readonly<Record<string, number>>;
   readonly services: readonly ServiceStats[];
@@ -102,6 +103,7 @@ export class WorkerView {
     return {
       sessions: Atomics.load(this.control, OPEN),
       frames: this.frames(),
+      handed: this.fate[FATE_HANDED]!,
       between: this.fate[FATE_HANDED]! - this.fate[FATE_TAKEN]!,
       counters: this.counters.snapshot(),
       services: this.serviceList(),

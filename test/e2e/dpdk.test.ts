@@ -42,13 +42,34 @@ add('the proxy over memif: ping, curl, 20 MB, every checksum on the wire right',
   }
 });
 
-add('FullNAT over memif', async () => {
+/** Two workers, each with a pair of rings of its own. */
+const TWO = {
+  ...{ link: 'memif', offload: false, global: ['workers = 2'], linkSettings: ['memif_queues = 2'] },
+  bridge: ['--memory', '128', '--queues', '2', 'packet:eth0'],
+} as const;
+
+/** Connections one after the other, each from another port. */
+async function connections(lab: VipNet, n: number): Promise<void> {
+  const script = `for i in $(seq ${n}); do curl -sS -f -m 5 http://${VIP}/; echo; done | grep -c ^rs-`;
+  assert.is(await lab.shell(script, 30_000), String(n));
+}
+
+add('FullNAT over memif by two workers: what comes by the wrong queue changes over, nothing is lost', async () => {
   const settings = ['mode = fnat', 'local_address = 10.9.0.30, 10.9.0.31'];
-  const lab = await VipNet.start({ link: 'memif', offload: false, settings });
+  const lab = await VipNet.start({ ...TWO, settings });
   try {
     await lab.startHttp();
     await greetings(lab);
+    await connections(lab, 40);
     await download(lab, 20 * MB);
+    const { counters } = await lab.stats();
+    assert.is(counters['l4.opened'], 43);
+    const handed = counters['workers.handedOver']!;
+    assert.ok(handed > 0 && handed < counters['port.rxFrames']!, `${handed} of ${counters['port.rxFrames']}`);
+    assert.equal(
+      (await lab.drops()).drops.filter(({ name }) => /handover|link_error/.test(name)),
+      [],
+    );
   } finally {
     await lab.close();
   }
@@ -68,8 +89,8 @@ async function during(lab: VipNet, happens: () => Promise<void>): Promise<void> 
   assert.is(await transfer, patternHash(10 * MB));
 }
 
-add('testpmd is killed under load: it is started again, tsvs says so and goes on, no byte is missing', async () => {
-  const lab = await VipNet.start({ link: 'memif', offload: false });
+add('testpmd is killed under load: it is started again, both workers go on, no byte is missing', async () => {
+  const lab = await VipNet.start(TWO);
   try {
     await lab.startHttp();
     for (const round of [1, 2]) {
@@ -82,6 +103,7 @@ add('testpmd is killed under load: it is started again, tsvs says so and goes on
     }
     assert.match(lab.bridge!.output, /testpmd ended with status 137; again in 100 ms/);
     await greetings(lab);
+    await connections(lab, 40);
     await lab.quiet();
   } finally {
     await lab.close();

@@ -171,7 +171,10 @@ function reborn(side: Side, worker: number): End {
   const ctx = new Context(FramePool.attach(before.pool.share, true), new SeededRandom(1));
   ctx.tick(before.now);
   const handle = side.handles[worker]!;
-  const end = { ctx, device: device instanceof MemifClient ? new MemifClient(ctx, handle) : new MemifServer(ctx, handle) };
+  const end = {
+    ctx,
+    device: device instanceof MemifClient ? new MemifClient(ctx, handle) : new MemifServer(ctx, handle),
+  };
   side.ends[worker] = end;
   return end;
 }
