@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { patternHash } from '../lib/pattern.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 import { Capture } from '../lib/tshark.ts';
-import { LB, VIP, VipNet } from '../lib/vip-net.ts';
+import { LB, VIP, VipNet, type VipNetOptions } from '../lib/vip-net.ts';
 
 const add = testUnless(noNamespaces() ?? noCommands('ip', 'ping', 'curl', 'ethtool', 'tshark', 'dpdk-testpmd'), test);
 
@@ -43,10 +43,13 @@ add('the proxy over memif: ping, curl, 20 MB, every checksum on the wire right',
 });
 
 /** Two workers, each with a pair of rings of its own. */
-const TWO = {
-  ...{ link: 'memif', offload: false, global: ['workers = 2'], linkSettings: ['memif_queues = 2'] },
+const TWO: VipNetOptions = {
+  link: 'memif',
+  offload: false,
+  global: ['workers = 2'],
+  linkSettings: ['memif_queues = 2'],
   bridge: ['--memory', '128', '--queues', '2', 'packet:eth0'],
-} as const;
+};
 
 /** Connections one after the other, each from another port. */
 async function connections(lab: VipNet, n: number): Promise<void> {
