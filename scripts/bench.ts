@@ -37,12 +37,16 @@ function run(words: readonly string[]): Promise<number> {
   });
 }
 
-const { lab, idle } = checked();
+const { links, lab, idle } = checked();
 // Where the packages it needs are found.
 const dir = mkdtempSync('node_modules/.tsvs-bench-');
 try {
   await build({
-    entryPoints: { bench: 'test/bench/main.ts', 'udp-flood': 'test/bench/udp-flood.ts' },
+    entryPoints: {
+      bench: 'test/bench/main.ts',
+      'udp-flood': 'test/bench/udp-flood.ts',
+      'link-generator': 'test/bench/link-generator.ts',
+    },
     outdir: dir,
     outExtension: { '.js': '.mjs' },
     bundle: true,
@@ -55,7 +59,7 @@ try {
   // A young generation that holds a whole measurement: allocation is then read off without a collection in between.
   const flags = ['--expose-gc', '--max-semi-space-size=512', '--min-semi-space-size=512'];
   process.exitCode = await run([
-    ...(lab || idle ? namespaceWrapper() : []),
+    ...(links || lab || idle ? namespaceWrapper() : []),
     process.execPath,
     ...flags,
     join(dir, 'bench.mjs'),

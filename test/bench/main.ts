@@ -7,6 +7,7 @@ import { cpus, loadavg, release, totalmem, version } from 'node:os';
 import { type IdleResult, noIdle, printIdle, runIdle } from './idle.ts';
 import { type LabResult, noLab, runLab } from './lab.ts';
 import { labLines } from './lab-report.ts';
+import { type LinksResult, linkRows, noLinks } from './links.ts';
 import { memifRows, noMemif } from './memif.ts';
 import { memoryRows, printMemory } from './memory.ts';
 import { readOptions } from './options.ts';
@@ -39,6 +40,15 @@ if (print && options.memif) {
   else console.log(`no memif: ${noTestpmd}`);
 }
 
+let links: LinksResult = { rows: [], runs: [] };
+if (options.links) {
+  const lacking = noLinks();
+  if (lacking === undefined) links = await linkRows(options.scale, options.scale < 0.1 ? 1 : 5, options.tasks);
+  if (print) console.log('');
+  if (print && lacking === undefined) printMemory(links.rows);
+  if (print && lacking !== undefined) console.log(`no links: ${lacking}`);
+}
+
 const nothing: LabResult = { conditions: { lab: missing }, rows: [], raw: [] };
 const lab = missing === undefined ? await runLab(options, machine) : nothing;
 const { conditions, raw } = lab;
@@ -61,8 +71,15 @@ if (options.idle) {
   if (print && lacking !== undefined) console.log(`no idle sessions: ${lacking}`);
 }
 if (options.json)
-  console.log(JSON.stringify({ machine, conditions, rows: [...memory, ...memif, ...lab.rows], raw, idle }, null, 2));
+  console.log(
+    JSON.stringify(
+      { machine, conditions, rows: [...memory, ...memif, ...links.rows, ...lab.rows], raw, links: links.runs, idle },
+      null,
+      2,
+    ),
+  );
 if (idle !== null && (idle.lost.length > 0 || idle.answered !== options.sessions.at(-1))) process.exitCode = 1;
+if (links.runs.some(({ unaccounted }) => unaccounted !== 0)) process.exitCode = 1;
 if (raw.some((sample) => sample.errors.length > 0)) process.exitCode = 1;
 
 /** A hypervisor says so in a flag of the processor (x86; others do not tell). */

@@ -6,7 +6,7 @@ import { expiring, LAYER4, opening, passing } from './l4.ts';
 import { bulk, PROFILES } from './tcp-memory.ts';
 
 export interface MemoryRow {
-  readonly group: 'memory' | 'memif';
+  readonly group: 'memory' | 'memif' | 'links';
   readonly what: string;
   readonly value: number;
   readonly unit: string;

@@ -10,6 +10,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { IdleResult } from '../bench/idle.ts';
 import type { LabRow, Sample } from '../bench/lab-report.ts';
+import type { LinkRun } from '../bench/links.ts';
 import type { MemoryRow } from '../bench/memory.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 
@@ -18,6 +19,7 @@ interface Document {
   readonly conditions: Readonly<Record<string, unknown>>;
   readonly rows: readonly (MemoryRow | LabRow)[];
   readonly raw: readonly Sample[];
+  readonly links: readonly LinkRun[];
   readonly idle: IdleResult | null;
 }
 
@@ -46,6 +48,23 @@ testUnless(noCommands('dpdk-testpmd', 'taskset'), test)(
     assert.equal(new Set(rows.map(({ group }) => group)), new Set(['memif']));
     assert.is(rows.length, 5);
     for (const row of rows as MemoryRow[]) assert.ok(row.value > 0, `${row.what}: ${row.value} ${row.unit}`);
+  },
+);
+
+testUnless(noNamespaces() ?? noCommands('ip', 'taskset'), test)(
+  'links: what AF_XDP carries arrives, and what is lost is in a counter',
+  () => {
+    const { rows, links } = measured('--only', 'links', '--scale', '0.02', '--tasks', 'generic');
+    assert.equal(
+      (rows as MemoryRow[]).map(({ group, unit }) => `${group} ${unit}`),
+      ['links Mpps', 'links %', 'links Mpps', 'links %'],
+    );
+    assert.is(links.length, 2);
+    for (const { ledger, lost, unaccounted } of links) {
+      assert.ok(ledger.arrived > 0);
+      assert.is(ledger.sent, ledger.arrived + lost);
+      assert.is(unaccounted, 0, JSON.stringify(ledger));
+    }
   },
 );
 
