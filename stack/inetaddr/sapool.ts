@@ -11,8 +11,8 @@
  * comes back from a server comes home.
  *
  * A bucket gives the port that has been idle longest, so that a server in TIME_WAIT is met again as late as possible: first those
- * never used, from a random one on, then those given back, in that order. Memory is taken when a bucket needs it: a bit per port
- * at its first use, two bytes per port given back.
+ * never used, by chance, so that nobody guesses the next one (RFC 6056 §3.3.1), then those given back, in that order. Memory is taken
+ * when a bucket needs it: two bits per port at its first use, two bytes per port given back.
  *
  * An address that is removed gives no more ports and is forgotten when the last one has come back; added again before
  * that, it goes on where it was. Called by lb/laddr.ts and by whoever opens connections from a local address.
@@ -70,10 +70,10 @@ class Bucket {
   /** In use now. */
   used = 0;
   readonly size: number;
-  /** Number of the first port that was given. */
-  private readonly start: number;
-  /** Ports ever given: those from `start` on, around. */
-  private touched = 0;
+  private readonly random: Random;
+  /** Ports never given yet, and a bit for each port that is none of them; those beyond the last port count as given. */
+  private fresh: number;
+  private readonly touched: Int32Array;
   /** A bit per port that is in use. */
   private readonly inUse: Int32Array;
   /** Ports given back: `count` of them from `head` on, around, longest idle first. */
@@ -81,19 +81,20 @@ class Bucket {
   private head = 0;
   private count = 0;
 
-  constructor(size: number, start: number) {
+  constructor(size: number, random: Random) {
     this.size = size;
-    this.start = start;
+    this.random = random;
+    this.fresh = size;
     this.inUse = new Int32Array((size + 31) >> 5);
+    this.touched = new Int32Array(this.inUse.length);
+    if ((size & 31) !== 0) this.touched[size >> 5] = -1 << size;
   }
 
   /** -1 = all are in use. */
   take(): number {
     let i: number;
-    if (this.touched < this.size) {
-      i = this.start + this.touched++;
-      if (i >= this.size) i -= this.size;
-    } else if (this.count > 0) {
+    if (this.fresh > 0) i = this.takeFresh();
+    else if (this.count > 0) {
       i = this.ring[this.head];
       this.head = (this.head + 1) & (this.ring.length - 1);
       this.count--;
@@ -103,9 +104,30 @@ class Bucket {
     return i;
   }
 
-  /** What `take` would give. */
+  /** The first port never given, from one on that chance chooses. Precondition: there is one. */
+  private takeFresh(): number {
+    const { touched } = this;
+    const from = (this.random.next() >>> 0) % this.size;
+    let at = from >> 5;
+    // Of the first word those from `from` on; it comes around again when no other has one.
+    let free = ~touched[at] & (-1 << from);
+    while (free === 0) {
+      at = at + 1 === touched.length ? 0 : at + 1;
+      free = ~touched[at];
+    }
+    const bit = free & -free;
+    touched[at] |= bit;
+    this.fresh--;
+    return (at << 5) + 31 - Math.clz32(bit);
+  }
+
+  /** Whether chance decides what `take` gives. */
+  get isByChance(): boolean {
+    return this.fresh > 0;
+  }
+
+  /** What `take` would give otherwise. */
   next(): number {
-    if (this.touched < this.size) return (this.start + this.touched) % this.size;
     return this.count > 0 ? this.ring[this.head] : -1;
   }
 
@@ -181,7 +203,7 @@ export class SaPool {
   foresee(raddr: Ipv4, rport: number): number {
     const group = this.groupOf(raddr, rport);
     const bucket = this.buckets[this.bucketOf(raddr, rport, group)];
-    if (bucket === null || bucket === undefined) return 0;
+    if (bucket === null || bucket === undefined || bucket.isByChance) return 0;
     const i = bucket.next();
     return i < 0 ? -1 : this.ports.groups[group]![i];
   }
@@ -208,9 +230,7 @@ export class SaPool {
   }
 
   private build(b: number, group: number): Bucket {
-    const size = this.ports.groups[group]!.length;
-    const start = size === 0 ? 0 : (this.config.random.next() >>> 0) % size;
-    return (this.buckets[b] = new Bucket(size, start));
+    return (this.buckets[b] = new Bucket(this.ports.groups[group]!.length, this.config.random));
   }
 
   private warn(bucket: Bucket): void {

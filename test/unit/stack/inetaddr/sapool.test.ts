@@ -37,6 +37,20 @@ test('one address has every port from 1025 for each bucket of servers', () => {
   assert.equal([pool.used, pool.free, pool.misses], [64513, 15 * 64511 - 2, 2]);
 });
 
+test('ports never used come by chance: the next one cannot be told from those before', () => {
+  const pool = make().pools.add(LIP);
+  const n = 2000;
+  const ports = Array.from({ length: n }, () => pool.acquire(RS, 80));
+  const near = ports.filter((port, i) => i > 0 && Math.abs(port - ports[i - 1]!) < 645).length;
+  // One in fifty is within one hundredth on either side.
+  assert.ok(near > n / 100 && near < n / 25, `${near} of ${n}`);
+  for (let quarter = 0; quarter < 4; quarter++) {
+    const low = FIRST_PORT + quarter * 16128;
+    const share = ports.filter((port) => port >= low && port < low + 16128).length;
+    assert.ok(Math.abs(share - n / 4) < n / 16, `${share} of ${n} in quarter ${quarter}`);
+  }
+});
+
 test('workers have different ports towards a server, all of them together, and the reply is steered to the one that has it', () => {
   for (const workers of [1, 2, 3, 4, 7]) {
     const seen = new Set<number>();
