@@ -1,8 +1,8 @@
 /**
  * Local addresses of services: from which <address, port> FullNAT connections go to the servers, and SNAT ones out. @hot
- * (`acquire`, `release`, per connection)
+ * (`acquire`, `acquireOf`, `release`, per connection)
  *
- * A service has a list of addresses, used in turn. A scheduler that goes in turn as well (rr, wrr) would then tie each server to
+ * With SNAT the scheduler has chosen the address. With FullNAT a service has a list of addresses, used in turn. A scheduler that goes in turn as well (rr, wrr) would then tie each server to
  * a few addresses; for such services one pick in twenty, at random, skips an address. When an address has no port left for
  * the server, the next ones are tried, up to sixteen, before the connection is refused, which is counted.
  *
@@ -81,8 +81,23 @@ export class LocalAddrs {
       }
       list.next = at;
     }
-    this.refused[service] += 1;
+    this.refuse(service);
     return false;
+  }
+
+  /** Takes a port of this one address. False when it has none, or is nobody's. */
+  acquireOf(addr: Ipv4, raddr: Ipv4, rport: number): boolean {
+    const pool = this.pools.find(addr);
+    const port = pool === null ? 0 : pool.acquire(raddr, rport);
+    if (port === 0) return false;
+    this.addr = addr;
+    this.port = port;
+    return true;
+  }
+
+  /** No address has a port for a connection of the service. */
+  refuse(service: number): void {
+    this.refused[service] += 1;
   }
 
   /**
@@ -99,6 +114,11 @@ export class LocalAddrs {
       if (port >= 0) return { addr: pool.addr, port };
     }
     return null;
+  }
+
+  /** The same for one address: `port`, -1 when it has none. Cold. */
+  foreseeOf(addr: Ipv4, raddr: Ipv4, rport: number): number {
+    return this.pools.find(addr)?.foresee(raddr, rport) ?? -1;
   }
 
   /** Takes back what a connection to the server had; its service may be gone, or have other addresses by now. */

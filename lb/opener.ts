@@ -21,8 +21,9 @@
  * @hot
  */
 import type { Context } from '../stack/context.ts';
-import { LB_CONN_CLASH, LB_CONN_FULL, LB_NO_LOCAL_PORT, LB_NO_SERVER } from '../stack/drop.ts';
+import { IP_REVERSE_PATH, LB_CONN_CLASH, LB_CONN_FULL, LB_NO_LOCAL_PORT, LB_NO_SERVER } from '../stack/drop.ts';
 import type { IcmpError } from '../stack/icmp/error.ts';
+import type { Routes4 } from '../stack/route/route4.ts';
 import type { FrameId, Ipv4, Verdict } from '../stack/types.ts';
 import { DROP, PASS } from '../stack/verdict.ts';
 import { UNREACH_PORT, UNREACHABLE } from '../stack/wire/icmp4.ts';
@@ -66,13 +67,14 @@ export class Opener {
   private readonly services: ServiceTable;
   private readonly dests: DestTable;
   private readonly locals: LocalAddrs;
+  private readonly routes: Routes4;
   private readonly templates: Templates;
   private readonly natServers: NatServers;
   private readonly flow = new FlowKey();
   private readonly spec = new ConnSpec();
 
   constructor(
-    stack: { readonly ctx: Context; readonly icmpError: IcmpError },
+    stack: { readonly ctx: Context; readonly icmpError: IcmpError; readonly routes: Routes4 },
     services: ServiceTable,
     locals: LocalAddrs,
     templates: Templates,
@@ -86,6 +88,7 @@ export class Opener {
     this.services = services;
     this.dests = services.dests;
     this.locals = locals;
+    this.routes = stack.routes;
     this.templates = templates;
     this.natServers = natServers;
     this.mode = new Uint8Array(maxServices + 1);
@@ -130,13 +133,21 @@ export class Opener {
     return verdict;
   }
 
-  /** Makes `row` for a packet of a host behind us (SNAT): what it asks is asked from an address and port of a pool. */
+  /**
+   * Makes `row` for a packet of a host behind us (SNAT): what it asks is asked from an address and port of a pool. The addresses are
+   * the service's servers, as in DPVS: the scheduler chooses, and the next ones are tried where it has no port left. A source that is
+   * not reached by where the packet came from is forged (RFC 3704 §2.2), or has its answers elsewhere.
+   */
   openOut(f: FrameId, table: ConnTable, service: number, proto: number, src: Ipv4, dst: Ipv4, ports: number): Verdict {
     const { spec, locals } = this;
-    const dest = this.schedule(f, service, proto, src, dst, ports);
+    if (!this.routes.lookup(src) || this.routes.outPort !== this.ctx.pool.port[f]) return DROP | IP_REVERSE_PATH;
+    let dest = this.schedule(f, service, proto, src, dst, ports);
     if (dest === 0) return this.noServer(f);
     const dport = ports & 0xffff;
-    if (!locals.acquire(service, dst, dport)) {
+    while (!locals.acquireOf(this.dests.addr[dest], dst, dport)) {
+      dest = this.flow.avoid(dest) ? this.services.retry(service, this.flow) : 0;
+      if (dest !== 0) continue;
+      locals.refuse(service);
       this.stats.noLocalPort += 1;
       return DROP | LB_NO_LOCAL_PORT;
     }

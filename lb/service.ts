@@ -178,6 +178,12 @@ export class ServiceTable {
     return dest;
   }
 
+  /** `schedule` once more for a flow that has to avoid what it gave; a refusal is not counted. */
+  retry(id: number, flow: FlowKey): number {
+    const list = this.lists[id];
+    return list === undefined ? 0 : this.choose(list, flow);
+  }
+
   /** What `schedule` would give now: nothing is counted, and no scheduler remembers it. Cold. */
   foresee(id: number, flow: FlowKey): number {
     const list = this.lists[id];

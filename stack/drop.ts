@@ -58,6 +58,11 @@ export const IP_HEADER_LENGTH = reason(
   'IPv4 header length below 20 bytes or beyond the packet.',
 );
 export const IP_CHECKSUM = reason('ip_checksum', 'peer', 'IPv4 header checksum is wrong.');
+export const IP_REVERSE_PATH = reason(
+  'ip_reverse_path',
+  'peer',
+  'Came in by a link that the way back to its source does not use.',
+);
 export const IP_SOURCE = reason(
   'ip_source',
   'peer',

@@ -26,9 +26,13 @@ export interface Flow {
 }
 
 /** The scheduler's choice for a service, noted in `steps`: a server, 0 = none. */
-export function schedule(services: ServiceTable, steps: Step[], service: number, flow: Flow): number {
-  const key = new FlowKey();
-  key.set(flow.src, flow.dst, flow.ports >>> 16, flow.ports & 0xffff, flow.proto, flow.now);
+export function schedule(
+  services: ServiceTable,
+  steps: Step[],
+  service: number,
+  flow: Flow,
+  key: FlowKey = keyOf(flow),
+): number {
   const dest = services.foresee(service, key);
   steps.push({
     at: 'scheduler',
@@ -39,6 +43,12 @@ export function schedule(services: ServiceTable, steps: Step[], service: number,
     servers: servers(services, service),
   });
   return dest;
+}
+
+function keyOf({ src, dst, ports, proto, now }: Flow): FlowKey {
+  const key = new FlowKey();
+  key.set(src, dst, ports >>> 16, ports & 0xffff, proto, now);
+  return key;
 }
 
 function servers(services: ServiceTable, service: number): ServerFacts[] {
@@ -83,13 +93,18 @@ export function newRow(
   const { proto, src, dst, ports } = flow;
   const [sport, dport] = [ports >>> 16, ports & 0xffff];
   const persistent = !out && opener.persistMs[service] !== 0;
-  const dest = (persistent ? remembered(l4, steps, service, flow) : 0) || schedule(services, steps, service, flow);
+  const choice = out ? poolAddress(l4, services, steps, service, flow) : null;
+  if (choice !== null && 'end' in choice) return choice;
+  const dest =
+    choice?.dest ??
+    ((persistent ? remembered(l4, steps, service, flow) : 0) || schedule(services, steps, service, flow));
   if (dest === 0) return drop(LB_NO_SERVER, 'icmp');
   const mode = out ? c.SNAT : opener.destMode[dest] || opener.mode[service]!;
   const raddr = out ? dst : dests.addr[dest]!;
   const rport = out ? dport : c.seesReplies(mode) ? opener.serverPort(service, dest, dport, persistent) : dport;
   const pooled = out || mode === c.FNAT;
-  const local = pooled ? l4.locals.foresee(service, raddr, rport) : { addr: src, port: sport };
+  const own = { addr: src, port: sport };
+  const local = choice ?? (pooled ? l4.locals.foresee(service, raddr, rport) : own);
   if (local === null) return drop(LB_NO_LOCAL_PORT);
   if (pooled) steps.push({ at: 'local address', addr: local.addr, port: local.port });
 
@@ -112,6 +127,25 @@ export function newRow(
   if (isKnown && (taken(c.CADDR) || (c.seesReplies(mode) && taken(c.RADDR)))) return drop(LB_CONN_CLASH);
   if (table.size() - (leaving === 0 ? 0 : 1) >= table.max) return drop(LB_CONN_FULL);
   return row;
+}
+
+/** SNAT: the address of the pool that the scheduler chooses, and its port; the next one where it has none left. */
+function poolAddress({ locals }: L4, services: ServiceTable, steps: Step[], service: number, flow: Flow): Pooled | End {
+  const key = keyOf(flow);
+  for (let tries = 0; ; tries++) {
+    const dest = schedule(services, steps, service, flow, key);
+    if (dest === 0) return tries === 0 ? drop(LB_NO_SERVER, 'icmp') : drop(LB_NO_LOCAL_PORT);
+    const addr = services.dests.addr[dest]!;
+    const port = locals.foreseeOf(addr, flow.dst, flow.ports & 0xffff);
+    if (port >= 0) return { dest, addr, port };
+    if (!key.avoid(dest)) return drop(LB_NO_LOCAL_PORT);
+  }
+}
+
+interface Pooled {
+  readonly dest: number;
+  readonly addr: number;
+  readonly port: number;
 }
 
 /** The server of the client's template, noted in `steps`; 0 when there is none or it holds no more. */

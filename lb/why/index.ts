@@ -14,6 +14,7 @@ import {
   IP_DESTINATION,
   IP_NO_ROUTE,
   IP_NOT_LOCAL,
+  IP_REVERSE_PATH,
   IP_SOURCE,
   IP_TTL,
   LB_MODE,
@@ -158,6 +159,8 @@ class Packet {
     if (serves) this.noteService(service, null);
     if (!serves && proto === PROTO_UDP) return this.answerOf(l4);
     if (!serves || !isRequest) return null;
+    if (l4.core.mode[service] === c.SNAT && this.host.routes.routeTo(src)?.port !== this.iif)
+      return drop(IP_REVERSE_PATH);
     const row = newRow(l4, this.services, this.steps, table, service, this.flow, leaving);
     if (!(row instanceof Int32Array)) return row;
     return this.transmit(l4, row, (row[c.META]! & c.F_OPENED_OUT) !== 0 ? c.OUT : c.IN);

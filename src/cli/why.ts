@@ -64,7 +64,7 @@ function linesOf(step: WhyStep): string[] {
     case 'scheduler':
       return scheduler(step);
     case 'local address':
-      return [`${step.address}, port ${step.port ?? 'by chance, none has been used towards the server yet'}`];
+      return [`${step.address}, port ${step.port ?? 'by chance'}`];
     case 'route': {
       const via = step.gateway === null ? 'no gateway' : `gateway ${step.gateway}`;
       return [

@@ -20,7 +20,7 @@ import {
   PROTOS,
   type ServiceConfig,
 } from '../config/model.ts';
-import { ipv4 } from '../ipvsadm/address.ts';
+import { type Address, ipv4 } from '../ipvsadm/address.ts';
 import {
   type DestSettings,
   type Forward,
@@ -43,12 +43,12 @@ const FORWARD: Readonly<Record<Exclude<Mode, 'proxy'>, Forward>> = {
   tun: 'tunnel',
   snat: 'snat',
 };
-const MODE_OF: Readonly<Record<Forward, Mode | null>> = {
+const MODE_OF: Readonly<Record<Forward, Mode>> = {
   fullnat: 'fnat',
   masq: 'nat',
   route: 'dr',
   tunnel: 'tun',
-  snat: null,
+  snat: 'snat',
 };
 
 /** `hash_key` by what conhash hashes. */
@@ -68,13 +68,14 @@ export function tableOf(config: Config): Table {
 }
 
 function serviceOf(service: ServiceConfig, { links }: Config): Service {
-  const { dests, localAddresses } = service;
+  const { dests, localAddresses, mode } = service;
+  const ours = localAddresses.map((addr) => ({ address: ipv4(addr), device: links[0]!.name, conflicts: 0n, conns: 0 }));
   return {
     id: idOf(service),
     settings: settingsOf(service),
     stats: ZERO_STATS,
-    dests: dests.map((dest) => destOf(dest, service)),
-    laddrs: localAddresses.map((addr) => ({ address: ipv4(addr), device: links[0]!.name, conflicts: 0n, conns: 0 })),
+    dests: mode === 'snat' ? localAddresses.map(poolAddress) : dests.map((dest) => destOf(dest, service)),
+    laddrs: mode === 'snat' ? [] : ours,
     deny: [],
     allow: [],
   };
@@ -128,11 +129,21 @@ const PLAIN = {
   destCheck: null,
 } as const satisfies Partial<ServiceSettings>;
 
+/** What a server has done so far. */
+const NOTHING = {
+  ...{ stats: ZERO_STATS, activeConns: 0, inactConns: 0, persistConns: 0 },
+  ...{ inhibited: false, overloaded: false },
+};
+
 function destOf(dest: DestConfig, service: ServiceConfig): Dest {
-  const counters = { stats: ZERO_STATS, activeConns: 0, inactConns: 0, persistConns: 0 };
-  const endpoint = { address: ipv4(dest.ip), port: dest.port };
-  return { ...endpoint, settings: destSettingsOf(dest, service), ...counters, inhibited: false, overloaded: false };
+  return { address: ipv4(dest.ip), port: dest.port, settings: destSettingsOf(dest, service), ...NOTHING };
 }
+
+/** With SNAT the servers are the addresses that connections leave from, as in DPVS. */
+const poolAddress = (addr: number): Dest => ({
+  ...{ address: ipv4(addr), port: 0, ...NOTHING },
+  settings: { forward: 'snat', weight: 1, upper: 0, lower: 0, tunnel: DEFAULT_TUNNEL },
+});
 
 function destSettingsOf({ mode, weight, upper, lower }: DestConfig, service: ServiceConfig): DestSettings {
   const { maxConnections } = service;
@@ -240,11 +251,9 @@ function serviceConfig(service: Service, old: ServiceConfig): ServiceConfig {
   if (missing !== null) throw new Unsupported(missing);
   if (deny.length + allow.length > 0) throw new Unsupported('deny and allow lists');
   const modes = dests.map((dest) => modeOf(dest.settings));
-  const localAddresses = laddrs.map(({ address }) => {
-    if (address.family === 6) throw new Unsupported('IPv6');
-    return address.words[0]!;
-  });
-  const mode = commonMode(old.mode, modes, localAddresses.length > 0);
+  const isSnat = modes.includes('snat') || (old.mode === 'snat' && modes.length === 0);
+  const localAddresses = isSnat ? poolOf(service) : laddrs.map(ipOf);
+  const mode = isSnat ? 'snat' : commonMode(old.mode, modes, localAddresses.length > 0);
   const names = new Set(old.dests.map(({ name }) => name));
   return {
     ...old,
@@ -261,13 +270,29 @@ function serviceConfig(service: Service, old: ServiceConfig): ServiceConfig {
     persistence: persistenceOf(settings, old),
     onePacket: settings.ops,
     localAddresses,
-    dests: dests.map((dest, i) => destConfig(dest, modes[i]!, mode, old, names)),
+    dests: isSnat ? [] : dests.map((dest, i) => destConfig(dest, modes[i]!, mode, old, names)),
   };
+}
+
+function ipOf({ address }: { readonly address: Address }): number {
+  if (address.family === 6) throw new Unsupported('IPv6');
+  return address.words[0]!;
+}
+
+/** The addresses that a service of SNAT has for servers. Throws Unsupported. */
+function poolOf({ dests, laddrs }: Service): number[] {
+  if (laddrs.length > 0) throw new Unsupported('local addresses of SNAT besides its servers (-a -r ADDRESS:0 -J)');
+  return dests.map(({ address, port, settings: { forward, weight, upper } }) => {
+    if (forward !== 'snat') throw new Unsupported('SNAT beside other ways of forwarding');
+    if (port !== 0) throw new Unsupported('an address of SNAT with a port');
+    if (weight === 0) throw new Unsupported('an address of SNAT with weight 0');
+    if (upper > 0) throw new Unsupported('limits of connections with SNAT');
+    return ipOf({ address });
+  });
 }
 
 /** The mode of the service: that of all its servers; FullNAT while it has local addresses, which no other mode may have. */
 function commonMode(old: Mode, modes: readonly Mode[], hasLocals: boolean): Mode {
-  if (old === 'snat') return old;
   if (hasLocals) return 'fnat';
   const [first] = modes;
   if (first === undefined || modes.includes(old)) return modes.every((mode) => mode === first) ? (first ?? old) : old;
@@ -276,14 +301,12 @@ function commonMode(old: Mode, modes: readonly Mode[], hasLocals: boolean): Mode
 
 function modeOf({ forward, tunnel }: DestSettings): Mode {
   const mode = MODE_OF[forward];
-  if (mode === null) throw new Unsupported(`forwarding by ${forward}`);
   if (mode === 'tun' && tunnel.type !== 'ipip') throw new Unsupported(`tunnels of ${tunnel.type}`);
   return mode;
 }
 
 function destConfig(dest: Dest, mode: Mode, common: Mode, service: ServiceConfig, names: Set<string>): DestConfig {
-  if (dest.address.family === 6) throw new Unsupported('IPv6');
-  const [ip, port] = [dest.address.words[0]!, dest.port];
+  const [ip, port] = [ipOf(dest), dest.port];
   let old = service.dests.find((one) => one.ip === ip && one.port === port);
   if (old === undefined) {
     old = { name: freeName(formatEndpoint(ip, port), names), af: 4, ip, port, weight: 0, mac: null };

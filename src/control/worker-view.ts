@@ -273,6 +273,7 @@ export class WorkerView {
   serverName(dest: number): string {
     const { dests } = this;
     const service = this.serviceConfig(dests.service[dest]!);
+    if (service?.mode === 'snat') return formatIpv4(dests.addr[dest]!);
     const servers = [...(service?.dests ?? []), ...(service?.backup ? [service.backup] : [])];
     const server = servers.find((one) => one.ip === dests.addr[dest] && one.port === dests.port[dest]);
     return server?.name ?? this.serverAddress(dest);

@@ -178,8 +178,10 @@ export class Applier {
     for (const service of after.services) {
       if (same.has(service)) continue;
       const id = ofService.get(serviceKey(service)) ?? 0;
-      for (const { ip, port } of serversOf(service)) {
-        const dest = id === 0 ? 0 : dests.find(id, ip, port);
+      const { backup } = service;
+      const specs = [...destSpecs(service), ...(backup === null ? [] : [{ addr: backup.ip, port: backup.port }])];
+      for (const { addr, port } of specs) {
+        const dest = id === 0 ? 0 : dests.find(id, addr, port);
         if (dest === 0) missing++;
         else staying.add(dest);
       }

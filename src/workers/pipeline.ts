@@ -27,7 +27,7 @@ import type { Handover } from '../../stack/steer/handover.ts';
 import { congestionControl } from '../../stack/tcp/congestion/registry.ts';
 import type { TcpTuning } from '../../stack/tcp/tcp.ts';
 import { PROTO_ICMP, PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
-import { macBytes } from '../config/address.ts';
+import { formatIpv4, macBytes } from '../config/address.ts';
 import type {
   Config,
   DestConfig,
@@ -256,12 +256,11 @@ export function followTimeouts(l4: L4, { timeoutProfile, connTimeouts }: GlobalC
   set(udpMs, l4.udpTimeouts, ONEWAY, NORMAL);
 }
 
-/** With SNAT the world is the server: one row, for its counts. */
-const WORLD: DestSpec = { addr: 0, port: 0, weight: 1, name: 'world' };
-
-/** The same for all servers of a service. */
+/** The same for all servers of a service. With SNAT they are the addresses of the pool. */
 export const destSpecs = (service: ServiceConfig): DestSpec[] =>
-  service.mode === 'snat' ? [WORLD] : service.dests.map((dest) => destSpec(dest, service));
+  service.mode === 'snat'
+    ? service.localAddresses.map((addr) => ({ addr, port: 0, weight: 1, name: formatIpv4(addr) }))
+    : service.dests.map((dest) => destSpec(dest, service));
 
 /** A backup takes what comes, as long as it comes. */
 const BACKUP = { maxConnections: 0, slowStartMs: 0 };

@@ -5,6 +5,7 @@ import type { Match } from '../../lb/classify.ts';
 import * as c from '../../lb/conn-row.ts';
 import type { L4Service } from '../../lb/l4.ts';
 import { PROTO_MATCH } from '../../lb/service.ts';
+import { SCOPE_LINK } from '../../stack/route/route4.ts';
 import { PROTO_ICMP, PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import {
   GATEWAY,
@@ -20,6 +21,7 @@ import {
   CLIENT as WORLD,
 } from '../lib/l4-rig.ts';
 import { naiveChecksum } from '../lib/naive-checksum.ts';
+import { NullDevice } from '../lib/null-device.ts';
 import { type DecodedSegment, decodeSegment, etherFrame, type Segment, tcpBytes } from '../lib/segment.ts';
 import { ip } from '../lib/sim.ts';
 
@@ -51,7 +53,7 @@ function rigOf(match: Match = ANY, service: Partial<L4Service> = {}, mtu = 1500)
   const rig = new L4Rig({ mode: 'NAT', mtu });
   for (const host of [HOST, OTHER_HOST]) rig.host.neigh.nud.setStatic(host, 1, 0x0200, host & 255);
   const snat = rig.services.add({ proto: PROTO_MATCH, vip: 1, port: 0, scheduler: 'rr' });
-  rig.services.setDests(snat, [{ addr: 0, port: 0, weight: 1 }]);
+  rig.services.setDests(snat, [{ addr: POOL, port: 0, weight: 1 }]);
   rig.l4.setService(snat, { ...SNAT, ...service });
   rig.l4.core.classifier.setMatches([[snat, match]]);
   return Object.assign(rig, { snat });
@@ -280,9 +282,81 @@ test('a pool without ports refuses, and says so', () => {
   assert.is(rig.fate, 'lb_no_local_port');
 });
 
+/** A pool of two addresses, chosen by the scheduler; the source addresses of the next `n` connections of HOST. */
+function rigOfTwo(scheduler: string, options: Record<string, string> = {}) {
+  const rig = rigOf();
+  const second = POOL + 100;
+  rig.services.edit(rig.snat, scheduler, options);
+  rig.services.setDests(
+    rig.snat,
+    [POOL, second].map((addr) => ({ addr, port: 0, weight: 1 })),
+  );
+  rig.l4.setService(rig.snat, { ...SNAT, localAddresses: [POOL, second] });
+  let sport = 1000;
+  const sources = (n: number, host = HOST): number[] =>
+    Array.from({ length: n }, () => {
+      const sent = rig.feed(tcpFrom(host, WORLD, { sport: ++sport, dport: 443, flags: 'S' }));
+      return sent.length === 0 ? 0 : segment(sent).src;
+    });
+  return { rig, second, sources };
+}
+
+test('the scheduler chooses among the addresses of the pool: in turn, or one for each host', () => {
+  const inTurn = rigOfTwo('rr');
+  assert.equal(inTurn.sources(4), [POOL, inTurn.second, POOL, inTurn.second]);
+  const bySource = rigOfTwo('conhash', { key: 'source' });
+  for (const host of [HOST, OTHER_HOST]) assert.is(new Set(bySource.sources(6, host)).size, 1);
+});
+
+test('connections are counted at the address that they leave from', () => {
+  const { rig, sources } = rigOfTwo('rr');
+  sources(3);
+  const counts = rig.services.destIds(rig.snat).map((dest) => rig.dests.inactConns[dest]);
+  assert.equal(counts, [2, 1]);
+});
+
+test('an address without a port for whom it asks is passed over; without any the connection is refused, and counted', () => {
+  const { rig, second, sources } = rigOfTwo('rr');
+  const pool = rig.l4.pools.find(POOL)!;
+  while (pool.acquire(WORLD, 443) !== 0);
+  assert.equal(sources(3), [second, second, second]);
+  const other = rig.l4.pools.find(second)!;
+  while (other.acquire(WORLD, 443) !== 0);
+  assert.equal(sources(1), [0]);
+  assert.is(rig.fate, 'lb_no_local_port');
+  assert.equal([rig.l4.core.stats.noLocalPort, rig.l4.locals.refused[rig.snat]], [1, 1]);
+});
+
+test('an address that leaves the pool keeps its connections, and gives no new ones', () => {
+  const { rig, second, sources } = rigOfTwo('rr');
+  assert.equal(sources(1), [POOL]);
+  const port = rig.word(c.CVPORTS) & 0xffff;
+  rig.services.setDests(rig.snat, [{ addr: second, port: 0, weight: 1 }]);
+  rig.l4.setService(rig.snat, { ...SNAT, localAddresses: [second] });
+  const [back] = rig.feed(tcpFrom(WORLD, POOL, { sport: 443, dport: port, flags: 'SA', seq: 7, ack: 1001 }));
+  assert.is(segment([back!]).dst, HOST);
+  assert.equal(sources(2), [second, second]);
+});
+
+test('a source that another link leads to, or none, is not believed', () => {
+  const rig = rigOf({ ...ANY, from: null });
+  const forged = (src: number): void => void rig.feed(tcpFrom(src, WORLD, { sport: 1, dport: 443, flags: 'S' }));
+  forged(HOST);
+  assert.is(rig.fate, 'sent');
+  const other = rig.host.addPort(new NullDevice(rig.ctx), 0x0200, 2);
+  const route = { gateway: 0, metric: 0, src: 0, mtu: 0, scope: SCOPE_LINK };
+  rig.host.routes.add({ ...route, prefix: ip('10.7.0.0'), len: 16, port: other.id });
+  forged(ip('10.7.0.9'));
+  assert.is(rig.fate, 'ip_reverse_path');
+  rig.host.routes.delete({ prefix: 0, len: 0, gateway: GATEWAY, port: 1, metric: 0 });
+  forged(ip('203.0.113.5'));
+  assert.is(rig.fate, 'ip_reverse_path');
+  assert.is(rig.l4.open, 1);
+});
+
 test('a service of weight 0 takes no new connections', () => {
   const rig = rigOf();
-  rig.services.editDest(rig.snat, { addr: 0, port: 0, weight: 0 });
+  rig.services.editDest(rig.snat, { addr: POOL, port: 0, weight: 0 });
   rig.feed(out({ flags: 'S' }));
   assert.is(rig.fate, 'lb_no_server');
 });

@@ -37,7 +37,7 @@ function rigOf(): L4Rig {
     rig.l4.setService(id, { ...MASQUERADE, mode: c.FNAT });
   }
   const snat = rig.services.add({ proto: PROTO_MATCH, vip: 1, port: 0, scheduler: 'rr' });
-  rig.services.setDests(snat, [{ addr: 0, port: 0, weight: 1 }]);
+  rig.services.setDests(snat, [{ addr: LOCAL, port: 0, weight: 1 }]);
   rig.l4.setService(snat, { ...MASQUERADE, persistence: null });
   rig.l4.core.classifier.setMatches([[snat, { proto: 0, from: INSIDE, to: null, iif: 0, oif: 0 }]]);
   return rig;

@@ -321,7 +321,7 @@ test('SNAT: what hosts behind us ask leaves from the pool, and answers find back
   for (const proto of ['tcp', 'udp'] as const) {
     const rig = rigOf('NAT', 'tcp');
     const id = rig.services.add({ proto: PROTO_MATCH, vip: 1, port: 0, scheduler: 'rr' });
-    rig.services.setDests(id, [{ addr: 0, port: 0, weight: 1 }]);
+    rig.services.setDests(id, [{ addr: LOCAL, port: 0, weight: 1 }]);
     rig.l4.setService(id, { ...serviceOf('NAT'), mode: c.SNAT });
     const inside = { low: SERVER, high: SERVER, lowPort: 0, highPort: 65535 };
     rig.l4.core.classifier.setMatches([[id, { proto: 0, from: inside, to: null, iif: 0, oif: 0 }]]);

@@ -23,7 +23,10 @@ function arms(wire: WireOptions = PLAIN_WIRE): Arms {
   const net = new L4Network({ mode: 'NAT', servers: 1, wire });
   const { inside, port } = net.addArm(ip('10.1.0.2'), INSIDE, wire);
   const snat = net.services.add({ proto: PROTO_MATCH, vip: 1, port: 0, scheduler: 'rr' });
-  net.services.setDests(snat, [{ addr: 0, port: 0, weight: 1 }]);
+  net.services.setDests(
+    snat,
+    LOCALS.map((addr) => ({ addr, port: 0, weight: 1 })),
+  );
   net.l4.setService(snat, {
     ...{ mode: c.SNAT, localAddresses: LOCALS, inTurn: true, mss: 0, timeoutS: 0, expireQuiescent: 'off' },
     ...{ persistence: null, onePacket: false, byConnectionId: false, fragments: 'reassemble' },

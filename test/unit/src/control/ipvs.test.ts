@@ -270,4 +270,24 @@ test('matches of any protocol and any port have words in the table', () => {
   }
 });
 
+test('SNAT as DPVS has it: the servers are the addresses that connections leave from', () => {
+  const id = '-H proto=any,src-range=10.0.0.0-10.0.0.255:0-0,oif=lan';
+  const lines = [`-A ${id} -s rr`, `-a ${id} -r 10.0.0.41:0 -J -w 1`, `-a ${id} -r 10.0.0.40:0 -J -w 1`];
+  const now = after(START, ...lines);
+  const { mode, localAddresses, dests } = now.services[2]!;
+  assert.equal([mode, localAddresses, dests], ['snat', [0x0a000028, 0x0a000029], []]);
+  assert.ok(saved(now).includes(`${lines[0]}\n${lines[2]}\n${lines[1]}\n`), saved(now));
+  assert.equal(withTable(now, tableOf(now)), now);
+  const fewer = after(now, `-d ${id} -r 10.0.0.40:0`, `-d ${id} -r 10.0.0.41:0`).services[2]!;
+  assert.equal([fewer.mode, fewer.localAddresses], ['snat', []]);
+  for (const [line, what] of [
+    [`-a ${id} -r 10.0.0.42:0 -m`, /beside other/],
+    [`-a ${id} -r 10.0.0.42:80 -J`, /with a port/],
+    [`-a ${id} -r 10.0.0.42:0 -J -w 0`, /weight 0/],
+    [`-a ${id} -r 10.0.0.42:0 -J -x 5`, /limits/],
+    [`-P ${id} -z 10.0.0.42 -F lan`, /besides its servers/],
+  ] as const)
+    assert.throws(() => after(now, line), what);
+});
+
 test.run();
