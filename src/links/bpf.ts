@@ -15,6 +15,7 @@ const LINK_CREATE = 28;
 
 export const MAP_HASH = 1;
 export const MAP_XSK = 17;
+const PROG_TYPE_SOCKET_FILTER = 1;
 const PROG_TYPE_XDP = 6;
 const ATTACH_XDP = 37;
 /** Flags of an XDP link. */
@@ -79,26 +80,35 @@ export class Bpf {
 
   /** Loads an XDP program, 8 bytes for each instruction. What the kernel's verifier says is part of the error. */
   loadXdp(code: Uint8Array): number {
+    return this.load('XDP', PROG_TYPE_XDP, ATTACH_XDP, code);
+  }
+
+  /** Loads a program that looks at packets as sockets have them. */
+  loadFilter(code: Uint8Array): number {
+    return this.load('filter', PROG_TYPE_SOCKET_FILTER, 0, code);
+  }
+
+  private load(name: string, type: number, attach: number, code: Uint8Array): number {
     const { attr } = this;
     const program = new NativeBytes(this.sys, code.length + 8);
     program.u8.set(code);
     program.u8.set(Buffer.from('GPL\0'), code.length);
     const log = new NativeBytes(this.sys, LOG_BYTES);
     attr.u8.fill(0);
-    attr.i32[0] = PROG_TYPE_XDP;
+    attr.i32[0] = type;
     attr.i32[1] = code.length / 8;
     attr.set64(8, program.address);
     attr.set64(16, program.address + code.length);
     attr.i32[6] = 1;
     attr.i32[7] = LOG_BYTES;
     attr.set64(32, log.address);
-    attr.i32[17] = ATTACH_XDP;
+    attr.i32[17] = attach;
     const fd = this.call(PROG_LOAD, ATTR_BYTES);
     if (fd >= 0) return fd;
     const said = Buffer.from(log.u8.slice(0, log.u8.indexOf(0)))
       .toString('latin1')
       .trim();
-    return this.check(fd, `cannot load the XDP program${said === '' ? '' : `: ${said}`}`);
+    return this.check(fd, `cannot load the ${name} program${said === '' ? '' : `: ${said}`}`);
   }
 
   /** Attaches a program to an interface for as long as the descriptor is open; -1, and errno, when that is refused. */

@@ -32,9 +32,25 @@ export interface TapOptions {
   readonly offload: boolean;
 }
 
+/** A queue among several (tap-crew.ts). */
+export interface TapSeat {
+  /** Which queue, of how many. */
+  readonly index: number;
+  readonly size: number;
+  readonly memory: SharedArrayBuffer;
+  /** A descriptor of the steering program, -1 = the kernel allows none. */
+  readonly program: number;
+  /** Why it does not. */
+  readonly refusal: string;
+}
+
 /** An open TAP, as it travels to the worker thread. */
 export interface TapHandle extends TapOptions {
   readonly fd: number;
+  /** Of the interface. */
+  readonly index: number;
+  /** Null = it is the only queue. */
+  readonly seat: TapSeat | null;
   /** MTU of the kernel's side in bytes, as it was when the TAP was opened. */
   readonly mtu: number;
   /** MAC address of the kernel's side, six bytes. Ours has to be another. */
@@ -55,22 +71,6 @@ const IFF_VNET_HDR = 0x4000;
 /** TUN_F_CSUM 1, TSO4 2, TSO6 4, TSO_ECN 8: the best set the kernel takes. UDP segments are left to the kernel. */
 const OFFLOADS = [0x0f, 0x07, 0x03, 0x01];
 
-/**
- * One queue for each of `count` workers. A TAP that exists and has one queue only gives one handle. Throws a LinkError that says what
- * to do.
- */
-export function openTapQueues(options: TapOptions, count: number): TapHandle[] {
-  const handles: TapHandle[] = [];
-  try {
-    for (let i = 0; i < count; i++) handles.push(openTap(options, true));
-    return handles;
-  } catch (error) {
-    for (const handle of handles) closeTap(handle);
-    if (handles.length === 0 && (error as LinkError).code === 'EINVAL') return [openTap(options)];
-    throw error;
-  }
-}
-
 /** Throws a LinkError that says what to do. `isQueue`: the TAP has several queues, and this opens a further one. */
 export function openTap(options: TapOptions, isQueue = false): TapHandle {
   const { name, offload } = options;
@@ -86,7 +86,7 @@ export function openTap(options: TapOptions, isQueue = false): TapHandle {
     if (offload) enableOffload(sys, fd, name);
     // A persistent interface may remember the offloads of its last user, and would send us segments we cannot take.
     else sys.ioctl(fd, TUNSETOFFLOAD, 0);
-    return { name, offload, fd, ...describe(sys, name) };
+    return { name, offload, fd, seat: null, ...describe(sys, name) };
   } catch (error) {
     sys.close(fd);
     throw error;
@@ -112,17 +112,17 @@ function enableOffload(sys: Syscalls, fd: number, name: string): void {
   OFFLOADS.some((set) => sys.ioctl(fd, TUNSETOFFLOAD, set) === 0);
 }
 
-/** MTU and MAC address. Throws LinkError. */
-function describe(sys: Syscalls, name: string): { mtu: number; hostMac: number[] } {
+/** Index, MTU and MAC address. Throws LinkError. */
+function describe(sys: Syscalls, name: string): { index: number; mtu: number; hostMac: number[] } {
   const socket = askingSocket(sys);
   const query = new InterfaceQuery(sys, socket, name);
-  const [mtu, hostMac] = [query.mtu(), query.mac()];
+  const [index, mtu, hostMac] = [query.index(), query.mtu(), query.mac()];
   const code = errnoName(sys.errno());
   if (socket >= 0) sys.close(socket);
   if (mtu < 0 || hostMac.length === 0) {
     throw new LinkError(code, `tap ${name}: cannot read its MTU and MAC address (${code})`);
   }
-  return { mtu, hostMac };
+  return { index, mtu, hostMac };
 }
 
 function cloneDeviceError(errno: number): LinkError {

@@ -35,6 +35,7 @@ import { askingSocket, InterfaceQuery } from './ifreq.ts';
 import { KernelDrops } from './kernel-drops.ts';
 import type { Syscalls } from './syscall.ts';
 import { EAGAIN, EBADFD, EINTR, EIO, ENETDOWN, errnoName, LinkError, NativeBytes, syscalls } from './syscall.ts';
+import { TapCrew } from './tap-crew.ts';
 import { openTap, type TapHandle } from './tap-open.ts';
 import { readHeader, VNET_HDR_LEN, writeHeader } from './virtio-net.ts';
 
@@ -73,6 +74,7 @@ export class TapDevice implements Device {
   private small: FrameId = 0;
   private big: FrameId = 0;
   private readonly handle: TapHandle;
+  private readonly crew: TapCrew | null;
   private readonly socket: number;
   private readonly query: InterfaceQuery;
   private readonly lost: KernelDrops;
@@ -84,7 +86,10 @@ export class TapDevice implements Device {
   private constructor(ctx: Context, handle: TapHandle) {
     const { config, share } = ctx.pool;
     this.name = `tap:${handle.name}`;
-    this.fd = handle.fd;
+    this.crew = handle.seat === null ? null : new TapCrew(handle.seat);
+    this.fd = this.crew === null ? handle.fd : this.crew.fd;
+    this.up = this.fd >= 0;
+    this.notice = this.crew?.notice ?? '';
     this.caps = {
       mtu: handle.mtu,
       txChecksum: handle.offload,
@@ -268,6 +273,7 @@ export class TapDevice implements Device {
 
   private lose(): void {
     this.up = false;
+    this.crew?.lost();
     this.sys.close(this.fd);
     this.fd = -1;
     this.lookedMs = this.ctx.nowMs;
@@ -278,9 +284,12 @@ export class TapDevice implements Device {
     if (this.closed) return;
     this.lookedMs = this.ctx.nowMs;
     this.stats.missed = this.lost.read() - this.lostBefore;
-    if (this.up || this.query.index() < 0) return;
+    if (this.up) return;
+    const index = this.query.index();
+    if (index < 0 || this.crew?.isOurTurn(index) === false) return;
     try {
-      this.fd = openTap(this.handle).fd;
+      this.fd = openTap(this.handle, this.crew !== null).fd;
+      this.crew?.attached(this.sys, index, this.fd);
       this.up = true;
       this.notice = '';
     } catch (error) {

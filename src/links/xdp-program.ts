@@ -10,12 +10,26 @@
  *  anything else                                             the kernel's
  * ```
  *
- * Assembled here, as there are forty instructions. Encoding: Documentation/bpf/standardization/instruction-set.rst.
+ * Assembled here, as there are forty instructions.
  */
-
-/** Registers: r0 result, r1..r5 arguments, r6.. preserved, r10 stack. */
-type Register = number;
-type Line = { readonly bytes: readonly number[]; readonly jump?: string } | { readonly label: string };
+import {
+  add,
+  assemble,
+  call,
+  exit,
+  goto,
+  ifAbove,
+  ifEqual,
+  ifNotEqual32,
+  type Line,
+  label,
+  load16,
+  load32,
+  loadMap,
+  move,
+  set,
+  store32,
+} from './bpf-program.ts';
 
 const XDP_PASS = 2;
 const MAP_LOOKUP = 1;
@@ -34,31 +48,6 @@ const IPV4_DST = 30;
 const ETH_END = 14;
 const ARP_END = 42;
 const IPV4_END = 34;
-
-const u16 = (n: number): number[] => [n & 255, (n >> 8) & 255];
-const u32 = (n: number): number[] => [...u16(n), ...u16(n >> 16)];
-const op = (code: number, dst: Register, src: Register, offset: number, value: number): Line => ({
-  bytes: [code, dst | (src << 4), ...u16(offset), ...u32(value)],
-});
-const jump = (code: number, dst: Register, src: Register, value: number, to: string): Line => ({
-  bytes: [code, dst | (src << 4), 0, 0, ...u32(value)],
-  jump: to,
-});
-const label = (name: string): Line => ({ label: name });
-
-const move = (dst: Register, src: Register): Line => op(0xbf, dst, src, 0, 0);
-const set = (dst: Register, value: number): Line => op(0xb7, dst, 0, 0, value);
-const add = (dst: Register, value: number): Line => op(0x07, dst, 0, 0, value);
-const load32 = (dst: Register, src: Register, offset: number): Line => op(0x61, dst, src, offset, 0);
-const load16 = (dst: Register, src: Register, offset: number): Line => op(0x69, dst, src, offset, 0);
-const store32 = (dst: Register, offset: number, src: Register): Line => op(0x63, dst, src, offset, 0);
-const loadMap = (dst: Register, fd: number): Line[] => [op(0x18, dst, 1, 0, fd), op(0, 0, 0, 0, 0)];
-const call = (helper: number): Line => op(0x85, 0, 0, 0, helper);
-const exit = op(0x95, 0, 0, 0, 0);
-const goto = (to: string): Line => jump(0x05, 0, 0, 0, to);
-const ifEqual = (dst: Register, value: number, to: string): Line => jump(0x15, dst, 0, value, to);
-const ifNotEqual32 = (dst: Register, value: number, to: string): Line => jump(0x56, dst, 0, value, to);
-const ifAbove = (dst: Register, src: Register, to: string): Line => jump(0x2d, dst, src, 0, to);
 
 /** A 16-bit field as a little-endian load sees it. */
 const swapped = (n: number): number => ((n & 255) << 8) | (n >> 8);
@@ -117,22 +106,4 @@ function toMac([a = 0, b = 0, c = 0, d = 0, e = 0, f = 0]: readonly number[]): L
     ifEqual(FIELD, e | (f << 8), 'ours'),
     label('other'),
   ];
-}
-
-/** Jumps count instructions from the one behind them. */
-function assemble(lines: readonly Line[]): Uint8Array {
-  const at = new Map<string, number>();
-  const code: { bytes: readonly number[]; jump?: string }[] = [];
-  for (const line of lines) {
-    if ('label' in line) at.set(line.label, code.length);
-    else code.push(line);
-  }
-  return Uint8Array.from(
-    code.flatMap(({ bytes, jump: to }, i) => {
-      if (to === undefined) return bytes;
-      const target = at.get(to);
-      if (target === undefined) throw new Error(`no label ${to}`);
-      return [...bytes.slice(0, 2), ...u16(target - i - 1), ...bytes.slice(4)];
-    }),
-  );
 }

@@ -12,6 +12,7 @@ import { type ConnsReply, PATHS } from '../../src/control/api.ts';
 import type { LinksReply } from '../../src/control/api-network.ts';
 import { ask } from '../../src/control/client.ts';
 import { load } from '../lib/http-load.ts';
+import { SWITCH } from '../lib/netns.ts';
 import { patternHash } from '../lib/pattern.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 import { VIP, VipNet } from '../lib/vip-net.ts';
@@ -40,6 +41,7 @@ for (const [name, link, queues] of [
       await lab.startHttp();
       const { stdout } = await lab.client(['ping', '-f', '-q', '-c', '500', VIP]);
       assert.match(stdout, /500 received, 0% packet loss/);
+      const before = await lab.counter('workers.handedOver');
       const answers = await greetings(lab, 40);
       assert.equal([...answers.keys()].sort(), ['rs-1', 'rs-2']);
       const hash = await lab.shell(`curl -sS -f http://${VIP}/bytes/${HUNDRED_MB} | sha256sum | cut -d' ' -f1`, 60_000);
@@ -52,6 +54,9 @@ for (const [name, link, queues] of [
       assert.is(conns, 41);
       const { links } = await ask<LinksReply>(lab.socket, PATHS.links);
       assert.is(links[0]!.rxFrames, counters['port.rxFrames']);
+      // The kernel brings each frame to its owner; ARP goes to both.
+      const handed = counters['workers.handedOver']! - before;
+      assert.ok(queues || link === 'packet' ? handed < 30 : handed > 60, `${handed} handed over`);
     } finally {
       await lab.close();
     }
@@ -75,10 +80,37 @@ add('FullNAT by two workers: both have connections, 20 MB, all of them are liste
     assert.is(conns.length, total);
     assert.is(new Set(conns.map((conn) => conn.client)).size, 31);
     assert.is(new Set(conns.map((conn) => conn.local)).size, 31, 'no local port twice');
+    const handed = await lab.counter('workers.handedOver');
+    assert.ok(handed < 30, `replies come to the worker that chose the port: ${handed} handed over`);
   } finally {
     await lab.close();
   }
 });
+
+add(
+  'a TAP is deleted and created again: both workers attach to it in their order, and are steered to as before',
+  async () => {
+    const lab = await VipNet.start({ queues: true, global: TWO });
+    try {
+      await lab.startHttp();
+      const inSwitch = async (...words: string[]) => assert.is((await lab.net.exec(SWITCH, ['ip', ...words])).code, 0);
+      for (let round = 0; round < 2; round++) {
+        await inSwitch('link', 'del', 'tap0');
+        await lab.tsvs.waitFor(/is down/);
+        await inSwitch('tuntap', 'add', 'tap0', 'mode', 'tap', 'multi_queue');
+        await inSwitch('link', 'set', 'tap0', 'master', 'br0', 'up');
+        await lab.linked();
+        await greetings(lab, 4);
+        const before = await lab.counter('workers.handedOver');
+        await greetings(lab, 20);
+        const handed = (await lab.counter('workers.handedOver')) - before;
+        assert.ok(handed < 20, `${handed} handed over`);
+      }
+    } finally {
+      await lab.close();
+    }
+  },
+);
 
 add('a change holds at all workers, under load, and no request fails', async () => {
   const lab = await VipNet.start({ global: TWO, queues: true });
