@@ -16,7 +16,7 @@
  */
 import type { Context } from '../../stack/context.ts';
 import { DF, ID_FRAGMENT } from '../../stack/ipv4/plain.ts';
-import { type Adjacencies, HEADER, KEY, MTU, PORT, SRC } from '../../stack/neigh/adjacency.ts';
+import { type Adjacencies, HEADER, KEPT, KEY, MTU, PORT } from '../../stack/neigh/adjacency.ts';
 import type { Neighbours } from '../../stack/neigh/output.ts';
 import { BURST } from '../../stack/netif/device.ts';
 import type { BurstInput, Netif, Port } from '../../stack/netif/port.ts';
@@ -37,7 +37,7 @@ import type { ServiceTable } from '../service.ts';
 import { reversed } from '../xmit/rewrite.ts';
 import type { Tunnel } from '../xmit/tunnel.ts';
 import { ACK, OFFSET_FLAGS, SEQ, sortBurst, TableBurst } from './burst.ts';
-import { encapsulate, fixTcp, fixUdp, setAddresses, setPorts, shift } from './rewrite.ts';
+import { encapsulate, fixTcp, fixUdp, outerSum, setAddresses, setPorts, shift } from './rewrite.ts';
 import { Segments } from './segments.ts';
 
 const OPENING_CLOSING = wire.SYN | wire.FIN | wire.RST | wire.ACK;
@@ -46,6 +46,11 @@ const HEADERS = ip.IPV4_LEN + wire.TCP_LEN;
 const NO_OPTIONS = 0x50;
 const DIRECT = c.DR << c.MODE_SHIFT;
 const TUNNELLED = c.TUN << c.MODE_SHIFT;
+
+/** Of outer headers to a server: our address in machine order, the part of the sum, and what identifications are counted by. */
+const OUTER_SRC = KEPT;
+const OUTER_SUM = KEPT + 1;
+const OUTER_FLOW = KEPT + 2;
 
 /** A burst is 64 packets of at most 65535 bytes: 23 bits of bytes, 7 of packets. */
 const SUM_SHIFT = 23;
@@ -94,8 +99,9 @@ export class FastPath implements BurstInput {
   private readonly sums: Int32Array;
   private readonly noted = new Int32Array(BURST);
   private nNoted = 0;
-  /** Packets of the burst that go through tunnels, and those whose addresses change. */
+  /** Packets of the burst that go through tunnels, which, and those whose addresses change. */
   private tunnelled = 0;
+  private readonly through = new Int32Array(BURST);
   private rewritten = 0;
   /** Some segment of the burst may change its connection's state. */
   private moving = false;
@@ -207,7 +213,7 @@ export class FastPath implements BurstInput {
 
   /** Who may pass: counted, and the connection refreshed. */
   private admit(burst: TableBurst, timeouts: Timeouts, verdicts: Int32Array): void {
-    const { adjacencies, moving } = this;
+    const { adjacencies, moving, through } = this;
     const { policy } = this.core.endings;
     const { table, index, len: lens, hits, key, hop, n } = burst;
     const { rows, cold } = table;
@@ -232,7 +238,7 @@ export class FastPath implements BurstInput {
         continue;
       }
       verdicts[index[k]] = STOLEN;
-      if (mode === TUNNELLED) tunnelled += 1;
+      if (mode === TUNNELLED) through[tunnelled++] = k;
       else if (mode === DIRECT) direct += 1;
       if (!moving) {
         const due = (nowMs + timeouts.of(service, meta & c.STATE_MASK)) | 0;
@@ -311,31 +317,35 @@ export class FastPath implements BurstInput {
   }
 
   private tunnel(burst: TableBurst): void {
-    const { tunnels } = this;
+    const { tunnels, through, tunnelled } = this;
     const { words } = this.adjacencies;
     const { i32 } = this.ctx.pool;
-    const { rows } = burst.table;
-    const { word, len, to: tos, hits, hop: hops, n } = burst;
-    for (let k = 0; k < n; k++) {
-      const at = c.rowOf(hits[k]) << c.ROW_SHIFT;
-      if (hits[k] === 0 || (rows[at + c.META] & c.MODE_MASK) !== TUNNELLED) continue;
+    const { word, len, to: tos, hits, hop: hops } = burst;
+    for (let i = 0; i < tunnelled; i++) {
+      const k = through[i];
       const to = tos[k];
-      const hop = hops[k];
       const w = word[k];
-      const dest = rows[at + c.DEST];
-      const known = words[hop + KEY] === to;
-      const src = known ? tunnels.sourceFor(dest, to, words[hop + PORT], words[hop + SRC]) : this.source(dest, to);
-      const id = (i32[w + ID_FRAGMENT] & DF) !== 0 ? 0 : tunnels.idFor(src, to);
-      encapsulate(i32, w, len[k], id, swap32(src), swap32(to));
+      let hop = hops[k];
+      if (words[hop + KEY] !== to || words[hop + OUTER_SRC] === 0) hop = this.outer(burst.table, hits[k], to, hop);
+      const id = (i32[w + ID_FRAGMENT] & DF) !== 0 ? 0 : tunnels.ids.nextOf(words[hop + OUTER_FLOW]);
+      encapsulate(i32, w, len[k], id, words[hop + OUTER_SRC], swap32(to), words[hop + OUTER_SUM]);
       word[k] = w - (ip.IPV4_LEN >> 2);
       len[k] += ip.IPV4_LEN;
     }
   }
 
-  private source(dest: number, to: Ipv4): Ipv4 {
-    const { routes } = this;
+  /** Puts what outer headers to a server have in common into its adjacency, into that for none if it has none; returns which. */
+  private outer(table: ConnTable, hit: number, to: Ipv4, hop: number): number {
+    const { routes, tunnels } = this;
+    const { words } = this.adjacencies;
+    const dest = table.rows[(c.rowOf(hit) << c.ROW_SHIFT) + c.DEST];
+    const at = words[hop + KEY] === to ? hop : 0;
     routes.lookup(to);
-    return this.tunnels.sourceFor(dest, to, routes.outPort, routes.outSrc);
+    const src = tunnels.sourceFor(dest, to, routes.outPort, routes.outSrc);
+    words[at + OUTER_SRC] = swap32(src);
+    words[at + OUTER_SUM] = outerSum(swap32(src), swap32(to));
+    words[at + OUTER_FLOW] = tunnels.ids.flow(src, to, ip.PROTO_IPIP);
+    return at;
   }
 
   /** Puts the Ethernet headers in front and queues the frames. */

@@ -7,7 +7,7 @@
  */
 import { DF, DST, ID_FRAGMENT, PORTS, SRC, TTL_SUM } from '../../stack/ipv4/plain.ts';
 import { swap32 } from '../../stack/wire/bytes.ts';
-import { finish } from '../../stack/wire/checksum.ts';
+import { finish, fold, pseudo4 } from '../../stack/wire/checksum.ts';
 import { IPV4_LEN, PROTO_IPIP } from '../../stack/wire/ipv4.ts';
 import { change32 } from '../xmit/rewrite.ts';
 import { LENGTH_SUM, SUM_URGENT } from './burst.ts';
@@ -52,18 +52,33 @@ export function fixUdp(i32: Int32Array, w: number, change: number): void {
   i32[w + LENGTH_SUM] = (word & 0xffff) | ((fixed === 0 ? 0xffff : fixed) << 16);
 }
 
-/** Puts an IPIP header (RFC 2003 §3.1) before the packet of `len` bytes; addresses in machine order, `id` as it is said. */
-export function encapsulate(i32: Int32Array, w: number, len: number, id: number, src: number, dst: number): void {
+/** The part of an outer header's sum that server and source decide; addresses in machine order. */
+export const outerSum = (src: number, dst: number): number => fold(pseudo4(src, dst, 0x45 + (PROTO_IPIP << 8), 0));
+
+/**
+ * Puts an IPIP header (RFC 2003 §3.1) before the packet of `len` bytes: `id` as it is said, addresses in machine order, `base` as
+ * `outerSum` gives it for them.
+ */
+export function encapsulate(
+  i32: Int32Array,
+  w: number,
+  len: number,
+  id: number,
+  src: number,
+  dst: number,
+  base: number,
+): void {
   const outer = w - (IPV4_LEN >> 2);
   const total = len + IPV4_LEN;
-  const a = 0x45 | (i32[w] & 0xff00) | ((total & 0xff00) << 8) | (total << 24);
-  const b = (id >>> 8) | ((id & 0xff) << 8) | (i32[w + ID_FRAGMENT] & DF);
-  const c = (i32[w + TTL_SUM] & 0xff) | (PROTO_IPIP << 8);
-  const low = (a & 0xffff) + (b & 0xffff) + c + (src & 0xffff) + (dst & 0xffff);
-  const sum = finish(low + (a >>> 16) + (b >>> 16) + (src >>> 16) + (dst >>> 16));
-  i32[outer] = a;
-  i32[outer + 1] = b;
-  i32[outer + 2] = c | (sum << 16);
+  const tos = i32[w] & 0xff00;
+  const size = ((total & 0xff) << 8) | (total >>> 8);
+  const ident = ((id & 0xff) << 8) | (id >>> 8);
+  const df = i32[w + ID_FRAGMENT] & DF;
+  const ttl = i32[w + TTL_SUM] & 0xff;
+  const sum = finish(base + tos + size + ident + (df >>> 16) + ttl);
+  i32[outer] = 0x45 | tos | (size << 16);
+  i32[outer + 1] = ident | df;
+  i32[outer + 2] = ttl | (PROTO_IPIP << 8) | (sum << 16);
   i32[outer + 3] = src;
   i32[outer + 4] = dst;
 }

@@ -24,7 +24,8 @@ export class Tunnel implements SegmentOutput, AddressListener {
   private readonly ctx: Context;
   private readonly way: Way;
   private readonly addresses: LocalAddresses;
-  private readonly ids: IpIds;
+  /** Identifications of outer packets that may be fragmented. */
+  readonly ids: IpIds;
   private readonly segmenter: Segmenter;
   private readonly asPort = { id: 0, mtu: 0 };
   private src: Ipv4 = 0;
@@ -60,11 +61,6 @@ export class Tunnel implements SegmentOutput, AddressListener {
       this.sourcePorts[dest] = port;
     }
     return this.sources[dest];
-  }
-
-  /** The identification of an outer packet that may be fragmented. */
-  idFor(src: Ipv4, dst: Ipv4): number {
-    return this.ids.next(src, dst, ip.PROTO_IPIP);
   }
 
   toServer(f: FrameId, raddr: Ipv4, dest: number): Verdict {
@@ -105,7 +101,7 @@ export class Tunnel implements SegmentOutput, AddressListener {
     const outer = inner - ip.IPV4_LEN;
     const total = ip.totalLength(buf, inner) + ip.IPV4_LEN;
     const df = ip.fragmentField(buf, inner) & ip.DF;
-    const id = df !== 0 ? 0 : this.idFor(src, dst);
+    const id = df !== 0 ? 0 : this.ids.next(src, dst, ip.PROTO_IPIP);
     ip.emit(buf, outer, ip.tos(buf, inner), total, id, df, ip.ttl(buf, inner), ip.PROTO_IPIP, src, dst);
     pool.l3[f] = outer;
     pool.l4[f] = inner;

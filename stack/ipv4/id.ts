@@ -8,7 +8,7 @@
  * tells one of them how much is sent to the other. So the value is an offset that only the flow shares, plus a counter
  * that many share (RFC 7739 §5.3 describes it for IPv6): both chosen by a keyed hash, the counters starting at random.
  *
- * Called by ipv4/output. With several workers, each has its own source of values: they must not send packets without DF
+ * Called by ipv4/output and lb/xmit. With several workers, each has its own source of values: they must not send packets without DF
  * of one source, destination and protocol side by side.
  * @hot
  */
@@ -31,11 +31,20 @@ export class IpIds {
 
   /** The next value for this source, destination and protocol: 0..65535. */
   next(src: Ipv4, dst: Ipv4, proto: number): number {
-    const h = hsiphash3(this.k0, this.k1, src, dst, proto);
+    return this.nextOf(this.flow(src, dst, proto));
+  }
+
+  /** What `nextOf` knows a source, destination and protocol by: for who keeps it, the hash is made once. */
+  flow(src: Ipv4, dst: Ipv4, proto: number): number {
+    return hsiphash3(this.k0, this.k1, src, dst, proto);
+  }
+
+  /** `next` for what `flow` gave. */
+  nextOf(flow: number): number {
     // One hash serves twice: its low bits choose the counter, its high half is the flow's offset.
-    const i = h & (COUNTERS - 1);
+    const i = flow & (COUNTERS - 1);
     const n = this.counters[i]!;
     this.counters[i] = n + 1;
-    return (n + (h >>> 16)) & 0xffff;
+    return (n + (flow >>> 16)) & 0xffff;
   }
 }

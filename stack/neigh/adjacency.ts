@@ -35,6 +35,8 @@ export const SRC = 4;
 const NEIGH = 5;
 /** The header: HEADER .. HEADER + 3. */
 export const HEADER = 8;
+/** Four words for the caller to keep what it makes of the entry. The first is 0 when the entry is made, and asked whether there is any. */
+export const KEPT = 12;
 
 const SLOTS = 512;
 const SHIFT = Math.clz32(SLOTS) + 1;
@@ -116,6 +118,7 @@ export class Adjacencies {
     words[at + EPOCH] = this.epoch();
     words[at + PORT] = port;
     words[at + NEIGH] = row;
+    words[at + KEPT] = 0;
     words[at + HEADER] = swap32(neigh[row + MAC_HI]!);
     words[at + HEADER + 1] = swap32(neigh[row + MAC_LO]!);
     words[at + HEADER + 2] = swap32((link.macHi(port) << 16) | (srcLo >>> 16));

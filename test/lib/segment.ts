@@ -83,6 +83,16 @@ export function ipPacket(src: number, dst: number, proto: number, payload: Array
   return p;
 }
 
+/** DF of an IPv4 packet cleared, its checksum made anew. */
+export function fragmentable(packet: Uint8Array): Uint8Array {
+  packet[6] = 0;
+  packet[10] = packet[11] = 0;
+  const sum = naiveChecksum(packet.subarray(0, 20));
+  packet[10] = sum >> 8;
+  packet[11] = sum & 255;
+  return packet;
+}
+
 /** Puts an Ethernet header in front: from the peer (host 2) to the stack under test (host 1). */
 export function etherFrame(packet: Uint8Array): Uint8Array {
   const f = new Uint8Array(14 + packet.length);

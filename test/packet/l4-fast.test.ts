@@ -5,10 +5,24 @@ import * as assert from 'uvu/assert';
 import * as c from '../../lb/conn-row.ts';
 import * as tcp from '../../lb/proto/tcp.ts';
 import { POST_ROUTING } from '../../stack/hook.ts';
+import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import { PASS } from '../../stack/verdict.ts';
 import { MODE_NAMES, type ModeName } from '../lib/l4-net.ts';
-import { CLIENT, CPORT, GATEWAY, ipPacket, L4Rig, SERVER, udpBytes, VIP, VPORT } from '../lib/l4-rig.ts';
-import { type Segment, tcpBytes } from '../lib/segment.ts';
+import {
+  CLIENT,
+  CPORT,
+  DIRECTOR,
+  GATEWAY,
+  get16,
+  ipPacket,
+  L4Rig,
+  LOCAL,
+  SERVER,
+  udpBytes,
+  VIP,
+  VPORT,
+} from '../lib/l4-rig.ts';
+import { fragmentable, type Segment, tcpBytes } from '../lib/segment.ts';
 
 const ISN = -3;
 const SERVER_ISN = 2 ** 31 - 20;
@@ -168,6 +182,7 @@ const datagram = fc.record({
   up: fc.boolean(),
   data: fc.uint8Array({ maxLength: 60 }),
   summed: fc.boolean(),
+  df: fc.boolean(),
   us: fc.integer({ min: 1, max: 2_000_000 }),
 });
 
@@ -185,8 +200,9 @@ for (const mode of MODE_NAMES)
           return ipPacket(SERVER, to, 17, udpBytes(SERVER, to, a.rport, a.lport, data, summed));
         };
         assert.equal(a.feed(out(NO_DATA, true)), b.feed(out(NO_DATA, true)));
-        for (const { up, us, data, summed } of steps) {
-          const packet = up || !rewrites(mode) ? out(data, summed) : back(data, summed);
+        for (const { up, us, data, summed, df } of steps) {
+          const whole = up || !rewrites(mode) ? out(data, summed) : back(data, summed);
+          const packet = df ? whole : fragmentable(whole);
           a.now += us;
           b.now += us;
           assert.equal(a.feed(packet), b.feed(packet));
@@ -203,6 +219,49 @@ for (const mode of MODE_NAMES)
     );
     assert.ok(short > 120, `${short} packets took the short cut`);
   });
+
+test('TUN: identifications count on, and the source follows addresses, routes and neighbours, as the long way has it', () => {
+  const [a, b] = [rig('TUN', false), rig('TUN', true)];
+  const packet = fragmentable(fromClient({ seq: ISN + 1, ack: 1 }));
+  const route = {
+    prefix: SERVER,
+    len: 32,
+    gateway: GATEWAY,
+    port: 1,
+    metric: 0,
+    src: LOCAL,
+    mtu: 0,
+    scope: SCOPE_GLOBAL,
+  };
+  const changes: ((r: L4Rig) => void)[] = [
+    () => {},
+    ({ host }) => host.routes.add(route),
+    ({ host }) => void host.routes.delete(route),
+    ({ host }) => host.neigh.nud.setStatic(SERVER, 1, 0x0200, 42),
+    ({ host }) => void host.addresses.remove(DIRECTOR, 1),
+  ];
+  const seen = changes.flatMap((change) => {
+    for (const r of [a, b]) change(r);
+    const sent = [a.feedAll([packet, packet]), a.feed(packet)].flat();
+    assert.equal(sent, [b.feedAll([packet, packet]), b.feed(packet)].flat());
+    return sent.map(({ ip: outer, src, to }) => ({ id: get16(outer, 4), src, to }));
+  });
+  assert.equal(
+    seen.map(({ src, to }) => [src, to]),
+    [
+      [DIRECTOR, 21],
+      [LOCAL, 254],
+      [DIRECTOR, 21],
+      [DIRECTOR, 42],
+      [LOCAL, 42],
+    ].flatMap((one) => [one, one, one]),
+  );
+  const ids = (src: number): number[] => seen.filter((one) => one.src === src).map(({ id }) => id);
+  for (const [i, id] of ids(DIRECTOR).entries()) assert.is(id, (ids(DIRECTOR)[0]! + i) & 0xffff);
+  for (const [i, id] of ids(LOCAL).entries()) assert.is(id, (ids(LOCAL)[0]! + i) & 0xffff);
+  assert.is(a.l4.fast.packets, 1 + 15);
+  assert.is(b.l4.fast.packets, 0);
+});
 
 test('frames the stack would drop are left to it to drop', () => {
   const r = rig('FNAT', false);

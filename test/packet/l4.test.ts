@@ -21,7 +21,14 @@ import {
   VPORT,
 } from '../lib/l4-rig.ts';
 import { naiveChecksum, naiveSum } from '../lib/naive-checksum.ts';
-import { type DecodedSegment, decodeSegment, etherFrame, type Segment, tcpBytes } from '../lib/segment.ts';
+import {
+  type DecodedSegment,
+  decodeSegment,
+  etherFrame,
+  fragmentable,
+  type Segment,
+  tcpBytes,
+} from '../lib/segment.ts';
 
 const NO_DATA = new Uint8Array(0);
 const ISN = 1000;
@@ -365,16 +372,6 @@ test('TTL is left alone, and decremented only on demand', () => {
     assert.is(sent!.ip[8], decrementTtl ? 63 : 64);
   }
 });
-
-/** DF of an IPv4 packet cleared, its checksum made anew. */
-function fragmentable(packet: Uint8Array): Uint8Array {
-  packet[6] = 0;
-  packet[10] = packet[11] = 0;
-  const sum = naiveChecksum(packet.subarray(0, 20));
-  packet[10] = sum >> 8;
-  packet[11] = sum & 255;
-  return packet;
-}
 
 for (const mode of MODE_NAMES) {
   test(`${mode}: too big and DF: dropped, and the VIP tells the MTU that would fit`, () => {
