@@ -51,7 +51,9 @@ export class Snapshot {
   private readonly info: ProcessInfo;
   private readonly views: WorkerView[];
   private connList: ConnList;
+  /** Of workers that have died, and of those whose successors do not serve yet, by number. */
   private readonly remains: Remains[] = [];
+  private readonly dead = new Map<number, Remains>();
   private restarts = 0;
   private sessionsLost = 0;
 
@@ -88,7 +90,7 @@ export class Snapshot {
     const { counters, frames, handed, between } = numbers;
     const sessions = (counters['proxy.open'] ?? 0) + (counters['l4.open'] ?? 0);
     const kept = Object.entries(counters).map(([name, n]) => [name, GAUGES.test(name) ? 0 : n]);
-    this.remains.push({
+    this.dead.set(worker, {
       numbers: {
         ...{ sessions: 0, handed, between, counters: Object.fromEntries(kept) },
         frames: { ...frames, dropped: frames.dropped + frames.held, held: 0 },
@@ -107,6 +109,8 @@ export class Snapshot {
 
   /** It serves again, with new memory. */
   restarted(worker: number): void {
+    this.remains.push(this.dead.get(worker)!);
+    this.dead.delete(worker);
     this.views[worker] = new WorkerView(this.config, this.shares[worker]!);
     this.ipvs.replace(worker, this.shares[worker]!);
     this.network.replace(worker, this.shares[worker]!);
@@ -134,7 +138,7 @@ export class Snapshot {
 
   sessions(): SessionsReply {
     const sessions = this.views.flatMap((view, worker) =>
-      view.sessions().sessions.map((one) => ({ ...one, id: one.id + worker * IDS })),
+      this.dead.has(worker) ? [] : view.sessions().sessions.map((one) => ({ ...one, id: one.id + worker * IDS })),
     );
     return { sessions: sessions.sort((a, b) => b.ageMs - a.ageMs || a.id - b.id) };
   }
@@ -146,7 +150,8 @@ export class Snapshot {
 
   drops(): DropsReply {
     const found = new Map<string, DropsReply['drops'][number]>();
-    for (const { drops } of [...this.views.map((view) => view.drops()), ...this.remains.map((one) => one.drops)]) {
+    const ofLiving = this.views.map((view, worker) => this.dead.get(worker)?.drops ?? view.drops());
+    for (const { drops } of [...ofLiving, ...this.remains.map((one) => one.drops)]) {
       for (const drop of drops) {
         const known = found.get(drop.name);
         found.set(drop.name, known === undefined ? drop : { ...known, count: known.count + drop.count });
@@ -182,13 +187,14 @@ export class Snapshot {
   }
 
   private numbers(): WorkerNumbers[] {
-    return [...this.views.map((view) => view.numbers()), ...this.remains.map(({ numbers }) => numbers)];
+    const ofLiving = this.views.map((view, worker) => this.dead.get(worker)?.numbers ?? view.numbers());
+    return [...ofLiving, ...this.remains.map(({ numbers }) => numbers)];
   }
 
   private ofWorkers(all: readonly WorkerNumbers[]): Record<string, number> {
     if (this.views.length === 1) return {};
     return {
-      'workers.running': this.views.length,
+      'workers.running': this.views.length - this.dead.size,
       'workers.restarts': this.restarts,
       'workers.sessionsLost': this.sessionsLost,
       // ARP goes to everybody; the rest came to another worker than its own.

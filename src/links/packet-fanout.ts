@@ -7,7 +7,6 @@
  * Kernel interface: packet(7), include/uapi/linux/if_packet.h, Documentation/networking/filter.rst. The order of the sockets is that of
  * the workers.
  */
-import type { PacketHandle } from './packet-open.ts';
 import { errnoName, LinkError, NativeBytes, type Syscalls, syscalls } from './syscall.ts';
 
 const SOL_PACKET = 263;
@@ -78,28 +77,28 @@ export function fanoutProgram(workers: number): Instruction[] {
   ];
 }
 
-/** Throws LinkError. */
-export function joinFanout(name: string, handles: readonly PacketHandle[]): void {
+/** Joins the sockets of interface `name` in their order. Throws LinkError. */
+export function joinFanout(name: string, sockets: readonly number[]): void {
   const sys = syscalls();
-  const id = (process.pid ^ (handles[0]!.fd << 8)) & 0xffff;
-  const program = fanoutProgram(handles.length);
+  const first = sockets[0]!;
+  const id = (process.pid ^ (first << 8)) & 0xffff;
+  const program = fanoutProgram(sockets.length);
   const value = new NativeBytes(sys, 16);
   const join = (fd: number, type: number): boolean => {
     value.i32[0] = id | (type << 16);
     return sys.setsockopt(fd, SOL_PACKET, PACKET_FANOUT, value.address, 4) >= 0;
   };
   // The first makes the group; one that has no program yet would give everything to the first socket.
-  const first = handles[0]!.fd;
   let type = FANOUT_CBPF;
   if (!join(first, type) || !load(sys, first, program)) {
     type = FANOUT_HASH;
   }
-  for (const [i, { fd }] of handles.entries()) {
+  for (const [i, fd] of sockets.entries()) {
     if ((i === 0 && type === FANOUT_CBPF) || join(fd, type)) continue;
     const code = errnoName(sys.errno());
     throw new LinkError(
       code,
-      `packet ${name}: cannot divide it among ${handles.length} workers (${code}): set workers = 1`,
+      `packet ${name}: cannot divide it among ${sockets.length} workers (${code}): set workers = 1`,
     );
   }
 }

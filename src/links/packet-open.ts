@@ -7,6 +7,7 @@
  */
 import { checkInterfaceName, InterfaceQuery } from './ifreq.ts';
 import { joinFanout } from './packet-fanout.ts';
+import { PacketSeat, type PacketSocket } from './packet-seat.ts';
 import {
   EACCES,
   ENODEV,
@@ -34,18 +35,20 @@ export interface PacketOptions {
   readonly offload: boolean;
   /** Our MAC address, six bytes; null = that of the interface. */
   readonly mac: readonly number[] | null;
-  /** Receive through a ring in shared memory; false: by recvmmsg(2), as where the kernel refuses the ring. */
+  /** Receive through a ring in shared memory, where the kernel gives one; false: by recvmmsg(2). */
   readonly ring: boolean;
 }
 
 /** An open packet socket, as it travels to the worker thread. */
 export interface PacketHandle extends PacketOptions {
-  readonly fd: number;
+  /** Whose it is, of how many that share the interface. */
+  readonly worker: number;
+  readonly workers: number;
+  /** Of packet-seat.ts: the sockets. */
+  readonly seats: SharedArrayBuffer;
   readonly mac: readonly number[];
   /** MTU of the interface in bytes, as it was when the link was opened. */
   readonly mtu: number;
-  /** Address of the ring; 0 when there is none. */
-  readonly ringAddress: number;
 }
 
 export const AF_PACKET = 17;
@@ -81,8 +84,17 @@ const RESERVE = (4 - (VNET_HDR_SHORT % 4)) % 4;
 const RECEIVE_BUFFER = 32 << 20;
 const SEND_BUFFER = 4 << 20;
 
+/** What was opened, with what the interface was found to have. */
+interface Found {
+  readonly socket: PacketSocket;
+  readonly mac: readonly number[];
+  readonly mtu: number;
+}
+
 /** Throws a LinkError that says what to do. */
-export function openPacket(options: PacketOptions): PacketHandle {
+export const openPacket = (options: PacketOptions): PacketHandle => handles(options, [openSocket(options)])[0]!;
+
+function openSocket(options: PacketOptions): Found {
   const { name } = options;
   checkInterfaceName('packet', name);
   const sys = syscalls();
@@ -96,7 +108,7 @@ export function openPacket(options: PacketOptions): PacketHandle {
     const mac = options.mac ?? query.mac();
     const problem = bindPacket(sys, fd, index, mac);
     if (problem !== 0) throw openError(name, problem);
-    return { ...options, fd, mac, mtu: query.mtu(), ringAddress, ring: ringAddress !== 0 };
+    return { socket: { fd, ringAddress, index }, mac, mtu: query.mtu() };
   } catch (error) {
     sys.close(fd);
     throw error;
@@ -104,20 +116,39 @@ export function openPacket(options: PacketOptions): PacketHandle {
 }
 
 /** A socket for each of `count` workers, which share out what the interface receives. Throws a LinkError that says what to do. */
-export function openPacketGroup(options: PacketOptions, count: number): PacketHandle[] {
-  const handles: PacketHandle[] = [];
+export const openPacketGroup = (options: PacketOptions, count: number): PacketHandle[] =>
+  handles(options, openGroup(options, count));
+
+/** The same for the handles of an interface that was created anew. */
+export const openSocketsAgain = (handle: PacketHandle): PacketSocket[] =>
+  openGroup(handle, handle.workers).map(({ socket }) => socket);
+
+function openGroup(options: PacketOptions, count: number): Found[] {
+  const opened: Found[] = [];
   try {
-    for (let i = 0; i < count; i++) handles.push(openPacket(options));
-    joinFanout(options.name, handles);
-    return handles;
+    for (let i = 0; i < count; i++) opened.push(openSocket(options));
+    joinFanout(
+      options.name,
+      opened.map(({ socket }) => socket.fd),
+    );
+    return opened;
   } catch (error) {
-    for (const handle of handles) closePacket(handle);
+    for (const { socket } of opened) closeSocket(socket);
     throw error;
   }
 }
 
+function handles(options: PacketOptions, opened: readonly Found[]): PacketHandle[] {
+  const seats = PacketSeat.memory(opened.map(({ socket }) => socket));
+  return opened.map(({ mac, mtu }, worker) => ({ ...options, worker, workers: opened.length, seats, mac, mtu }));
+}
+
 /** Closes a handle that was never made a device. */
-export function closePacket({ fd, ringAddress }: PacketHandle): void {
+export function closePacket({ seats, worker }: PacketHandle): void {
+  closeSocket(new PacketSeat(seats, worker).socket);
+}
+
+export function closeSocket({ fd, ringAddress }: PacketSocket): void {
   const sys = syscalls();
   // A mapped ring would keep the socket alive.
   if (ringAddress !== 0) sys.munmap(ringAddress, RING_BYTES);

@@ -20,6 +20,7 @@ import { allocFor } from '../../stack/netif/copy.ts';
 import type { FrameId } from '../../stack/types.ts';
 import type { PacketReceiver } from './packet.ts';
 import { RING_BYTES, RING_FRAME, RING_FRAMES } from './packet-open.ts';
+import type { PacketSeat } from './packet-seat.ts';
 import { MSG_DONTWAIT, MSG_TRUNC, NativeBytes, type Syscalls } from './syscall.ts';
 import { readHeader, VNET_HDR_SHORT } from './virtio-net.ts';
 
@@ -49,14 +50,17 @@ export class PacketRing implements PacketReceiver {
   private readonly i32: Int32Array;
   private readonly u16: Uint16Array;
   private readonly waste: NativeBytes;
-  /** The slot that is filled next. */
-  private at = 0;
+  /** Knows the slot that is filled next. */
+  private readonly seat: PacketSeat;
 
-  constructor(ctx: Context, sys: Syscalls, fd: number, address: number) {
+  /** The ring of the socket that sits there. */
+  constructor(ctx: Context, sys: Syscalls, seat: PacketSeat) {
+    const { fd, ringAddress: address } = seat.socket;
     this.ctx = ctx;
     this.pool = ctx.pool;
     this.sys = sys;
     this.fd = fd;
+    this.seat = seat;
     this.address = address;
     this.poolAddress = sys.addressOf(new Uint8Array(ctx.pool.share.memory));
     const memory = sys.view(address, RING_BYTES);
@@ -67,9 +71,11 @@ export class PacketRing implements PacketReceiver {
 
   receive(out: Int32Array, max: number): number {
     const { i32, u16 } = this;
+    const { words, at } = this.seat;
     let given = 0;
     for (let turn = 0; turn < max; turn++) {
-      const start = this.at * RING_FRAME;
+      const slot = words[at]!;
+      const start = slot * RING_FRAME;
       const word = start >> 2;
       const status = Atomics.load(i32, word + STATUS);
       if ((status & TP_USER) === 0) break;
@@ -79,7 +85,7 @@ export class PacketRing implements PacketReceiver {
           ? this.copy(start + u16[(start >> 1) + MAC16]!, length, status)
           : this.take((status & TP_COPY) !== 0);
       Atomics.store(i32, word + STATUS, 0);
-      this.at = this.at + 1 === RING_FRAMES ? 0 : this.at + 1;
+      words[at] = slot + 1 === RING_FRAMES ? 0 : slot + 1;
       if (f !== 0) out[given++] = f;
     }
     return given;

@@ -9,7 +9,8 @@
  * When what was sent fills the socket's buffer because the interface is slow, frames stay with the caller (EAGAIN).
  *
  * Ten times a second the interface is looked at: set down or without carrier, `up` is false; deleted and created again, the
- * socket is bound to the new one. What the kernel had to drop because we were late is in `stats.missed`.
+ * socket is bound to the new one, or exchanged for a new one where several workers share the interface (packet-seat.ts). What the
+ * kernel had to drop because we were late is in `stats.missed`.
  *
  * Ownership: as device.ts says.
  * @hot
@@ -25,8 +26,9 @@ import { DROP } from '../../stack/verdict.ts';
 import { InterfaceQuery } from './ifreq.ts';
 import { PacketBatch } from './packet-batch.ts';
 import { IOV_BYTES, MMSG_BYTES, setMessage } from './packet-messages.ts';
-import { bindPacket, closePacket, type PacketHandle, SOL_PACKET } from './packet-open.ts';
+import { bindPacket, closeSocket, openSocketsAgain, type PacketHandle, SOL_PACKET } from './packet-open.ts';
 import { PacketRing } from './packet-ring.ts';
+import { PacketSeat, type PacketSocket } from './packet-seat.ts';
 import {
   EAGAIN,
   EINTR,
@@ -36,6 +38,7 @@ import {
   ENODEV,
   ENXIO,
   errnoName,
+  LinkError,
   MSG_DONTWAIT,
   NativeBytes,
   SO_ERROR,
@@ -66,44 +69,44 @@ export class PacketDevice implements Device {
   readonly name: string;
   readonly caps: Capabilities;
   readonly stats: DeviceStats = newStats();
-  readonly fd: number;
+  fd = -1;
   readonly revives = true;
   up = true;
+  notice = '';
 
   private readonly ctx: Context;
   private readonly pool: FramePool;
   private readonly sys: Syscalls;
   private readonly handle: PacketHandle;
-  private readonly receiver: PacketReceiver;
+  private readonly seat: PacketSeat;
+  private receiver!: PacketReceiver;
   private readonly native: NativeBytes;
   private readonly poolAddress: number;
-  private readonly query: InterfaceQuery;
+  private query!: InterfaceQuery;
   /** Largest frame to send without segmentation, in bytes. */
   private readonly maxFrame: number;
   private readonly batch = new Int32Array(AT_ONCE);
   private batched = 0;
-  /** Of the interface that the socket is bound to. */
-  private index: number;
+  /** Of the interface that the socket is bound to, -1 = none. */
+  private index = -1;
   private lookedMs: number;
   private closed = false;
 
-  /** Drives what `openPacket` opened, here or in another thread; descriptor and ring are ours from now on. */
+  /** Drives what `openPacket` opened, here or in another thread, or goes on where one that died left it; the socket is ours from now on. */
   constructor(ctx: Context, handle: PacketHandle) {
-    const { name, fd, offload, mtu } = handle;
+    const { name, offload, mtu } = handle;
     this.name = `packet:${name}`;
-    this.fd = fd;
     this.caps = { mtu, txChecksum: offload, rxChecksum: true, tso: offload, scatter: true, queues: 1 };
     this.ctx = ctx;
     this.pool = ctx.pool;
     this.sys = syscalls();
     this.handle = handle;
     const { sys } = this;
-    this.receiver = handle.ring ? new PacketRing(ctx, sys, fd, handle.ringAddress) : new PacketBatch(ctx, sys, fd);
+    this.seat = new PacketSeat(handle.seats, handle.worker);
     this.native = new NativeBytes(sys, NATIVE_BYTES);
     this.poolAddress = sys.addressOf(new Uint8Array(ctx.pool.share.memory));
-    this.query = new InterfaceQuery(sys, fd, name);
     this.maxFrame = mtu + FRAME_OVERHEAD;
-    this.index = this.query.index();
+    this.sit();
     this.lookedMs = ctx.nowMs;
     this.look();
   }
@@ -122,20 +125,14 @@ export class PacketDevice implements Device {
   /** Looks at the interface, and at what the kernel had to drop. */
   private look(): void {
     this.lookedMs = this.ctx.nowMs;
-    const { query, sys, native } = this;
-    const index = query.index();
+    const { sys, native } = this;
+    const index = this.query.index();
     // Bound to an interface that went away, the socket has an error pending: taken, or poll(2) would return at once.
     native.i32[(VALUE + VALUE_BYTES) >> 2] = 4;
     sys.getsockopt(this.fd, SOL_SOCKET, SO_ERROR, native.address + VALUE, native.address + VALUE + VALUE_BYTES);
-    if (index >= 0 && index !== this.index) {
-      this.index = index;
-      const errno = bindPacket(sys, this.fd, index, this.handle.mac);
-      if (errno !== 0) {
-        this.countName(errnoName(errno));
-        this.index = -1;
-      }
-    }
-    this.up = index >= 0 && this.index === index && query.isUp();
+    if (this.handle.workers > 1) this.follow(index);
+    else if (index >= 0 && index !== this.index) this.bindAgain(index);
+    this.up = index >= 0 && this.index === index && this.query.isUp();
     native.i32[(VALUE + VALUE_BYTES) >> 2] = VALUE_BYTES;
     // struct tpacket_stats: packets and drops since the last question.
     const asked = sys.getsockopt(
@@ -146,6 +143,54 @@ export class PacketDevice implements Device {
       native.address + VALUE + VALUE_BYTES,
     );
     if (asked >= 0) this.stats.missed += native.i32[(VALUE >> 2) + 1]! >>> 0;
+  }
+
+  /** Uses the socket that our seat names. */
+  private sit(): void {
+    const { ctx, sys, seat } = this;
+    const { fd, ringAddress, index } = seat.socket;
+    this.fd = fd;
+    this.index = index;
+    this.receiver = ringAddress === 0 ? new PacketBatch(ctx, sys, fd) : new PacketRing(ctx, sys, seat);
+    this.query = new InterfaceQuery(sys, fd, this.handle.name);
+  }
+
+  private bindAgain(index: number): void {
+    const errno = bindPacket(this.sys, this.fd, index, this.handle.mac);
+    if (errno !== 0) this.countName(errnoName(errno));
+    this.index = errno === 0 ? index : -1;
+    this.seat.boundTo(this.index);
+  }
+
+  /** Sockets of a group cannot be bound again: worker 0 opens new ones for the interface with this index, and each takes its own. */
+  private follow(index: number): void {
+    const { handle, seat } = this;
+    if (handle.worker === 0 && index >= 0 && index !== this.index && this.query.isUp()) this.openAgain();
+    const offered = seat.takeOffer();
+    if (offered === null) return;
+    closeSocket(seat.socket);
+    seat.sit(offered);
+    this.sit();
+  }
+
+  private openAgain(): void {
+    const { handle } = this;
+    let opened: PacketSocket[];
+    try {
+      opened = openSocketsAgain(handle);
+      this.notice = '';
+    } catch (error) {
+      if (!(error instanceof LinkError)) throw error;
+      this.countName(error.code);
+      this.notice = `the interface is there again and cannot be opened: ${error.message}`;
+      return;
+    }
+    opened.forEach((socket, worker) => {
+      const seat = new PacketSeat(handle.seats, worker);
+      const unwanted = seat.takeOffer();
+      if (unwanted !== null) closeSocket(unwanted);
+      seat.offer(socket);
+    });
   }
 
   tx(frames: Int32Array, from: number, to: number): number {
@@ -237,7 +282,7 @@ export class PacketDevice implements Device {
     if (this.closed) return;
     this.closed = true;
     this.up = false;
-    closePacket(this.handle);
+    closeSocket(this.seat.socket);
   }
 }
 

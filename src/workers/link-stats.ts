@@ -6,6 +6,8 @@ import type { Port } from '../../stack/netif/port.ts';
 
 /** Float64 per link. */
 const WORDS = 9;
+/** Of which counts are those from here on. */
+const COUNTS = 3;
 
 export interface LinkNumbers {
   readonly up: boolean;
@@ -24,19 +26,23 @@ export const linkMemory = (links: number): SharedArrayBuffer => new SharedArrayB
 
 export class LinkStats {
   private readonly words: Float64Array;
+  /** What a worker counted that has died, and whose memory this was. */
+  private readonly before: Float64Array;
 
   constructor(memory: SharedArrayBuffer) {
     this.words = new Float64Array(memory);
+    this.before = this.words.slice();
   }
 
   publish(ports: readonly Port[]): void {
     ports.forEach(({ device, macHi, macLo }, i) => {
       const { rxFrames, rxBytes, txFrames, txBytes, missed, errors } = device.stats;
       const failed = Object.values(errors).reduce((sum, n) => sum + n, 0);
-      this.words.set(
-        [Number(device.up), macHi, macLo, rxFrames, rxBytes, txFrames, txBytes, missed, failed],
-        i * WORDS,
-      );
+      const at = i * WORDS;
+      this.words.set([Number(device.up), macHi, macLo], at);
+      [rxFrames, rxBytes, txFrames, txBytes, missed, failed].forEach((n, k) => {
+        this.words[at + COUNTS + k] = n + this.before[at + COUNTS + k]!;
+      });
     });
   }
 

@@ -150,8 +150,9 @@ function openWith<K extends OpenKind>(kind: K, link: LinkConfig, vip: Ipv4, arou
   return handles.map((handle) => ({ kind, handle, name: link.name, mac, exception }) as LinkHandle);
 }
 
-/** Whether another thread can go on where one that died left the link: there is nothing but a descriptor. */
-export const canRestart = ({ kind }: LinkHandle | RemoteLink): boolean => kind === 'tap' || kind === 'remote';
+/** Whether another thread can go on where one that died left the link: what it needs to know is in shared memory. */
+export const canRestart = ({ kind }: LinkHandle | RemoteLink): boolean =>
+  kind === 'tap' || kind === 'packet' || kind === 'remote';
 
 /** The devices of the links that openLinks opened, each with our MAC address there. */
 export function driveLink(ctx: Context, { kind, handle, mac, exception }: LinkHandle): Plug {

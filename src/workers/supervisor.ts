@@ -2,8 +2,8 @@
  * The control thread's side of all workers: opens the links, makes the memory, starts the threads, tells them what has changed, and
  * notices when one ends.
  *
- * A worker that dies of an error while others live is started again, if its links can be taken up again where they are (`canRestart` of
- * link.ts); its sessions are lost. Meanwhile the others go on: what is theirs comes over their own queues, and what they would have
+ * A worker that dies of an error while others live is started again, if its own links can be taken up again where they are (`canRestart`
+ * of link.ts); its sessions are lost. Meanwhile the others go on: what is theirs comes over their own queues, and what they would have
  * handed over to it is dropped as HANDOVER_FULL. See peers.ts for how they part with it.
  */
 import { EventEmitter } from 'node:events';
@@ -223,7 +223,7 @@ export class Supervisor extends EventEmitter implements Drainable {
     const recent = this.deaths.filter((at) => now - at < MINUTE_MS);
     const alone = this.threads.length === 1;
     const served = Atomics.load(new Int32Array(this.shares[index]!.control), STATUS) !== STARTING;
-    const links = this.plans.every((plan) => plan.links.every(canRestart));
+    const links = this.plans[index]!.links.every(canRestart);
     return !alone && served && links && this.command === RUN && recent.length <= MAX_RESTARTS;
   }
 

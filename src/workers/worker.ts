@@ -237,7 +237,7 @@ runLoop(
       receiver.poll();
     },
     housekeeping() {
-      dieIfAsked(data.index, control[GENERATION]!, realClock.nowUs());
+      dieIfAsked(data.index, control[GENERATION]!);
       if (sessionLog !== null) sessionLog.epochMs = Date.now() - realClock.nowUs() / 1000;
       publisher.publish();
       linkStats.publish(pipeline.ports);

@@ -30,18 +30,22 @@ class TwoSides {
   readonly net: Net;
   tsvs!: Running;
   private readonly kind: Kind;
+  private readonly workers: number;
   private readonly folder = mkdtempSync(join(tmpdir(), 'tsvs-up-'));
   private readonly socket = join(this.folder, 'tsvs.sock');
 
-  constructor(kind: Kind) {
+  constructor(kind: Kind, workers: number) {
     this.kind = kind;
+    this.workers = workers;
     const hosts = {
       ca: { address: '10.19.0.1/24' },
       sa: { address: '10.19.0.11/24' },
       cb: { address: '10.20.0.1/24' },
       sb: { address: '10.20.0.11/24' },
     };
-    this.net = new Net(kind === 'tap' ? { hosts, taps: ['eth0', 'eth1'] } : { hosts: { ...hosts, [LB]: {} } });
+    this.net = new Net(
+      kind === 'tap' ? { hosts, taps: ['eth0', 'eth1'], queues: workers > 1 } : { hosts: { ...hosts, [LB]: {} } },
+    );
   }
 
   async start(): Promise<void> {
@@ -60,7 +64,10 @@ count = 1
 server1 = 10.${n}.0.11:80:1:00:00:00:00:00:00
 `;
     const config = join(this.folder, 'lb.conf');
-    writeFileSync(config, `${side('a', 19, 'eth0')}${side('b', 20, 'eth1')}[network]\nnetmask = 255.255.255.0\n`);
+    writeFileSync(
+      config,
+      `[global]\nworkers = ${this.workers}\n${side('a', 19, 'eth0')}${side('b', 20, 'eth1')}[network]\nnetmask = 255.255.255.0\n`,
+    );
     await Promise.all([net.startRealServer('sa', 'a'), net.startRealServer('sb', 'b')]);
     const place = kind === 'tap' ? SWITCH : LB;
     this.tsvs = await net.startTsvs(config, `${kind}:eth0`, ['--control', this.socket], place);
@@ -89,7 +96,15 @@ server1 = 10.${n}.0.11:80:1:00:00:00:00:00:00
 
   async createFirst(): Promise<void> {
     if (this.kind !== 'tap') return this.net.addCable(LB, 'eth0');
-    await this.net.exec(SWITCH, ['ip', 'tuntap', 'add', 'eth0', 'mode', 'tap']);
+    await this.net.exec(SWITCH, [
+      'ip',
+      'tuntap',
+      'add',
+      'eth0',
+      'mode',
+      'tap',
+      ...(this.workers > 1 ? ['multi_queue'] : []),
+    ]);
     await this.net.exec(SWITCH, ['ip', 'link', 'set', 'eth0', 'master', 'br0', 'up']);
   }
 
@@ -121,8 +136,8 @@ server1 = 10.${n}.0.11:80:1:00:00:00:00:00:00
   }
 }
 
-async function withSides(kind: Kind, body: (lab: TwoSides) => Promise<void>): Promise<void> {
-  const lab = new TwoSides(kind);
+async function withSides(kind: Kind, body: (lab: TwoSides) => Promise<void>, workers = 1): Promise<void> {
+  const lab = new TwoSides(kind, workers);
   try {
     await lab.start();
     await body(lab);
@@ -132,24 +147,31 @@ async function withSides(kind: Kind, body: (lab: TwoSides) => Promise<void>): Pr
   }
 }
 
-for (const kind of KINDS) {
-  add(`${kind}: an interface deleted and created again under load, the other one goes on`, () =>
-    withSides(kind, async (lab) => {
-      const other = lab.load('cb', '10.20.0.10');
-      const load = lab.load('ca', '10.19.0.10', '-r');
-      await pause(300);
-      await lab.deleteFirst();
-      await lab.tsvs.waitFor(new RegExp(`link ${kind}:eth0 is down`));
-      await pause(200);
-      await lab.createFirst();
-      await lab.tsvs.waitFor(new RegExp(`link ${kind}:eth0 is up`));
-      await lab.served();
-      await load.stop('SIGINT');
-      await lab.assertUnharmed(other);
-      assert.ok((await lab.counter('port.downs')) === 1);
-    }),
+for (const [kind, workers] of [...KINDS.map((kind) => [kind, 1] as const), ['tap', 2], ['packet', 2]] as const) {
+  const name = workers === 1 ? kind : `${kind}, ${workers} workers`;
+  add(`${name}: an interface deleted and created again under load, the other one goes on`, () =>
+    withSides(
+      kind,
+      async (lab) => {
+        const other = lab.load('cb', '10.20.0.10');
+        const load = lab.load('ca', '10.19.0.10', '-r');
+        await pause(300);
+        await lab.deleteFirst();
+        await lab.tsvs.waitFor(new RegExp(`link ${kind}:eth0 is down`));
+        await pause(200);
+        await lab.createFirst();
+        await lab.tsvs.waitFor(new RegExp(`link ${kind}:eth0 is up`));
+        for (let i = 0; i < workers * 4; i++) await lab.served();
+        await load.stop('SIGINT');
+        await lab.assertUnharmed(other);
+        assert.is(await lab.counter('port.downs'), workers, 'each worker has seen it');
+      },
+      workers,
+    ),
   );
+}
 
+for (const kind of KINDS) {
   add(`${kind}: more than the ring holds while tsvs is held up is counted and said, then all is as before`, () =>
     withSides(kind, async (lab) => {
       await lab.served();

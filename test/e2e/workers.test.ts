@@ -3,7 +3,8 @@
  * transfers are whole, changes hold everywhere, and a worker that dies is started again while the others go on.
  */
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -154,24 +155,37 @@ add('a server that fails its checks gets nothing from any worker; idle workers s
   }
 });
 
-add('a worker dies: it is reported, the other goes on, and it is started again', async () => {
-  process.env['TSVS_TEST_CRASH'] = '1:4000';
-  const lab = await VipNet.start({ global: TWO, queues: true });
-  delete process.env['TSVS_TEST_CRASH'];
-  try {
-    await lab.startHttp();
-    await greetings(lab, 10);
-    const before = (await lab.stats()).counters['proxy.accepted']!;
-    await lab.tsvs.waitFor(/worker 1 died: died on purpose/, 10_000);
-    await lab.tsvs.waitFor(/worker 1 serves again/, 10_000);
-    await greetings(lab, 20);
-    const { counters } = await lab.stats();
-    assert.is(counters['proxy.accepted'], before + 20, 'what the dead one had counted is not forgotten');
-    assert.is(counters['workers.restarts'], 1);
-    await lab.quiet();
-  } finally {
-    await lab.close();
-  }
-});
+for (const [link, worker] of [
+  ['tap', 1],
+  ['packet', 0],
+  ['packet', 1],
+] as [LinkKind, number][]) {
+  add(`${link}: worker ${worker} dies: it is reported, the other goes on, and it is started again`, async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tsvs-crash-'));
+    const now = join(folder, 'now');
+    process.env['TSVS_TEST_CRASH'] = `${worker}:${now}`;
+    const lab = await VipNet.start({ link, global: TWO, queues: true });
+    delete process.env['TSVS_TEST_CRASH'];
+    try {
+      await lab.startHttp();
+      await greetings(lab, 10);
+      await lab.quiet();
+      writeFileSync(now, '');
+      await lab.tsvs.waitFor(new RegExp(`worker ${worker} died: died on purpose`), 10_000);
+      assert.is((await lab.stats()).counters['proxy.accepted'], 10, 'nothing is forgotten, or counted twice');
+      await lab.tsvs.waitFor(new RegExp(`worker ${worker} serves again`), 10_000);
+      await greetings(lab, 20);
+      const { counters } = await lab.stats();
+      assert.is(counters['proxy.accepted'], 30);
+      assert.is(counters['workers.restarts'], 1);
+      await lab.quiet();
+      const { links } = await ask<LinksReply>(lab.socket, PATHS.links);
+      assert.is(links[0]!.rxFrames, (await lab.stats()).counters['port.rxFrames']);
+    } finally {
+      await lab.close();
+      rmSync(folder, { recursive: true });
+    }
+  });
+}
 
 test.run();
