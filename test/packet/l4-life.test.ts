@@ -162,6 +162,32 @@ for (const [what, change] of [
   });
 }
 
+test('a turn ends 128 connections at most and resets them, however many are due, and frames are carried meanwhile', () => {
+  const flows = 3000;
+  const rig = new L4Rig({ mode: 'NAT', limits: { tcp: 4096, udp: 16, icmp: 16, templates: 16 } });
+  for (let sport = CPORT; sport < CPORT + flows; sport++) {
+    rig.feed(fromClient({ flags: 'S', sport }));
+    const back = { dst: CLIENT, sport: rig.rport, dport: sport, seq: SERVER_ISN, ack: ISN + 1, flags: 'SA' };
+    const whole = { src: SERVER, win: 9, data: NO_DATA };
+    rig.feed(ipPacket(SERVER, CLIENT, 6, tcpBytes({ ...whole, ...back })));
+    rig.feed(fromClient({ seq: ISN + 1, ack: SERVER_ISN + 1, sport }));
+  }
+  assert.is(rig.l4.open, flows);
+  // A minute and a half of silence, in which nobody calls; then a stranger's segment comes in each turn.
+  let most = 0;
+  let turns = 1;
+  let resets = rig.step(100_000_000).length;
+  for (; rig.l4.open > 0; turns++) {
+    const before = rig.l4.open;
+    resets += rig.feed(fromClient({ seq: ISN + 1, ack: SERVER_ISN + 1, sport: CPORT - 1 })).length - 1;
+    most = Math.max(most, before - rig.l4.open);
+    assert.is(rig.fate, 'tcp_no_socket', 'it is answered at once');
+  }
+  assert.is(most, 128);
+  assert.is(turns, Math.ceil(flows / 128));
+  assert.is(resets, 2 * flows);
+});
+
 test('a service has a timeout of its own for what is established, other states keep that of everyone', () => {
   const rig = new L4Rig({ mode: 'FNAT', service: { timeoutS: 20 } });
   rig.feed(fromClient({ flags: 'S' }));
