@@ -35,8 +35,9 @@ export async function server(
 }
 
 export function formatServer(name: string, server: ServerStats): string {
-  const { address, state, active, opening } = server;
-  return `${name} ${address}: ${state}, weight ${weightText(server)}, ${plural(active + opening, 'connection')}`;
+  const { address, state, active, inactive } = server;
+  const conns = inactive === 0 ? plural(active, 'connection') : `${active} active and ${inactive} inactive connections`;
+  return `${name} ${address}: ${state}, weight ${weightText(server)}, ${conns}`;
 }
 
 function pathOf(name: string): string {

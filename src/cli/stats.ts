@@ -20,7 +20,7 @@ const SERVICE_COLUMNS = [
   right('weight'),
   right('conns'),
   right('active'),
-  right('opening'),
+  right('inactive'),
   right('to servers'),
   right('to clients'),
   right('failures'),
@@ -32,7 +32,7 @@ function formatServices(services: readonly ServiceStats[]): string {
   const numbers = (t: Traffic): string[] => [
     formatCount(t.conns),
     formatCount(t.active),
-    formatCount(t.opening),
+    formatCount(t.inactive),
     formatBytes(t.toServers),
     formatBytes(t.toClients),
     formatCount(t.connectFailures),

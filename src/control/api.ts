@@ -77,10 +77,13 @@ export interface Traffic {
   readonly name: string;
   /** Connections ever given to servers. */
   readonly conns: number;
-  /** Established now. */
+  /** Established now; with `timeout_profile = lvs` those as well that are being opened. */
   readonly active: number;
-  /** Being opened now; at layer 4 all that are not established, those included that have ended and are remembered. */
-  readonly opening: number;
+  /**
+   * Not active, now. Layer 7: being opened. Layer 4, as LVS's InActConn: being opened or closed, ended and remembered until their
+   * timeouts, and all of UDP and ICMP. They count for the limits of connections.
+   */
+  readonly inactive: number;
   /** Payload bytes relayed to the servers. */
   readonly toServers: number;
   /** Payload bytes relayed to the clients. */

@@ -209,7 +209,7 @@ export class Snapshot {
   }
 }
 
-const QUIET = { active: 0, opening: 0 };
+const QUIET = { active: 0, inactive: 0 };
 
 function sumOf(list: readonly Readonly<Record<string, number>>[]): Record<string, number> {
   const sum: Record<string, number> = {};
@@ -217,7 +217,7 @@ function sumOf(list: readonly Readonly<Record<string, number>>[]): Record<string
   return sum;
 }
 
-const COUNTED = ['conns', 'active', 'opening', 'toServers', 'toClients', 'connectFailures'] as const;
+const COUNTED = ['conns', 'active', 'inactive', 'toServers', 'toClients', 'connectFailures'] as const;
 
 const counted = (a: ServerStats | ServiceStats, b: ServerStats | ServiceStats) =>
   Object.fromEntries(COUNTED.map((name) => [name, a[name] + b[name]])) as Pick<ServiceStats, (typeof COUNTED)[number]>;
@@ -233,7 +233,7 @@ function mergeServices(lists: readonly (readonly ServiceStats[])[]): ServiceStat
     for (const server of service.servers) {
       const same = servers.get(server.address);
       if (same !== undefined) servers.set(server.address, { ...same, ...counted(same, server) });
-      else if (server.active + server.opening > 0) servers.set(server.address, server);
+      else if (server.active + server.inactive > 0) servers.set(server.address, server);
     }
     const noServer = known.noServer + service.noServer;
     merged.set(service.address, { ...known, ...counted(known, service), noServer, servers: [...servers.values()] });

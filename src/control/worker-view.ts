@@ -204,7 +204,7 @@ export class WorkerView {
       scheduler: this.serviceConfig(id)?.scheduler ?? '',
       ...traffic(services, id),
       active: servers.reduce((sum, server) => sum + server.active, 0),
-      opening: servers.reduce((sum, server) => sum + server.opening, 0),
+      inactive: servers.reduce((sum, server) => sum + server.inactive, 0),
       noServer: services.noDest[id]!,
       servers,
     };
@@ -220,7 +220,7 @@ export class WorkerView {
       state: serverState(dests.flags[dest]!, dests.weight[dest]!),
       ...traffic(dests, dest),
       active: dests.activeConns[dest]!,
-      opening: dests.inactConns[dest]!,
+      inactive: dests.inactConns[dest]!,
       health: this.health(dest),
     };
   }

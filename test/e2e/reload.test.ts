@@ -269,8 +269,8 @@ inNetwork('a server is drained under load, stopped, started and taken back: no f
         /^web\/server2 10\.9\.0\.12:80: drain, weight 1, \d+ conn/,
       );
       await lab.until('it is empty', async () => {
-        const { active, opening } = (await lab.server(2))!;
-        return active + opening === 0;
+        const { active, inactive } = (await lab.server(2))!;
+        return active + inactive === 0;
       });
       assert.is(await lab.gets(2, 1), 0, 'connections while it drains');
       // A server that nobody has sessions with may go.

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { formatSummary } from '../../../../src/cli/check.ts';
 import { formatDrops } from '../../../../src/cli/drops.ts';
 import { formatNeighbours } from '../../../../src/cli/neigh.ts';
+import { formatServer } from '../../../../src/cli/server.ts';
 import { formatSessions } from '../../../../src/cli/sessions.ts';
 import { formatStats } from '../../../../src/cli/stats.ts';
 import { finalCounters } from '../../../../src/cli/summary.ts';
@@ -16,10 +17,10 @@ test('stats', () => {
   assert.equal(lines(formatStats(snapshot.stats())), [
     'tsvs 1.2.3, process 42, running, up 1 m 00 s, 1 open session',
     '',
-    'service    address         scheduler  state  weight  conns  active  opening  to servers  to clients  failures  last check',
-    'web        10.0.0.10:80    rr                            2       1        1     1.50 kB     2.50 MB         1',
-    '  server1  10.0.0.11:8000             up          1      1       1        0     1.50 kB     2.50 MB         0',
-    '  server2  10.0.0.12:8000             up          3      1       0        1         0 B         0 B         1',
+    'service    address         scheduler  state  weight  conns  active  inactive  to servers  to clients  failures  last check',
+    'web        10.0.0.10:80    rr                            2       1         1     1.50 kB     2.50 MB         1',
+    '  server1  10.0.0.11:8000             up          1      1       1         0     1.50 kB     2.50 MB         0',
+    '  server2  10.0.0.12:8000             up          3      1       0         1         0 B         0 B         1',
     '',
     'frames  received  created  sent  delivered  dropped  held',
     '           1,000      500   900        590        7     3',
@@ -27,6 +28,16 @@ test('stats', () => {
     'counter         value',
     'proxy.accepted     12',
   ]);
+});
+
+test('a server: connections by what they do, where there is a difference', () => {
+  const [, server] = snapshot.stats().services[0]!.servers;
+  assert.is(
+    formatServer('web/server2', server!),
+    'web/server2 10.0.0.12:8000: up, weight 3, 0 active and 1 inactive connections',
+  );
+  const idle = { ...server!, active: 1, inactive: 0 };
+  assert.is(formatServer('web/server2', idle), 'web/server2 10.0.0.12:8000: up, weight 3, 1 connection');
 });
 
 test('sessions', () => {

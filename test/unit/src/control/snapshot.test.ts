@@ -15,12 +15,12 @@ test('stats: frames add up, what is not accounted for is held', () => {
 test('stats: a service with its servers, by the names of the configuration', () => {
   const { services, version, pid, uptimeMs, sessions } = fabricate().snapshot.stats();
   assert.equal({ version, pid, uptimeMs, sessions }, { version: '1.2.3', pid: 42, uptimeMs: 60_000, sessions: 1 });
-  const traffic = { conns: 1, active: 0, opening: 0, toServers: 0, toClients: 0, connectFailures: 0 };
+  const traffic = { conns: 1, active: 0, inactive: 0, toServers: 0, toClients: 0, connectFailures: 0 };
   const bytes = { toServers: 1500, toClients: 2_500_000 };
   assert.equal(services, [
     {
       ...{ name: 'web', address: '10.0.0.10:80', scheduler: 'rr', noServer: 0 },
-      ...{ ...traffic, ...bytes, conns: 2, active: 1, opening: 1, connectFailures: 1 },
+      ...{ ...traffic, ...bytes, conns: 2, active: 1, inactive: 1, connectFailures: 1 },
       servers: [
         {
           ...traffic,
@@ -35,7 +35,7 @@ test('stats: a service with its servers, by the names of the configuration', () 
         },
         {
           ...{ ...traffic, name: 'server2', address: '10.0.0.12:8000', weight: 3, weightNow: 3, state: 'up' },
-          ...{ opening: 1, connectFailures: 1, health: null },
+          ...{ inactive: 1, connectFailures: 1, health: null },
         },
       ],
     },
