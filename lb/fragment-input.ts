@@ -15,7 +15,7 @@ import type { Classifier } from './classify.ts';
 import type { ConnTable } from './conn.ts';
 import * as c from './conn-row.ts';
 import type { CoreParts, CoreStack } from './core.ts';
-import { DROP_ALL, FORWARD, type FragmentRules } from './fragments.ts';
+import { DROP_ALL, FORWARD, type FragmentRules, REASSEMBLE } from './fragments.ts';
 import type { NatServers } from './nat-servers.ts';
 import type { ServiceTable } from './service.ts';
 import type { Xmit } from './xmit/index.ts';
@@ -55,7 +55,8 @@ export class FragmentInput {
     const { stack } = this;
     const src = ip.src(pool.buf, l3);
     const dst = ip.dst(pool.buf, l3);
-    const policy = this.rules.policy(ip.proto(pool.buf, l3), dst);
+    const own = this.rules.policy(ip.proto(pool.buf, l3), dst);
+    const policy = this.rules.byRule === 0 ? own : this.ruled(f, l3, src, dst, own);
     if (policy === DROP_ALL) return DROP | LB_FRAGMENT;
     if (policy === FORWARD) return this.forwardFragment(f, l3, src, dst);
     if (!this.natServers.addresses.has(src) && !this.classifier.concerns(f, ip.proto(pool.buf, l3), src, dst))
@@ -68,6 +69,24 @@ export class FragmentInput {
       this.stack.ctx.settle(whole, own === PASS ? stack.ip4.route(whole) : own);
     }
     return verdict;
+  }
+
+  /** The policy of the service by mark or match that the datagram is for, `own` when it is for none. */
+  private ruled(f: FrameId, l3: number, src: Ipv4, dst: Ipv4, own: number): number {
+    const { pool, nowMs } = this.stack.ctx;
+    const { buf } = pool;
+    const { rules, services } = this;
+    const proto = ip.proto(buf, l3);
+    const word = (ip.id(buf, l3) << 16) | proto;
+    if (ip.fragmentOffset(buf, l3) !== 0) return rules.followed(src, dst, word, nowMs, own);
+    const l4 = pool.l4[f];
+    const hasPorts = (proto === ip.PROTO_TCP || proto === ip.PROTO_UDP) && pool.off[f] + pool.len[f] - l4 >= UDP_LEN;
+    const service = this.classifier.find(f, proto, src, dst, hasPorts ? get32(buf, l4) : 0);
+    if (service === 0) return own;
+    const { columns } = services;
+    const policy = rules.policy(columns.proto[service], columns.vip[service]);
+    if (policy === DROP_ALL) rules.noteDropped(src, dst, word, nowMs);
+    return policy === FORWARD && !hasPorts ? REASSEMBLE : policy;
   }
 
   /** A fragment goes where the first one of its datagram went, without waiting for the others. */

@@ -1,6 +1,8 @@
 /**
  * What becomes of fragments for services of layer 4, by protocol and address: only the first fragment of a datagram has
- * ports, so all services of one address and protocol are of one mind.
+ * ports, so all services of one address and protocol are of one mind. Services by mark or match have a policy each, under their own
+ * number (lb/service.ts): the first fragment tells the service, and what becomes of it becomes of those behind it. One that comes
+ * before the first is put together in vain.
  *
  * REASSEMBLE leaves them to the stack, which puts datagrams together before anyone looks at their ports. DROP_ALL drops them.
  * FORWARD, for servers that see packets as clients sent them (DR, TUN), costs no memory of frames: the first fragment opens or
@@ -12,10 +14,14 @@
  */
 import { hsiphash3 } from '../stack/mem/hsiphash.ts';
 import type { Ipv4, Random, Ticks } from '../stack/types.ts';
+import { PROTO_MARK, PROTO_MATCH } from './service.ts';
 
 export const REASSEMBLE = 0;
 export const FORWARD = 1;
 export const DROP_ALL = 2;
+
+/** In the place of a way's mode: the datagram is dropped. */
+const NOWHERE = -1;
 
 const WAYS = 1024;
 /** As long as a reassembler at the other end waits. */
@@ -37,6 +43,8 @@ export class FragmentRules {
   raddr: Ipv4 = 0;
   dest = 0;
   mode = 0;
+  /** Services by mark or match that have a policy of their own. */
+  byRule = 0;
   private readonly policies = new Map<number, number>();
   private readonly ways = new Int32Array(WAYS * WORDS);
   private readonly k0: number;
@@ -54,8 +62,22 @@ export class FragmentRules {
 
   /** Of all services of this protocol and address. Cold. */
   setPolicy(proto: number, vip: Ipv4, policy: number): void {
-    if (policy === REASSEMBLE) this.policies.delete(keyOf(proto, vip));
-    else this.policies.set(keyOf(proto, vip), policy);
+    const key = keyOf(proto, vip);
+    const isRule = proto === PROTO_MARK || proto === PROTO_MATCH;
+    if (isRule && this.policies.has(key) !== (policy !== REASSEMBLE)) this.byRule += policy === REASSEMBLE ? -1 : 1;
+    if (policy === REASSEMBLE) this.policies.delete(key);
+    else this.policies.set(key, policy);
+  }
+
+  /** The first fragment of a datagram is dropped, and so are the others. */
+  noteDropped(src: Ipv4, dst: Ipv4, word: number, nowMs: Ticks): void {
+    this.note(src, dst, word, 0, 0, NOWHERE, nowMs);
+  }
+
+  /** What became of the first fragment of a datagram: FORWARD, DROP_ALL, or `otherwise` when nothing is known of it. */
+  followed(src: Ipv4, dst: Ipv4, word: number, nowMs: Ticks, otherwise: number): number {
+    if (!this.find(src, dst, word, nowMs)) return otherwise;
+    return this.mode === NOWHERE ? DROP_ALL : FORWARD;
   }
 
   /** The first fragment of a datagram went to this server. */

@@ -54,7 +54,14 @@ function checkFragments({ errors, global, services }: Draft): void {
     if (fragments === 'forward' && (!direct || proto === 'icmp')) {
       errors.add(where, 'only TCP and UDP in modes dr and tun can forward fragments', 'choose reassemble or drop');
     }
-    if (fragments !== 'reassemble' && (mark || match || mode === 'proxy')) {
+    if (fragments === 'forward' && (mark || match) && global.workers !== 1) {
+      errors.add(
+        where,
+        'cannot be divided among several workers when the service goes by a rule',
+        'set workers = 1, or choose reassemble',
+      );
+    }
+    if (fragments !== 'reassemble' && mode === 'proxy') {
       errors.add(where, 'fragments of this service have to be put together', 'leave it out');
     }
     if (!vip || mark || match) continue;

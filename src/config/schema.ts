@@ -788,7 +788,7 @@ const serviceRows = {
     range: FRAGMENT_POLICIES.join(', '),
     reloadable: true,
     example: 'forward',
-    doc: 'Modes of layer 4: what becomes of fragments. `reassemble` puts datagrams together, and cuts them again where the link demands it. `forward`, for TCP and UDP in modes `dr` and `tun`, passes each on as it comes, to the server of the first one, and drops those that come before it. `drop` drops all. Services of one address and protocol must agree.',
+    doc: 'Modes of layer 4: what becomes of fragments. `reassemble` puts datagrams together, and cuts them again where the link demands it. `forward`, for TCP and UDP in modes `dr` and `tun`, passes each on as it comes, to the server of the first one, and drops those that come before it. `drop` drops all. Services of one address and protocol must agree; one with a `mark` or `match` says it for itself.',
   },
   one_packet: {
     type: 'word',

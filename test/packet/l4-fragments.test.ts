@@ -1,8 +1,10 @@
 /** Fragments for services of layer 4: put together, forwarded as they come, dropped. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Match } from '../../lb/classify.ts';
+import { PROTO_MARK, PROTO_MATCH } from '../../lb/service.ts';
 import { PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
-import type { ModeName } from '../lib/l4-net.ts';
+import { MODES, type ModeName } from '../lib/l4-net.ts';
 import {
   CLIENT,
   CPORT,
@@ -18,17 +20,30 @@ import {
 } from '../lib/l4-rig.ts';
 import { naiveChecksum } from '../lib/naive-checksum.ts';
 import { tcpBytes } from '../lib/segment.ts';
+import { ip } from '../lib/sim.ts';
 
 const DATA = Uint8Array.from({ length: 1000 }, (_, i) => i * 7);
 const L4 = udpBytes(CLIENT, VIP, CPORT, VPORT, DATA);
 const CUT = 512;
+/** Port and address of services by rule. */
+const RULED = 4500;
+const ELSEWHERE = ip('10.0.0.99');
 
 /** Bytes `from` to `to` of layer 4 as a fragment. */
-function piece(from: number, to: number, id = 99, l4 = L4, proto = PROTO_UDP): Uint8Array {
-  const p = ipPacket(CLIENT, VIP, proto, l4.subarray(from, to));
+function piece(from: number, to: number, id = 99, l4 = L4, proto = PROTO_UDP, dst = VIP): Uint8Array {
+  const p = ipPacket(CLIENT, dst, proto, l4.subarray(from, to));
   const v = new DataView(p.buffer, p.byteOffset);
   v.setUint16(4, id);
   v.setUint16(6, (to < l4.length ? 0x2000 : 0) | (from >> 3));
+  v.setUint16(10, 0);
+  v.setUint16(10, naiveChecksum(p.subarray(0, 20)));
+  return p;
+}
+/** Another datagram's, otherwise the same. */
+function withId(packet: Uint8Array, id: number): Uint8Array {
+  const p = packet.slice();
+  const v = new DataView(p.buffer);
+  v.setUint16(4, id);
   v.setUint16(10, 0);
   v.setUint16(10, naiveChecksum(p.subarray(0, 20)));
   return p;
@@ -121,6 +136,56 @@ test('TCP: a fragmented segment opens a connection with its first fragment', () 
   assert.is(rig.feed(piece(CUT, l4.length, 5, l4, PROTO_TCP)).length, 1);
   assert.is(rig.l4.tcp.size(), 1);
 });
+
+/** The rig's own service puts fragments together; one by mark or match takes those to `dport` and has a policy of its own. */
+function ruled(by: 'mark' | 'match', mode: ModeName, fragments: 'reassemble' | 'forward' | 'drop') {
+  const rig = rigOf(mode, 'reassemble');
+  const proto = by === 'mark' ? PROTO_MARK : PROTO_MATCH;
+  const id = rig.services.add({ proto, vip: 7, port: 0, scheduler: 'rr' });
+  rig.services.setDests(id, [{ addr: SERVER, port: RULED, weight: 1 }]);
+  rig.l4.setService(id, { ...rig.wanted, mode: MODES[mode], fragments });
+  const to = by === 'mark' ? VIP : ELSEWHERE;
+  const rule: Match = {
+    proto: 0,
+    from: null,
+    to: { low: to, high: to, lowPort: RULED, highPort: RULED },
+    iif: 0,
+    oif: 0,
+  };
+  const { classifier } = rig.l4.core;
+  if (by === 'mark') classifier.setMarks([[7, rule]]);
+  if (by === 'mark') classifier.setMarked([[7, id]]);
+  else classifier.setMatches([[id, rule]]);
+  const l4 = udpBytes(CLIENT, to, CPORT, RULED, DATA);
+  const pieces = [0, CUT].map((from) => piece(from, from === 0 ? CUT : l4.length, 77, l4, PROTO_UDP, to));
+  return { rig, id, pieces: pieces as [Uint8Array, Uint8Array] };
+}
+
+for (const by of ['mark', 'match'] as const) {
+  for (const mode of ['DR', 'TUN'] as const)
+    test(`a service by ${by}, ${mode}: fragments are forwarded behind the first, as it says`, () => {
+      const { rig, pieces } = ruled(by, mode, 'forward');
+      for (const one of pieces) assert.equal(arrives(mode, rig.feed(one)), one);
+      assert.is(rig.host.reassembler.held, 0);
+    });
+
+  for (const mode of ['NAT', 'DR'] as const)
+    test(`a service by ${by}, ${mode}: fragments are dropped, as it says, those of its neighbour put together`, () => {
+      const { rig, id, pieces } = ruled(by, mode, 'drop');
+      for (const one of pieces) {
+        assert.equal(rig.feed(one), []);
+        assert.is(rig.fate, 'lb_fragment');
+      }
+      assert.is(rig.host.reassembler.held, 0);
+      rig.feed(first);
+      assert.is(rig.feed(second).length, 1);
+      rig.l4.setService(id, { ...rig.wanted, mode: MODES[mode], fragments: 'reassemble' });
+      const later = pieces.map((one) => withId(one, 78));
+      assert.equal(rig.feed(later[0]!), []);
+      assert.is(rig.feed(later[1]!).length, 1, 'after a change they are put together');
+      assert.is(rig.l4.core.fragments.byRule, 0);
+    });
+}
 
 test('a service that leaves takes its policy with it', () => {
   const rig = rigOf('DR', 'drop');

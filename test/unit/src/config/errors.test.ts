@@ -744,6 +744,17 @@ reports(
     'lb.conf:13: [service web] fragments: [service other] (line 7) has the address too, and says drop; let all services of an address and protocol say the same',
   ],
 );
+const RULED = '[mark m]\nmark = 7\nmatch = to=192.168.100.10\n[service web]\nmark = 7';
+reports(
+  'what several workers cannot divide by a rule',
+  `[global]\nworkers = 2\n${GENERAL}`,
+  { 9: RULED, 10: 'mode = dr\nfragments = forward\npersistence = 1m', 11: null },
+  [
+    'lb.conf:12: [service web] fragments: cannot be divided among several workers when the service goes by a rule; set workers = 1, or choose reassemble',
+    'lb.conf:12: [service web] persistence: persistence cannot be divided among several workers when the service goes by a rule; set workers = 1',
+  ],
+);
+reports('what one worker can', GENERAL, { 7: RULED, 8: 'mode = dr\nfragments = forward', 9: null }, []);
 reports('networks of clients', GENERAL, webWith('accept_proxy = 10.0.0.1/8, 10.0.0.0/33, ten'), [
   'lb.conf:10: [service web] accept_proxy: 10.0.0.1/8 has bits beyond its prefix; write 10.0.0.0/8',
   "lb.conf:10: [service web] accept_proxy: '10.0.0.0/33' is not a network; write networks and addresses, as in 10.1.0.0/16, 192.168.100.77",
