@@ -1,5 +1,5 @@
 /**
- * What the kernel knows of a network interface, by ioctl on any socket (netdevice(7)): flags, index, MTU, MAC address.
+ * What the kernel knows of a network interface, by ioctl on any socket (netdevice(7)): flags, index, MTU, MAC address, queues.
  * Used by the links that are an interface of the system, at opening and to see whether it is still there.
  */
 import { LinkError, NativeBytes, O_CLOEXEC, type Syscalls } from './syscall.ts';
@@ -14,6 +14,9 @@ const SIOCGIFINDEX = 0x8933;
 const SIOCETHTOOL = 0x8946;
 /** struct ethtool_value: command u32, answer u32. */
 const ETHTOOL_GLINK = 0x0a;
+/** struct ethtool_channels: nine u32, of which the sixth counts queues that receive, the ninth those that do both. */
+const ETHTOOL_GCHANNELS = 0x3c;
+const CHANNELS_BYTES = 36;
 
 const AF_INET = 2;
 const SOCK_DGRAM_CLOEXEC = 2 | O_CLOEXEC;
@@ -53,7 +56,7 @@ export class InterfaceQuery {
     this.sys = sys;
     this.socket = socket;
     this.request = ifreq(sys, name);
-    this.value = new NativeBytes(sys, 8);
+    this.value = new NativeBytes(sys, CHANNELS_BYTES + 4);
   }
 
   private ask(request: number): boolean {
@@ -66,10 +69,18 @@ export class InterfaceQuery {
     if (!this.ask(SIOCGIFFLAGS)) return false;
     const flags = this.request.u16[IFREQ_UNION >> 1]!;
     if ((flags & IFF_UP) === 0) return false;
-    this.value.i32[0] = ETHTOOL_GLINK;
+    return this.askDriver(ETHTOOL_GLINK) ? this.value.i32[1] !== 0 : (flags & IFF_RUNNING) !== 0;
+  }
+
+  private askDriver(command: number): boolean {
+    this.value.i32[0] = command;
     this.request.set64(IFREQ_UNION, this.value.address);
-    const answered = this.sys.ioctl(this.socket, SIOCETHTOOL, this.request.address) >= 0;
-    return answered ? this.value.i32[1] !== 0 : (flags & IFF_RUNNING) !== 0;
+    return this.sys.ioctl(this.socket, SIOCETHTOOL, this.request.address) >= 0;
+  }
+
+  /** Queues that receive; 0 where the driver does not tell. */
+  rxQueues(): number {
+    return this.askDriver(ETHTOOL_GCHANNELS) ? this.value.i32[5]! + this.value.i32[8]! : 0;
   }
 
   index(): number {

@@ -1,28 +1,19 @@
 /**
- * Opens AF_XDP: loads and attaches the program (xdp-program.ts), and makes a socket with its four rings for every receive queue of
- * the interface. The memory that the kernel receives into and sends from (UMEM) is the frame pool: its small slots are the chunks.
- * Called in the main thread, and by the worker for an interface that was created anew; what it returns is plain data.
+ * Opens AF_XDP: loads and attaches the program (xdp-program.ts), and makes a socket (xdp-socket.ts) for every receive queue of the
+ * interface. Queues belong to the workers in turn. The program and the maps are worker 0's; the maps outlive the interface, so a worker
+ * that opens its sockets anew asks nobody. (A frame can only be given to a socket on the queue it came by, and a socket's memory is the pool
+ * of one worker: the program has no choice of workers.)
  *
- * Kernel interface: Documentation/networking/af_xdp.rst, include/uapi/linux/if_xdp.h.
+ * Called in the main thread, and by the workers for an interface that was created anew; what it returns is plain data.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import type { XdpMode } from '../config/model.ts';
 import { Bpf, MAP_HASH, MAP_XSK, XDP_GENERIC, XDP_NATIVE } from './bpf.ts';
 import { askingSocket, checkInterfaceName, InterfaceQuery } from './ifreq.ts';
 import { AF_PACKET, letIn } from './packet-open.ts';
-import {
-  EBUSY,
-  errnoName,
-  LinkError,
-  MAP_FAILED,
-  MAP_RING,
-  NativeBytes,
-  O_CLOEXEC,
-  PROT_READ_WRITE,
-  type Syscalls,
-  syscalls,
-} from './syscall.ts';
+import { EBUSY, errnoName, LinkError, type Syscalls, syscalls } from './syscall.ts';
 import { xdpProgram } from './xdp-program.ts';
+import { closeQueue, openQueue, SOCK_RAW_CLOEXEC, type Umem, type XdpQueueHandle } from './xdp-socket.ts';
 
 export interface XdpOptions {
   /** An interface of the system, 1..15 characters. */
@@ -33,35 +24,13 @@ export interface XdpOptions {
   readonly mode: XdpMode;
 }
 
-/** The frame pool's small slots, as chunks of the kernel's. */
-export interface Umem {
-  /** Where the pool begins, page aligned. */
-  readonly address: number;
-  /** Number and size of the slots; the size is 2048 or 4096. */
-  readonly slots: number;
-  readonly slotBytes: number;
+/** The memory of a worker, and a socket that has it registered already, which others share; -1 = none. */
+export interface XdpPlace {
+  readonly umem: Umem;
+  readonly share: number;
 }
 
-/** A ring: where it is mapped, and the byte offsets of its two indices, flags and entries. */
-export interface RingPlace {
-  readonly address: number;
-  readonly bytes: number;
-  readonly producer: number;
-  readonly consumer: number;
-  readonly flags: number;
-  readonly entries: number;
-  readonly size: number;
-}
-
-export interface XdpQueueHandle {
-  readonly fd: number;
-  readonly rx: RingPlace;
-  readonly tx: RingPlace;
-  readonly fill: RingPlace;
-  readonly completion: RingPlace;
-}
-
-/** Everything open, as it travels to the worker thread. */
+/** What is open for one worker, as it travels to it. */
 export interface XdpHandle {
   readonly options: XdpOptions;
   readonly mac: readonly number[];
@@ -69,39 +38,16 @@ export interface XdpHandle {
   /** Of the interface. */
   readonly index: number;
   readonly native: boolean;
+  /** Of so many that have queues. */
+  readonly worker: number;
+  readonly workers: number;
   readonly queues: readonly XdpQueueHandle[];
-  /** Descriptors: the map of our addresses, and those that are only to be closed. */
+  /** Descriptors: the maps of our addresses and of sockets by queue, common to all; and with worker 0 those that are only to be closed. */
   readonly addresses: number;
+  readonly sockets: number;
   readonly others: readonly number[];
 }
 
-const AF_XDP = 44;
-const SOL_XDP = 283;
-const SOCK_RAW_CLOEXEC = 3 | O_CLOEXEC;
-/** Options of SOL_XDP. */
-const XDP_MMAP_OFFSETS = 1;
-const XDP_RX_RING = 2;
-const XDP_TX_RING = 3;
-const XDP_UMEM_REG = 4;
-const XDP_UMEM_FILL_RING = 5;
-const XDP_UMEM_COMPLETION_RING = 6;
-const XDP_MAX_TX_SKB_BUDGET = 9;
-/** Flags of bind. */
-const XDP_SHARED_UMEM = 1;
-const XDP_USE_NEED_WAKEUP = 8;
-/** What to map of a socket: its offset says which ring. */
-const PGOFF_RX = 0;
-const PGOFF_TX = 0x80000000;
-const PGOFF_FILL = 0x100000000;
-const PGOFF_COMPLETION = 0x180000000;
-/** Bytes of a descriptor (address u64, length u32, options u32) and of an address. */
-const DESCRIPTOR = 16;
-const ADDRESS = 8;
-
-/** Entries of each ring: at a million frames a second 4096 last 4 ms. */
-export const XDP_RING = 4096;
-/** With the 256 bytes that XDP itself keeps, puts the IP header on a 4-byte boundary. */
-const XDP_HEADROOM = 2;
 const MAX_ADDRESSES = 4096;
 const MAX_QUEUES = 64;
 
@@ -110,13 +56,13 @@ export const PATIENT = 50;
 const BETWEEN_MS = 20;
 
 /**
- * Throws a LinkError that says what to do. `share`: a socket that has the pool registered already, -1 = none; `attempts`: how
- * often to try while something else has the queue, which blocks the thread meanwhile.
+ * Opens an interface for the workers whose memory is `places`; a handle for each that has a queue, which are the first ones. Throws a
+ * LinkError that says what to do. `attempts`: how often to try while something else has a queue, which blocks the thread meanwhile.
  */
-export function openXdp(options: XdpOptions, umem: Umem, share = -1, attempts = 1): XdpHandle {
+export function openXdp(options: XdpOptions, places: readonly XdpPlace[], attempts = 1): XdpHandle[] {
   for (let n = 1; ; n++) {
     try {
-      return openOnce(options, umem, share);
+      return explained(options.name, () => openOnce(options, places));
     } catch (error) {
       if (n >= attempts || !(error instanceof LinkError) || error.code !== 'EBUSY') throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BETWEEN_MS);
@@ -124,51 +70,138 @@ export function openXdp(options: XdpOptions, umem: Umem, share = -1, attempts = 
   }
 }
 
-function openOnce(options: XdpOptions, umem: Umem, share: number): XdpHandle {
-  const { name, mode } = options;
+function openOnce(options: XdpOptions, places: readonly XdpPlace[]): XdpHandle[] {
+  const { name } = options;
   checkInterfaceName('xdp', name);
   const sys = syscalls();
-  const opened: number[] = [];
+  const bpf = new Bpf(sys);
+  const addresses = bpf.createMap(MAP_HASH, MAX_ADDRESSES);
+  const sockets = bpf.createMap(MAP_XSK, MAX_QUEUES);
+  const handles: XdpHandle[] = [];
+  try {
+    const found = look(sys, name);
+    const { index, mtu } = found;
+    const mac = options.mac ?? found.mac;
+    const workers = Math.min(places.length, found.queues);
+    const common = { options, mac, mtu, index, workers, addresses, sockets };
+    const { native, others } = attachProgram(sys, { ...common }, found.mac);
+    handles.push({ ...common, native, worker: 0, queues: [], others });
+    for (let worker = 0; worker < workers; worker++) {
+      const at = { ...common, native, worker };
+      const queues = openQueues(sys, at, found.queues, places[worker]!);
+      handles[worker] = { ...at, queues, others: worker === 0 ? others : [] };
+    }
+    return handles;
+  } catch (error) {
+    for (const handle of handles) releaseXdp(handle);
+    for (const map of [addresses, sockets]) sys.close(map);
+    throw error;
+  }
+}
+
+/** By a worker, for an interface that was created anew: what of it is that worker's. Throws a LinkError that says what to do. */
+export function reopenXdp(handle: XdpHandle, umem: Umem): XdpHandle {
+  const { options, worker } = handle;
+  return explained(options.name, () => {
+    const sys = syscalls();
+    const { index, mac, queues: count } = look(sys, options.name);
+    const { native, others } =
+      worker === 0 ? attachProgram(sys, { ...handle, index }, mac) : { native: handle.native, others: [] };
+    const opened = { ...handle, index, native, others, queues: [] };
+    try {
+      return { ...opened, queues: openQueues(sys, opened, count, { umem, share: -1 }) };
+    } catch (error) {
+      releaseXdp(opened);
+      throw error;
+    }
+  });
+}
+
+/** Closes a worker's sockets, and the program where it is worker 0. Nobody may touch the rings afterwards. */
+export function releaseXdp({ queues, others }: XdpHandle): void {
+  const sys = syscalls();
+  for (const queue of queues) closeQueue(sys, queue);
+  for (const fd of others) sys.close(fd);
+}
+
+/** By worker 0, at the end: what all have in common. */
+export function closeMaps({ addresses, sockets }: XdpHandle): void {
+  for (const map of [addresses, sockets]) syscalls().close(map);
+}
+
+interface Found {
+  readonly index: number;
+  readonly mac: readonly number[];
+  readonly mtu: number;
+  /** Receive queues. */
+  readonly queues: number;
+}
+
+function look(sys: Syscalls, name: string): Found {
+  const socket = askingSocket(sys);
+  const query = new InterfaceQuery(sys, socket, name);
+  const [index, mac, mtu] = [query.index(), query.mac(), query.mtu()];
+  const queues = Math.min(query.rxQueues() || listedQueues(name), MAX_QUEUES);
+  if (socket >= 0) sys.close(socket);
+  if (index < 0) throw openError(name, 'ENODEV');
+  return { index, mac, mtu, queues };
+}
+
+/** Loads and attaches the program; `own` is the interface's MAC address. */
+function attachProgram(
+  sys: Syscalls,
+  { options, mac, index, addresses, sockets }: Omit<XdpHandle, 'native' | 'worker' | 'queues' | 'others'>,
+  own: readonly number[],
+): Pick<XdpHandle, 'native' | 'others'> {
+  const bpf = new Bpf(sys);
+  const others: number[] = [];
+  const other = mac.some((byte, i) => byte !== own[i]);
+  try {
+    const program = keep(others, bpf.loadXdp(xdpProgram(addresses, sockets, other ? mac : null)));
+    const { link, native } = attach(sys, bpf, program, index, options.name, options.mode);
+    others.push(link);
+    if (other) {
+      // A packet socket of no protocol receives nothing; it has the interface let our address in.
+      const filter = keep(others, sys.socket(AF_PACKET, SOCK_RAW_CLOEXEC, 0));
+      if (filter >= 0) letIn(sys, filter, index, mac);
+    }
+    return { native, others };
+  } catch (error) {
+    for (const fd of others) sys.close(fd);
+    throw error;
+  }
+}
+
+/** The sockets of a worker, on its queues of `count`: they belong to the workers in turn. The program gives them what comes there. */
+function openQueues(
+  sys: Syscalls,
+  { index, worker, workers, sockets }: Pick<XdpHandle, 'index' | 'worker' | 'workers' | 'sockets'>,
+  count: number,
+  { umem, share }: XdpPlace,
+): XdpQueueHandle[] {
+  const bpf = new Bpf(sys);
   const queues: XdpQueueHandle[] = [];
   try {
-    const socket = keep(opened, askingSocket(sys));
-    const query = new InterfaceQuery(sys, socket, name);
-    const [index, own] = [query.index(), query.mac()];
-    if (index < 0) throw openError(name, 'ENODEV');
-    const other = options.mac?.some((byte, i) => byte !== own[i]);
-    const mac = options.mac ?? own;
-
-    const bpf = new Bpf(sys);
-    const addresses = keep(opened, bpf.createMap(MAP_HASH, MAX_ADDRESSES));
-    const sockets = keep(opened, bpf.createMap(MAP_XSK, MAX_QUEUES));
-    const program = keep(opened, bpf.loadXdp(xdpProgram(addresses, sockets, other ? mac : null)));
-    const { link, native } = attach(sys, bpf, program, index, name, mode);
-    opened.push(link);
-    for (let queue = 0; queue < queueCount(name); queue++) {
+    for (let queue = worker; queue < count; queue += workers) {
       const made = openQueue(sys, index, queue, umem, queues[0]?.fd ?? share);
       queues.push(made);
       bpf.setEntry(sockets, queue, made.fd);
     }
-    if (other) {
-      // A packet socket of no protocol receives nothing; it has the interface let our address in.
-      const filter = keep(opened, sys.socket(AF_PACKET, SOCK_RAW_CLOEXEC, 0));
-      if (filter >= 0) letIn(sys, filter, index, mac);
-    }
-    return { options, mac, mtu: query.mtu(), index, native, queues, addresses, others: opened };
+    return queues;
   } catch (error) {
     for (const queue of queues) closeQueue(sys, queue);
-    for (const fd of opened) sys.close(fd);
-    throw error instanceof LinkError && !error.message.startsWith('xdp')
-      ? openError(name, error.code, error.message.replace(/ \(\w+\)$/, ''))
-      : error;
+    throw error;
   }
 }
 
-/** Closes what was opened. Nobody may touch the rings afterwards. */
-export function closeXdp({ queues, others }: XdpHandle): void {
-  const sys = syscalls();
-  for (const queue of queues) closeQueue(sys, queue);
-  for (const fd of others) sys.close(fd);
+/** Runs `body`; its errors say of which interface they are, and what to do. */
+function explained<T>(name: string, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (!(error instanceof LinkError) || error.message.startsWith('xdp')) throw error;
+    throw openError(name, error.code, error.message.replace(/ \(\w+\)$/, ''));
+  }
 }
 
 function keep(opened: number[], fd: number): number {
@@ -200,80 +233,11 @@ function attach(
   );
 }
 
-/** Receive queues of an interface; 1 where the system does not tell. */
-function queueCount(name: string): number {
+/** Receive queues of an interface whose driver does not tell; 1 where the system does not either. */
+function listedQueues(name: string): number {
   const folder = `/sys/class/net/${name}/queues`;
   if (!existsSync(folder)) return 1;
-  const queues = readdirSync(folder).filter((queue) => queue.startsWith('rx-')).length;
-  return Math.min(Math.max(queues, 1), MAX_QUEUES);
-}
-
-/** A socket on one queue. With `share` it uses the memory of that one, otherwise it registers it. Throws LinkError. */
-function openQueue(sys: Syscalls, index: number, queue: number, umem: Umem, share: number): XdpQueueHandle {
-  const fd = sys.socket(AF_XDP, SOCK_RAW_CLOEXEC, 0);
-  const fail = (what: string): LinkError => {
-    const code = errnoName(sys.errno());
-    return new LinkError(code, `cannot ${what} (${code})`);
-  };
-  if (fd < 0) throw fail('open an AF_XDP socket');
-  const value = new NativeBytes(sys, 144);
-  const option = (name: number, bytes: number): boolean => sys.setsockopt(fd, SOL_XDP, name, value.address, bytes) >= 0;
-  const rings: RingPlace[] = [];
-  try {
-    if (share < 0) {
-      // struct xdp_umem_reg: address u64, length u64, chunk u32, headroom u32, flags u32, metadata u32.
-      value.set64(0, umem.address);
-      value.set64(8, umem.slots * umem.slotBytes);
-      value.i32.set([umem.slotBytes, XDP_HEADROOM, 0, 0], 4);
-      if (!option(XDP_UMEM_REG, 32)) throw fail('register the frame pool: too little memory that may be locked?');
-    }
-    for (const ring of [XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING, XDP_RX_RING, XDP_TX_RING]) {
-      value.i32[0] = XDP_RING;
-      if (!option(ring, 4)) throw fail('make its rings');
-    }
-    // Frames sent with one call; kernels before 6.17 do 32 and have to be called again.
-    option(XDP_MAX_TX_SKB_BUDGET, 4);
-    value.i32[32] = 128;
-    if (sys.getsockopt(fd, SOL_XDP, XDP_MMAP_OFFSETS, value.address, value.address + 128) < 0) {
-      throw fail('ask for its rings');
-    }
-    const map = (n: number, offset: number, entry: number): RingPlace => {
-      // struct xdp_ring_offset: producer, consumer, descriptors, flags, 64 bits each.
-      const [producer, consumer, entries, flags] = [0, 1, 2, 3].map((i) => value.i32[n * 8 + i * 2]!) as [
-        number,
-        number,
-        number,
-        number,
-      ];
-      const bytes = entries + XDP_RING * entry;
-      const address = sys.mmap(0, bytes, PROT_READ_WRITE, MAP_RING, fd, offset);
-      if (address === MAP_FAILED) throw fail('map its rings');
-      const place = { address, bytes, producer, consumer, flags, entries, size: XDP_RING };
-      rings.push(place);
-      return place;
-    };
-    const rx = map(0, PGOFF_RX, DESCRIPTOR);
-    const tx = map(1, PGOFF_TX, DESCRIPTOR);
-    const fill = map(2, PGOFF_FILL, ADDRESS);
-    const completion = map(3, PGOFF_COMPLETION, ADDRESS);
-    // struct sockaddr_xdp: family u16, flags u16, interface u32, queue u32, socket to share with u32.
-    value.u8.fill(0, 0, 16);
-    value.u16[0] = AF_XDP;
-    value.u16[1] = share < 0 ? XDP_USE_NEED_WAKEUP : XDP_SHARED_UMEM;
-    value.i32.set([index, queue, Math.max(share, 0)], 1);
-    if (sys.bind(fd, value.address, 16) < 0) throw fail(`bind to queue ${queue}`);
-    return { fd, rx, tx, fill, completion };
-  } catch (error) {
-    for (const { address, bytes } of rings) sys.munmap(address, bytes);
-    sys.close(fd);
-    throw error;
-  }
-}
-
-/** A mapped ring would keep the socket alive, and its queue busy. */
-function closeQueue(sys: Syscalls, { fd, rx, tx, fill, completion }: XdpQueueHandle): void {
-  for (const { address, bytes } of [rx, tx, fill, completion]) sys.munmap(address, bytes);
-  sys.close(fd);
+  return Math.max(readdirSync(folder).filter((queue) => queue.startsWith('rx-')).length, 1);
 }
 
 function openError(name: string, code: string, what = ''): LinkError {

@@ -11,7 +11,7 @@
  * @hot
  */
 import { MSG_DONTWAIT, type Syscalls } from './syscall.ts';
-import type { RingPlace, XdpQueueHandle } from './xdp-open.ts';
+import type { RingPlace, XdpQueueHandle } from './xdp-socket.ts';
 
 const NEED_WAKEUP = 1;
 /** Calls until a burst has left, where the kernel sends a few with each. */

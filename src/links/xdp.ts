@@ -14,7 +14,8 @@
  * There is no virtio-net header here: no segments, and a checksum that a sender on this machine left unfinished is recognised
  * by its value (partial-checksum.ts) and said once in `notice`.
  *
- * Ten times a second the interface is looked at; one that was deleted is opened again when it is back.
+ * Each worker has a device with the queues that are its own. A flow is sent by one of them. Ten times a second the interface is looked at;
+ * one that was deleted is opened again when it is back, by each worker for itself.
  *
  * Ownership: as device.ts says; frames are `sent` when the kernel says so.
  * @hot
@@ -30,10 +31,12 @@ import { DELIVERED, DROP } from '../../stack/verdict.ts';
 import { Bpf } from './bpf.ts';
 import { askingSocket, InterfaceQuery } from './ifreq.ts';
 import { markPartial } from './partial-checksum.ts';
+import { SendQueues } from './send-queues.ts';
 import { EAGAIN, EBUSY, EINTR, ENOBUFS, errnoName, LinkError, type Syscalls, syscalls } from './syscall.ts';
 import { objectionTo } from './whole-frame.ts';
-import { closeXdp, openXdp, type Umem, XDP_RING, type XdpHandle, type XdpOptions } from './xdp-open.ts';
+import { closeMaps, releaseXdp, reopenXdp, type XdpHandle } from './xdp-open.ts';
 import { XdpQueue } from './xdp-queue.ts';
+import { type Umem, umemOf, XDP_RING } from './xdp-socket.ts';
 import { XdpStatistics } from './xdp-statistics.ts';
 
 const LOOK_MS = 100;
@@ -63,15 +66,14 @@ export class XdpDevice implements Device {
   private readonly shift: number;
   private readonly umemBytes: number;
   private readonly maxFrame: number;
-  private readonly addresses = new Set<Ipv4>();
   /** By slot: lent to the kernel; times it is on its way out. */
   private readonly lent: Uint8Array;
   private readonly leaving: Uint8Array;
-  private readonly options: XdpOptions;
-  /** Ours from the first opening on: a new interface may have another of its own. */
-  private readonly mac: readonly number[];
-  private handle: XdpHandle | null = null;
+  private handle: XdpHandle;
+  /** Whether the sockets of `handle` are open. */
+  private isOpen = false;
   private queues: readonly XdpQueue[] = [];
+  private sending: SendQueues;
   private lookedMs: number;
   private closed = false;
 
@@ -98,9 +100,9 @@ export class XdpDevice implements Device {
     this.maxFrame = handle.mtu + FRAME_OVERHEAD;
     this.lent = new Uint8Array(slots);
     this.leaving = new Uint8Array(slots);
-    this.options = handle.options;
-    this.mac = handle.mac;
     this.lookedMs = ctx.nowMs;
+    this.handle = handle;
+    this.sending = new SendQueues(ctx, []);
     this.take(handle);
     this.up = this.query.isUp();
   }
@@ -115,11 +117,9 @@ export class XdpDevice implements Device {
     return n;
   }
 
-  /** An address became or is no longer ours: the program is told. */
+  /** An address became or is no longer ours: the program is told, once for all workers. */
   claim(addr: Ipv4, ours: boolean): void {
-    if (ours) this.addresses.add(addr);
-    else this.addresses.delete(addr);
-    if (this.handle === null) return;
+    if (this.handle.worker !== 0) return;
     const key = (addr >>> 24) | ((addr >> 8) & 0xff00) | ((addr & 0xff00) << 8) | (addr << 24);
     if (ours) this.bpf.setEntry(this.handle.addresses, key, 1);
     else this.bpf.deleteEntry(this.handle.addresses, key);
@@ -177,9 +177,15 @@ export class XdpDevice implements Device {
   }
 
   tx(frames: Int32Array, from: number, to: number): number {
-    const queue = this.queues[0];
-    if (queue === undefined || !this.up) return 0;
+    if (!this.up) return 0;
     this.reap();
+    const n = this.sending.send(frames, from, to);
+    this.reap();
+    return n;
+  }
+
+  /** As `tx`, by one queue. */
+  private sendBy(queue: XdpQueue, frames: Int32Array, from: number, to: number): number {
     let room = queue.txRoom();
     let i = from;
     for (; i < to && room > 0; i++) {
@@ -198,7 +204,6 @@ export class XdpDevice implements Device {
       room--;
     }
     this.kick(queue);
-    this.reap();
     return i - from;
   }
 
@@ -248,16 +253,25 @@ export class XdpDevice implements Device {
   private look(): void {
     this.lookedMs = this.ctx.nowMs;
     const index = this.query.index();
-    if (this.handle !== null && index !== this.handle.index) this.release();
-    if (this.handle === null && index >= 0) this.reopen();
-    this.up = this.handle !== null && this.query.isUp();
+    if (this.isOpen && index !== this.handle.index) this.release();
+    if (!this.isOpen && index >= 0) this.reopen();
+    this.up = this.queues.length > 0 && this.query.isUp();
     this.stats.missed = this.losses.read(this.queues);
     if (this.losses.tooLarge && this.notice === '') this.notice = LARGE.replaceAll('NAME', this.name.slice(4));
   }
 
   private take(handle: XdpHandle): void {
     this.handle = handle;
+    this.isOpen = true;
     this.queues = handle.queues.map((queue) => new XdpQueue(this.sys, queue));
+    this.sending = new SendQueues(
+      this.ctx,
+      this.queues.map((queue) => ({
+        reap() {},
+        room: () => queue.txRoom(),
+        send: (frames, from, to) => this.sendBy(queue, frames, from, to),
+      })),
+    );
     this.queues.slice(1, this.moreFds.length + 1).forEach((queue, i) => {
       this.moreFds[i] = queue.fd;
     });
@@ -272,12 +286,11 @@ export class XdpDevice implements Device {
       }
       queue.fillDone();
     }
-    for (const addr of this.addresses) this.claim(addr, true);
   }
 
   private reopen(): void {
     try {
-      this.take(openXdp({ ...this.options, mac: this.mac }, this.umem));
+      this.take(reopenXdp(this.handle, this.umem));
       this.notice = '';
     } catch (error) {
       if (!(error instanceof LinkError)) throw error;
@@ -288,16 +301,17 @@ export class XdpDevice implements Device {
 
   /** Closes the sockets; what was lent comes back, what is still on its way is lost. */
   private release(): void {
-    if (this.handle === null) return;
+    if (!this.isOpen) return;
     for (let n = 0; n < LAST_LOOKS; n++) {
       for (const queue of this.queues) if (queue.isSending()) queue.kick();
       this.reap();
     }
     this.losses.read(this.queues);
     this.losses.forget();
-    closeXdp(this.handle);
-    this.handle = null;
+    releaseXdp(this.handle);
+    this.isOpen = false;
     this.queues = [];
+    this.sending = new SendQueues(this.ctx, []);
     this.moreFds.fill(-1);
     for (let f = 1; f < this.lent.length; f++) {
       if (this.lent[f] === 1) this.pool.takeBack(f);
@@ -315,14 +329,9 @@ export class XdpDevice implements Device {
     this.closed = true;
     this.up = false;
     this.release();
+    if (this.handle.worker === 0) closeMaps(this.handle);
     if (this.socket >= 0) this.sys.close(this.socket);
   }
-}
-
-/** The small slots of a pool as memory of the kernel. */
-export function umemOf(sys: Syscalls, pool: FramePool): Umem {
-  const { slots, slotBytes } = pool.config;
-  return { address: sys.addressOf(new Uint8Array(pool.share.memory)), slots, slotBytes };
 }
 
 const PARTIAL =

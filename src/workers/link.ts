@@ -18,8 +18,9 @@ import { LinkError, syscalls } from '../links/syscall.ts';
 import { TapDevice } from '../links/tap.ts';
 import { openTapQueues } from '../links/tap-crew.ts';
 import { openTap, type TapHandle } from '../links/tap-open.ts';
-import { umemOf, XdpDevice } from '../links/xdp.ts';
+import { XdpDevice } from '../links/xdp.ts';
 import { openXdp, PATIENT, type XdpHandle } from '../links/xdp-open.ts';
+import { umemOf } from '../links/xdp-socket.ts';
 import type { Plug } from './pipeline.ts';
 import type { FaultPlan } from './plan.ts';
 import { SeededRandom } from './seeded.ts';
@@ -73,11 +74,14 @@ const DRIVERS: { readonly [K in OpenKind]: Driver<Opened[K]> } = {
     mac: (handle) => formatMac(handle.mac),
   },
   xdp: {
-    open({ device, mac, xdpMode }, _workers, { pools, umemSockets }) {
+    open({ device, mac, xdpMode }, workers, { pools, umemSockets }) {
       const options = { name: device, mac: mac === null ? null : macBytes(mac), mode: xdpMode };
-      const handle = openXdp(options, umemOf(syscalls(), pools[0]!), umemSockets[0], PATIENT);
-      if (umemSockets[0]! < 0) umemSockets[0] = handle.queues[0]!.fd;
-      return [handle];
+      const places = pools
+        .slice(0, workers)
+        .map((pool, w) => ({ umem: umemOf(syscalls(), pool), share: umemSockets[w]! }));
+      const handles = openXdp(options, places, PATIENT);
+      for (const { worker, queues } of handles) if (umemSockets[worker]! < 0) umemSockets[worker] = queues[0]!.fd;
+      return handles;
     },
     drive: (ctx, handle) => new XdpDevice(ctx, handle),
     mac: (handle) => formatMac(handle.mac),

@@ -9,9 +9,9 @@
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
 import { syscalls } from '../../src/links/syscall.ts';
-import { umemOf } from '../../src/links/xdp.ts';
-import { openXdp, XDP_RING } from '../../src/links/xdp-open.ts';
+import { openXdp } from '../../src/links/xdp-open.ts';
 import { XdpQueue } from '../../src/links/xdp-queue.ts';
+import { umemOf, XDP_RING } from '../../src/links/xdp-socket.ts';
 import { pinTo } from '../../src/workers/pin.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
 import { PROTO_UDP } from '../../stack/wire/ipv4.ts';
@@ -36,8 +36,9 @@ const [port = 0, flows = 0] = numbers.map(Number);
 pinTo(availableParallelism() - 1);
 const pool = FramePool.create({ slots: flows + 1, slotBytes: 2048, bigSlots: 1, bigSlotBytes: 69632 });
 const sys = syscalls();
-const handle = openXdp({ name: device, mac: null, mode: 'generic' }, umemOf(sys, pool));
-const queue = new XdpQueue(sys, handle.queues[0]!);
+const memory = { umem: umemOf(sys, pool), share: -1 };
+const [handle] = openXdp({ name: device, mac: null, mode: 'generic' }, [memory]);
+const queue = new XdpQueue(sys, handle!.queues[0]!);
 
 const places = new Int32Array(flows);
 let frameBytes = 0;

@@ -20,7 +20,6 @@ import { VIP, VipNet } from '../lib/vip-net.ts';
 
 const add = testUnless(noNamespaces() ?? noCommands('ip', 'ab', 'curl', 'ping'), test);
 const TWO = ['workers = 2'];
-const HUNDRED_MB = 100_000_000;
 
 async function greetings(lab: VipNet, n: number): Promise<Map<string, number>> {
   const script = `for i in $(seq ${n}); do curl -sS -f -m 5 http://${VIP}/; echo; done`;
@@ -31,12 +30,15 @@ async function greetings(lab: VipNet, n: number): Promise<Map<string, number>> {
   return count;
 }
 
-for (const [name, link, queues] of [
-  ['a TAP with a queue for each', 'tap', true],
-  ['a TAP with one queue', 'tap', false],
-  ['packet sockets', 'packet', false],
-] as [string, LinkKind, boolean][]) {
-  add(`two workers on ${name}: ping, curl, 100 MB, sums over both`, async () => {
+const MB = 1_000_000;
+
+for (const [name, link, queues, bytes] of [
+  ['a TAP with a queue for each', 'tap', true, 100 * MB],
+  ['a TAP with one queue', 'tap', false, 50 * MB],
+  ['packet sockets', 'packet', false, 100 * MB],
+  ['AF_XDP sockets', 'xdp', true, 20 * MB],
+] as [string, LinkKind, boolean, number][]) {
+  add(`two workers on ${name}: ping, curl, a long transfer, sums over both`, async () => {
     const lab = await VipNet.start({ link, queues, global: TWO });
     try {
       await lab.startHttp();
@@ -45,8 +47,8 @@ for (const [name, link, queues] of [
       const before = await lab.counter('workers.handedOver');
       const answers = await greetings(lab, 40);
       assert.equal([...answers.keys()].sort(), ['rs-1', 'rs-2']);
-      const hash = await lab.shell(`curl -sS -f http://${VIP}/bytes/${HUNDRED_MB} | sha256sum | cut -d' ' -f1`, 60_000);
-      assert.is(hash, patternHash(HUNDRED_MB));
+      const hash = await lab.shell(`curl -sS -f http://${VIP}/bytes/${bytes} | sha256sum | cut -d' ' -f1`, 60_000);
+      assert.is(hash, patternHash(bytes));
       await lab.quiet();
       const { counters, services } = await lab.stats();
       assert.is(counters['workers.running'], 2);
@@ -55,9 +57,14 @@ for (const [name, link, queues] of [
       assert.is(conns, 41);
       const { links } = await ask<LinksReply>(lab.socket, PATHS.links);
       assert.is(links[0]!.rxFrames, counters['port.rxFrames']);
-      // The kernel brings each frame to its owner; ARP goes to both.
+      // A TAP with queues and packet sockets bring each frame to its owner; ARP goes to both.
       const handed = counters['workers.handedOver']! - before;
-      assert.ok(queues || link === 'packet' ? handed < 30 : handed > 60, `${handed} handed over`);
+      const isSteered = link === 'packet' || (link === 'tap' && queues);
+      assert.ok(isSteered ? handed < 30 : handed > 60, `${handed} handed over`);
+      assert.equal(
+        (await lab.drops()).drops.filter((drop) => drop.name === 'handover_full'),
+        [],
+      );
     } finally {
       await lab.close();
     }

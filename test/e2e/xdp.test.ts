@@ -9,8 +9,9 @@ import type { XdpMode } from '../../src/config/model.ts';
 import { PacketDevice } from '../../src/links/packet.ts';
 import { openPacket } from '../../src/links/packet-open.ts';
 import { LinkError, syscalls } from '../../src/links/syscall.ts';
-import { umemOf, XdpDevice } from '../../src/links/xdp.ts';
-import { closeXdp, openXdp, PATIENT } from '../../src/links/xdp-open.ts';
+import { XdpDevice } from '../../src/links/xdp.ts';
+import { closeMaps, openXdp, PATIENT, releaseXdp, type XdpPlace } from '../../src/links/xdp-open.ts';
+import { umemOf } from '../../src/links/xdp-socket.ts';
 import type { Context } from '../../stack/context.ts';
 import { FATE_RECEIVED } from '../../stack/context.ts';
 import { F_CSUM_PARTIAL } from '../../stack/mem/frame-pool.ts';
@@ -37,12 +38,18 @@ const pairOf = (): VethPair => {
   return shared;
 };
 
-/** Opens an end, as the main thread would, and drives it, as a worker would. */
-function plugIn(ctx: Context, name: string, mode: XdpMode, mac: readonly number[] | null): XdpDevice {
-  const handle = pairOf().inside(() => openXdp({ name, mode, mac }, umemOf(syscalls(), ctx.pool), -1, PATIENT));
+const placeOf = ({ pool }: Context, share = -1): XdpPlace => ({ umem: umemOf(syscalls(), pool), share });
+
+/** Opens an end, as the main thread would, and drives it, as workers would. */
+function plugInAll(ctxs: Context[], name: string, mode: XdpMode, mac: readonly number[] | null): XdpDevice[] {
+  const places = ctxs.map((ctx) => placeOf(ctx));
+  const handles = pairOf().inside(() => openXdp({ name, mode, mac }, places, PATIENT));
   // What goes to a worker has to survive the journey.
-  return pairOf().inside(() => new XdpDevice(ctx, structuredClone(handle)));
+  return handles.map((handle, w) => pairOf().inside(() => new XdpDevice(ctxs[w]!, structuredClone(handle))));
 }
+
+const plugIn = (ctx: Context, name: string, mode: XdpMode, mac: readonly number[] | null): XdpDevice =>
+  plugInAll([ctx], name, mode, mac)[0]!;
 
 function rigOf(mode: XdpMode): Rig & { a: XdpDevice; b: XdpDevice } {
   pairOf().add();
@@ -53,8 +60,67 @@ function rigOf(mode: XdpMode): Rig & { a: XdpDevice; b: XdpDevice } {
   return { a, b, ctxA, ctxB, carry: () => pause(2), cleanup: () => pairOf().remove() };
 }
 
+/** Several workers at each end; those of the last are looked at. */
+function crewOf(mode: XdpMode, queues: number, workers: number): Rig & { all: [Context, XdpDevice][] } {
+  pairOf().add(queues);
+  const contexts = (): Context[] => Array.from({ length: workers }, () => newContext());
+  const [ctxsA, ctxsB] = [contexts(), contexts()];
+  const as = plugInAll(ctxsA, 'va', mode, MAC_A);
+  const bs = plugInAll(ctxsB, 'vb', mode, MAC_B);
+  const all = [as, bs].flatMap((devices, end) =>
+    devices.map((device, w): [Context, XdpDevice] => [[ctxsA, ctxsB][end]![w]!, device]),
+  );
+  return {
+    ...{ a: as.at(-1)!, b: bs.at(-1)!, ctxA: ctxsA[as.length - 1]!, ctxB: ctxsB[bs.length - 1]!, all },
+    carry: () => pause(2),
+    cleanup: () => {
+      for (const [, device] of all) device.close();
+      pairOf().remove();
+    },
+  };
+}
+
 deviceContract('xdp native', add, { bounded: false }, () => rigOf('native'));
 deviceContract('xdp generic', add, { bounded: false }, () => rigOf('generic'));
+
+deviceContract('xdp, the second of two workers with three queues', add, { bounded: false }, () =>
+  crewOf('native', 3, 2),
+);
+
+add('xdp: an interface with fewer queues than workers gives fewer handles', () => {
+  const rig = crewOf('auto', 2, 3);
+  assert.is(rig.all.length, 4);
+  rig.cleanup!();
+});
+
+add('xdp: several workers each take up an interface that was created anew', async () => {
+  const rig = crewOf('native', 2, 2);
+  try {
+    const later = (): void => {
+      for (const [ctx, device] of rig.all) {
+        ctx.tick(ctx.now + LATER_MS * 1000);
+        const out = new Int32Array(64);
+        const n = pairOf().inside(() => device.rx(out, 64));
+        ctx.fate[FATE_RECEIVED]! += n;
+        for (const f of out.subarray(0, n)) ctx.settle(f, DELIVERED);
+      }
+    };
+    for (let round = 0; round < 2; round++) {
+      pairOf().ip('link', 'del', 'va');
+      later();
+      assert.not(rig.all.some(([, { up }]) => up));
+      pairOf().add(2);
+      // The last first: nobody waits for anybody.
+      rig.all.reverse();
+      later();
+      assert.ok(rig.all.every(([, { up }]) => up));
+      await passes(rig, 100 + round);
+    }
+  } finally {
+    rig.cleanup!();
+  }
+  for (const [ctx] of rig.all) assert.is(ctx.pool.freeSmallCount, ctx.pool.config.slots - 1, 'every slot is back');
+});
 
 const LATER_MS = 100;
 
@@ -183,11 +249,11 @@ add('xdp: two interfaces share the pool, and a received frame goes out through t
   const plain = (ctx: Context, name: string): PacketDevice =>
     pair.inside(() => new PacketDevice(ctx, openPacket({ name, offload: false, ring: true, mac: MAC_B })));
   const [a, d] = [plain(ctxA, 'va'), plain(ctxB, 'vd')];
-  const umem = umemOf(syscalls(), middle.pool);
   const [b, c] = pair.inside(() => {
-    const first = openXdp({ name: 'vb', mode: 'auto', mac: MAC_B }, umem);
-    const second = openXdp({ name: 'vc', mode: 'auto', mac: MAC_B }, umem, first.queues[0]!.fd);
-    return [new XdpDevice(middle, first), new XdpDevice(middle, second)] as const;
+    const [first] = openXdp({ name: 'vb', mode: 'auto', mac: MAC_B }, [placeOf(middle)]);
+    const shared = placeOf(middle, first!.queues[0]!.fd);
+    const [second] = openXdp({ name: 'vc', mode: 'auto', mac: MAC_B }, [shared]);
+    return [new XdpDevice(middle, first!), new XdpDevice(middle, second!)] as const;
   });
   try {
     a.tx(Int32Array.of(testFrame(ctxA, 300, 5)), 0, 1);
@@ -208,12 +274,12 @@ add('xdp: two interfaces share the pool, and a received frame goes out through t
 });
 
 add('xdp: says why an interface cannot be opened', () => {
-  const { pool } = newContext();
+  const ctx = newContext();
   const text = (name: string, attempts = 1): string => {
     try {
-      closeXdp(
-        pairOf().inside(() => openXdp({ name, mode: 'auto', mac: null }, umemOf(syscalls(), pool), -1, attempts)),
-      );
+      const [handle] = pairOf().inside(() => openXdp({ name, mode: 'auto', mac: null }, [placeOf(ctx)], attempts));
+      releaseXdp(handle!);
+      closeMaps(handle!);
       return 'opened';
     } catch (error) {
       assert.instance(error, LinkError);

@@ -16,6 +16,8 @@ export interface HostPlan {
   address?: string;
   /** The kernel chooses one when none is given. */
   mac?: string;
+  /** Of its interface, in each direction; one when absent. */
+  queues?: number;
 }
 
 export interface NetPlan {
@@ -265,9 +267,10 @@ export class Net {
     ip('netns', 'exec', namespace, 'sh', '-c', quiet);
   }
 
-  private plug(name: string, { address, mac }: HostPlan): void {
+  private plug(name: string, { address, mac, queues = 1 }: HostPlan): void {
     const namespace = this.namespace(name);
-    this.inSwitch('link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace);
+    const many = ['numrxqueues', `${queues}`, 'numtxqueues', `${queues}`];
+    this.inSwitch('link', 'add', name, ...many, 'type', 'veth', 'peer', 'name', 'eth0', ...many, 'netns', namespace);
     if (mac !== undefined) ip('-n', namespace, 'link', 'set', 'eth0', 'address', mac);
     if (address !== undefined) ip('-n', namespace, 'addr', 'add', address, 'dev', 'eth0');
     ip('-n', namespace, 'link', 'set', 'eth0', 'up');

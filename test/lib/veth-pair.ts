@@ -12,8 +12,10 @@ export class VethPair {
     if (status !== 0) throw new Error(`ip ${words.join(' ')}: ${stderr}`);
   }
 
-  add(): void {
-    this.ip('link', 'add', 'va', 'type', 'veth', 'peer', 'name', 'vb');
+  /** `queues`: of each end, in each direction. */
+  add(queues = 1): void {
+    const many = ['numrxqueues', `${queues}`, 'numtxqueues', `${queues}`];
+    this.ip('link', 'add', 'va', ...many, 'type', 'veth', 'peer', 'name', 'vb', ...many);
     for (const end of ['va', 'vb']) this.ip('link', 'set', end, 'addrgenmode', 'none', 'up');
   }
 

@@ -31,7 +31,7 @@ export interface VipNetOptions {
   readonly link?: LinkKind;
   /** Further lines of [link], such as `xdp_mode = generic`. */
   readonly linkSettings?: readonly string[];
-  /** The TAP has several queues. */
+  /** The TAP has several queues, or the interface two. */
   readonly queues?: boolean;
   /** memif: what scripts/dpdk-bridge.sh is told, but for the link; absent: the interface, by packet sockets. */
   readonly bridge?: readonly string[];
@@ -76,7 +76,7 @@ export class VipNet {
       hosts[name] = { address: `10.9.0.${100 + i}/24` };
     });
     if (link === 'tap') this.net = new Net({ hosts, taps: ['tap0'], queues });
-    else this.net = new Net({ hosts: { ...hosts, [LB]: {} } });
+    else this.net = new Net({ hosts: { ...hosts, [LB]: queues ? { queues: 2 } : {} } });
   }
 
   /** Builds the network and starts tsvs; the servers' programs are the caller's to start, before or after. */
