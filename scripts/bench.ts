@@ -44,8 +44,9 @@ try {
   await build({
     entryPoints: {
       bench: 'test/bench/main.ts',
-      'udp-flood': 'test/bench/udp-flood.ts',
       'link-generator': 'test/bench/link-generator.ts',
+      mirror: 'test/bench/mirror.ts',
+      'udp-flood': 'test/bench/udp-flood.ts',
     },
     outdir: dir,
     outExtension: { '.js': '.mjs' },

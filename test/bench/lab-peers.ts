@@ -5,9 +5,10 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Running } from '../lib/netns.ts';
+import { fileURLToPath } from 'node:url';
+import { type Running, SWITCH } from '../lib/netns.ts';
 import { noCommands } from '../lib/privilege.ts';
-import { HTTP, IPERF, type LabNetwork, SERVERS, UDP, VIP } from './lab-network.ts';
+import { HTTP, IPERF, type LabNetwork, SERVERS, TAP, UDP, VIP } from './lab-network.ts';
 import { tsvsPeer } from './lab-tsvs.ts';
 import { type PeerName, type TsvsName, WORKLOAD_NAMES, type WorkloadName } from './options.ts';
 
@@ -15,7 +16,7 @@ export interface Peer {
   readonly name: PeerName;
   /** The address that the client asks. */
   readonly target: string;
-  /** What it can do. */
+  /** What it can do; with `ping` alone it is asked for nothing else. */
   readonly workloads: readonly WorkloadName[];
   /** Why it cannot take part, or nothing. */
   readonly missing: () => string | undefined;
@@ -136,8 +137,26 @@ const nft: Peer = {
   },
 };
 
+/** What waking a process costs on this machine, or what is left when it never sleeps: the least that can answer a ping. */
+const mirror = (name: PeerName, ...polling: string[]): Peer => ({
+  name,
+  target: VIP,
+  workloads: ['ping'],
+  missing: () => undefined,
+  start: async (lab) => {
+    const program = fileURLToPath(new URL('./mirror.mjs', import.meta.url));
+    const running = lab.net.start(SWITCH, [process.execPath, program, TAP, ...polling]);
+    await running.waitFor(/ready/);
+    return running;
+  },
+  stop: async (_lab, running) => {
+    await running?.stop();
+    return undefined;
+  },
+});
+
 const isTsvs = (name: PeerName): name is TsvsName => name.startsWith('tsvs');
-const OTHERS: readonly Peer[] = [direct, nft, haproxy, nodeNet];
+const OTHERS: readonly Peer[] = [direct, nft, haproxy, nodeNet, mirror('mirror'), mirror('mirror-busy', 'busy')];
 
 export function peerNamed(name: PeerName): Peer {
   return isTsvs(name) ? tsvsPeer(name) : OTHERS.find((peer) => peer.name === name)!;

@@ -18,7 +18,7 @@ import { type BenchOptions, type PeerName, type ProfileName, peersOf, workloadsO
 
 const READY_LIMIT_MS = 10_000;
 /** What a run costs beyond its seconds: starting, warming up, stopping. */
-const OVERHEAD_MS = 1_000;
+const OVERHEAD_MS = 1_500;
 const BUILT = 'dist/bin.js';
 
 /** A workload and those who do it. */
@@ -134,14 +134,15 @@ async function measure(
   try {
     await lab.forget();
     running = await peer.start(lab);
-    await ready(lab, peer.target);
+    const answers = peer.workloads.some((name) => name !== 'ping') ? answersHttp : answersPing;
+    await ready(lab, peer.target, answers);
     await workload.warmUp(lab, peer.target);
     const window = new CpuWindow(lab.inodes, running?.child.pid ?? null);
     const finished = await workload.run(lab, peer.target, seconds);
     cpu = window.close();
     outcome = finished; // Counts only with its CPU time: a balancer that died on the way did nothing.
-    const answer = await lab.fetch(peer.target);
-    if (!ANSWER.test(answer)) errors.push(`wrong answer afterwards: ${JSON.stringify(answer)}`);
+    const fault = await answers(lab, peer.target);
+    if (fault !== undefined) errors.push(`wrong answer afterwards: ${fault}`);
   } catch (error) {
     errors.push(`${(error as Error).message}\n${running?.output.slice(-2000) ?? ''}`);
   }
@@ -160,13 +161,24 @@ async function measure(
   };
 }
 
-/** Waits until `target` gives a server's answer. */
-async function ready(lab: LabNetwork, target: string): Promise<void> {
+/** What `target` says that is not a server's answer, or nothing. */
+async function answersHttp(lab: LabNetwork, target: string): Promise<string | undefined> {
+  const answer = await lab.fetch(target);
+  return ANSWER.test(answer) ? undefined : JSON.stringify(answer);
+}
+
+async function answersPing(lab: LabNetwork, target: string): Promise<string | undefined> {
+  const { code, stdout } = await lab.net.exec('client', ['ping', '-c', '1', '-W', '1', target]);
+  return code === 0 ? undefined : stdout;
+}
+
+/** Waits until `target` answers. */
+async function ready(lab: LabNetwork, target: string, answers: typeof answersHttp): Promise<void> {
   const deadline = performance.now() + READY_LIMIT_MS;
   for (;;) {
-    const answer = await lab.fetch(target);
-    if (ANSWER.test(answer)) return;
-    if (performance.now() > deadline) throw new Error(`no server's answer from ${target}: ${JSON.stringify(answer)}`);
+    const fault = await answers(lab, target);
+    if (fault === undefined) return;
+    if (performance.now() > deadline) throw new Error(`no answer from ${target}: ${fault}`);
     await new Promise((resolve) => setTimeout(resolve, 30));
   }
 }
@@ -184,7 +196,7 @@ function conditions(options: BenchOptions): Record<string, unknown> {
     requests: 'wrk -t1 -c64, kept connections',
     bulk: 'iperf3, one stream, server to client (bulk) or client to server (bulk-up); an operation is a MB of 10^6 bytes',
     udp: 'datagrams of 18 bytes, 16 flows, as many as one sender can; counted at the servers before a socket',
-    ping: 'one every ms; direct is the answer of a kernel',
+    ping: 'one every ms; direct is the answer of a kernel, mirror that of the least process on a TAP',
     servers: `2, ${httpServer() === 'nginx' ? version('nginx', '-v') : 'the lab server on Node.js'}; direct uses one`,
     links: Object.entries(BEST_LINK).map(([profile, link]) => `${link} in ${profile} where none is named`),
     peers: {

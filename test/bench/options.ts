@@ -10,7 +10,7 @@ export type ProfileName = (typeof PROFILE_NAMES)[number];
 export const WORKLOAD_NAMES = ['conn', 'req', 'bulk', 'bulk-up', 'udp', 'ping'] as const;
 export type WorkloadName = (typeof WORKLOAD_NAMES)[number];
 
-const OTHER_PEERS = ['direct', 'nft', 'haproxy', 'node-net'] as const;
+const OTHER_PEERS = ['direct', 'nft', 'haproxy', 'node-net', 'mirror', 'mirror-busy'] as const;
 const MODES = ['', '-fullnat', '-dr'] as const;
 const LINKS = ['', '-tap', '-packet', '-xdp'] as const;
 const POLLING = ['', '-busy'] as const;
@@ -37,7 +37,7 @@ const USUAL_PEERS: Readonly<Record<WorkloadName, readonly PeerName[]>> = {
   bulk: BALANCERS,
   'bulk-up': BALANCERS,
   udp: ['direct', 'nft', 'tsvs-fullnat', 'tsvs-dr'],
-  ping: ['direct', 'tsvs', 'tsvs-busy'],
+  ping: ['direct', 'mirror', 'mirror-busy', 'tsvs', 'tsvs-busy'],
 };
 
 const PARTS = ['memory', 'memif', 'links', 'lab', 'idle'];

@@ -170,7 +170,7 @@ inLab('bulk and ping give their figures, a table, and a file with every run', ()
   const folder = mkdtempSync(join(tmpdir(), 'tsvs-bench-test-'));
   try {
     const file = join(folder, 'runs.jsonl');
-    const asked = ['--workloads', 'bulk,ping', '--peers', 'tsvs', '--raw', file];
+    const asked = ['--workloads', 'bulk,ping', '--peers', 'mirror,tsvs', '--raw', file];
     const { status, stdout, stderr } = bench(...ONE_RUN, ...asked);
     assert.is(status, 0, stdout + stderr);
     for (const peer of ['direct', 'tsvs']) {
@@ -186,7 +186,7 @@ inLab('bulk and ping give their figures, a table, and a file with every run', ()
     assert.type(about.machine.cpu, 'string');
     assert.equal(
       runs.map(({ workload, peer }: Sample) => `${workload} ${peer}`),
-      ['bulk direct', 'bulk tsvs', 'ping direct', 'ping tsvs'],
+      ['bulk direct', 'bulk tsvs', 'ping direct', 'ping mirror', 'ping tsvs'],
     );
   } finally {
     rmSync(folder, { recursive: true });

@@ -136,7 +136,7 @@ test('peers: what tsvs does, by which link and how it waits; usual ones for each
   assert.equal(peersOf(asked, 'udp'), ['direct', 'tsvs-busy', 'tsvs-fullnat-xdp-busy', 'tsvs-dr-tap']);
   const usual = readOptions([]);
   assert.equal(workloadsOf(usual, 'offload'), ['bulk']);
-  assert.equal(peersOf(usual, 'ping'), ['direct', 'tsvs', 'tsvs-busy']);
+  assert.equal(peersOf(usual, 'ping'), ['direct', 'mirror', 'mirror-busy', 'tsvs', 'tsvs-busy']);
   for (const name of ['tsvs-xdp-dr', 'tsvs-l7', 'tsvs-', 'nft-tap'])
     assert.throws(() => readOptions(['--peers', name]));
 });
