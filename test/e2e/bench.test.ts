@@ -74,24 +74,21 @@ test('in memory: pings, TCP with and without large segments, and layer 4', () =>
   assert.is(conditions['lab'], 'not asked for');
   assert.equal(raw, []);
   const memory = rows as readonly MemoryRow[];
-  const names = memory.map(({ group, what, unit }) => `${group}: ${what}, ${unit}`);
-  assert.equal(names, [
-    'memory: ping answered, in memory, ns',
-    'memory: ping, heap, bytes/million',
-    'memory: TCP stack to stack, mtu 1500, Gbit/s',
-    'memory: TCP stack to stack, mtu 1500, ns/segment',
-    'memory: TCP stack to stack, mtu 1500, heap, bytes/million',
-    'memory: TCP stack to stack, gso, Gbit/s',
-    'memory: TCP stack to stack, gso, ns/segment',
-    'memory: TCP stack to stack, gso, heap, bytes/million',
-    ...['FullNAT', 'FullNAT, UDP', 'direct routing', 'IPIP tunnel'].flatMap((mode) => [
-      `memory: ${mode}, 64-byte frames, 1 k flows, Mpps`,
-      `memory: ${mode}, 64-byte frames, 1 M flows, Mpps`,
-      `memory: ${mode}, heap, bytes/million`,
-    ]),
-    'memory: FullNAT, new connections of nine packets, k/s',
-    'memory: 1 M connections expire within a second, 99.9 % of turns below, ms',
-  ]);
+  const subjects = memory.map(({ group, what }) => `${group}: ${what.split(',')[0]}`);
+  assert.equal(
+    [...new Set(subjects)],
+    [
+      'memory: ping answered',
+      'memory: ping',
+      'memory: TCP stack to stack',
+      'memory: IPv4 forwarding',
+      'memory: FullNAT',
+      'memory: direct routing',
+      'memory: IPIP tunnel',
+      'memory: 4096 half open connections expire within a second',
+      'memory: 4096 established connections expire within a second',
+    ],
+  );
   for (const { what, unit, value } of memory) {
     assert.type(value, 'number', what);
     if (unit !== 'bytes/million') assert.ok(value > 0, `${what}: ${value}`);
