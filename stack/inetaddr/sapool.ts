@@ -12,7 +12,7 @@
  *
  * A bucket gives the port that has been idle longest, so that a server in TIME_WAIT is met again as late as possible: first those
  * never used, by chance, so that nobody guesses the next one (RFC 6056 §3.3.1), then those given back, in that order. Memory is taken
- * when a bucket needs it: two bits per port at its first use, two bytes per port given back.
+ * when a bucket needs it: two bits per port at its first use, two bytes per port given back, in pages: no step is a long one.
  *
  * An address that is removed gives no more ports and is forgotten when the last one has come back; added again before
  * that, it goes on where it was. Called by lb/laddr.ts and by whoever opens connections from a local address.
@@ -41,25 +41,86 @@ export interface SaPoolConfig {
 
 export const DEFAULT_BUCKETS = 16;
 
-/** Ports given back that a bucket has room for at first; it doubles. */
-const FIRST_RING = 64;
+/** Pages of ports given back. There is room for twice as many as there are, so that no page is filled and emptied at once. */
+const PAGE_SHIFT = 10;
+const PAGE_MASK = (1 << PAGE_SHIFT) - 1;
+const QUEUE_MASK = 0x1ffff;
 
 /** The ports from `first` on, in groups by whose replies are steered where. One per worker. */
 class PortGroups {
-  readonly groups: readonly Uint16Array[];
-  /** By port: its place in its group. */
-  readonly place = new Uint16Array(LAST_PORT + 1);
   readonly total: number;
+  private readonly first: number;
+  private readonly groups: readonly Uint16Array[];
+  /** By port: its place in its group. */
+  private readonly places = new Uint16Array(LAST_PORT + 1);
 
   constructor(first: number, workers: number) {
     const groups: number[][] = Array.from({ length: workers }, () => []);
     for (let port = first; port <= LAST_PORT; port++) {
       const group = groups[ofPort(port) % workers]!;
-      this.place[port] = group.length;
+      this.places[port] = group.length;
       group.push(port);
     }
+    this.first = first;
     this.groups = groups.map((group) => Uint16Array.from(group));
     this.total = LAST_PORT - first + 1;
+  }
+
+  size(group: number): number {
+    return this.groups[group]!.length;
+  }
+
+  port(group: number, place: number): number {
+    // One group has them all, in their order: nothing has to be loaded.
+    return this.groups.length === 1 ? this.first + place : this.groups[group]![place];
+  }
+
+  /** -1 = the port is none of the group. */
+  place(group: number, port: number): number {
+    if (port < this.first || port > LAST_PORT) return -1;
+    if (this.groups.length === 1) return port - this.first;
+    const place = this.places[port];
+    return this.groups[group]![place] === port ? place : -1;
+  }
+}
+
+/** Ports in the order in which they were given back, in pages that come and go with them. */
+class Queue {
+  count = 0;
+  private head = 0;
+  private readonly pages: (Uint16Array | null)[] = new Array((QUEUE_MASK + 1) >> PAGE_SHIFT).fill(null);
+  /** The page that was emptied last. */
+  private spare: Uint16Array | null = null;
+
+  push(i: number): void {
+    const at = (this.head + this.count++) & QUEUE_MASK;
+    const p = at >> PAGE_SHIFT;
+    const page = this.pages[p] ?? this.turn(p);
+    page[at & PAGE_MASK] = i;
+  }
+
+  /** The first, -1 when there is none. */
+  peek(): number {
+    return this.count > 0 ? this.pages[this.head >> PAGE_SHIFT]![this.head & PAGE_MASK] : -1;
+  }
+
+  /** Takes the first out. Precondition: there is one. */
+  shift(): number {
+    const { head, pages } = this;
+    const page = pages[head >> PAGE_SHIFT]!;
+    this.count--;
+    this.head = (head + 1) & QUEUE_MASK;
+    if ((this.head & PAGE_MASK) === 0) {
+      this.spare = page;
+      pages[head >> PAGE_SHIFT] = null;
+    }
+    return page[head & PAGE_MASK];
+  }
+
+  private turn(p: number): Uint16Array {
+    const page = this.spare ?? new Uint16Array(PAGE_MASK + 1);
+    this.spare = null;
+    return (this.pages[p] = page);
   }
 }
 
@@ -71,54 +132,50 @@ class Bucket {
   used = 0;
   readonly size: number;
   private readonly random: Random;
-  /** Ports never given yet, and a bit for each port that is none of them; those beyond the last port count as given. */
+  /** Ports never given yet. */
   private fresh: number;
-  private readonly touched: Int32Array;
-  /** A bit per port that is in use. */
-  private readonly inUse: Int32Array;
-  /** Ports given back: `count` of them from `head` on, around, longest idle first. */
-  private ring = new Uint16Array(FIRST_RING);
-  private head = 0;
-  private count = 0;
+  /**
+   * Pairs of words, a bit per port in each: those that are none of the never given (beyond the last port all), those in use. Side
+   * by side, because a port needs both, and chance makes it a line that is in no cache.
+   */
+  private readonly bits: Int32Array;
+  private readonly back = new Queue();
 
   constructor(size: number, random: Random) {
     this.size = size;
     this.random = random;
     this.fresh = size;
-    this.inUse = new Int32Array((size + 31) >> 5);
-    this.touched = new Int32Array(this.inUse.length);
-    if ((size & 31) !== 0) this.touched[size >> 5] = -1 << size;
+    this.bits = new Int32Array(((size + 31) >> 5) * 2);
+    if ((size & 31) !== 0) this.bits[(size >> 5) * 2] = -1 << size;
   }
 
   /** -1 = all are in use. */
   take(): number {
-    let i: number;
-    if (this.fresh > 0) i = this.takeFresh();
-    else if (this.count > 0) {
-      i = this.ring[this.head];
-      this.head = (this.head + 1) & (this.ring.length - 1);
-      this.count--;
-    } else return -1;
-    this.inUse[i >> 5] |= 1 << i;
+    if (this.fresh > 0) return this.takeFresh();
+    if (this.back.count === 0) return -1;
+    const i = this.back.shift();
+    this.bits[(i >> 5) * 2 + 1] |= 1 << i;
     this.used++;
     return i;
   }
 
   /** The first port never given, from one on that chance chooses. Precondition: there is one. */
   private takeFresh(): number {
-    const { touched } = this;
+    const { bits } = this;
     const from = (this.random.next() >>> 0) % this.size;
-    let at = from >> 5;
+    let at = (from >> 5) * 2;
     // Of the first word those from `from` on; it comes around again when no other has one.
-    let free = ~touched[at] & (-1 << from);
+    let free = ~bits[at] & (-1 << from);
     while (free === 0) {
-      at = at + 1 === touched.length ? 0 : at + 1;
-      free = ~touched[at];
+      at = at + 2 === bits.length ? 0 : at + 2;
+      free = ~bits[at];
     }
     const bit = free & -free;
-    touched[at] |= bit;
+    bits[at] |= bit;
+    bits[at + 1] |= bit;
     this.fresh--;
-    return (at << 5) + 31 - Math.clz32(bit);
+    this.used++;
+    return (at << 4) + 31 - Math.clz32(bit);
   }
 
   /** Whether chance decides what `take` gives. */
@@ -128,26 +185,18 @@ class Bucket {
 
   /** What `take` would give otherwise. */
   next(): number {
-    return this.count > 0 ? this.ring[this.head] : -1;
+    return this.back.peek();
   }
 
   /** False when it was not in use. */
   give(i: number): boolean {
-    if ((this.inUse[i >> 5] & (1 << i)) === 0) return false;
-    this.inUse[i >> 5] &= ~(1 << i);
+    const { bits } = this;
+    const at = (i >> 5) * 2 + 1;
+    if ((bits[at] & (1 << i)) === 0) return false;
+    bits[at] &= ~(1 << i);
     this.used--;
-    if (this.count === this.ring.length) this.widen();
-    this.ring[(this.head + this.count++) & (this.ring.length - 1)] = i;
+    this.back.push(i);
     return true;
-  }
-
-  private widen(): void {
-    const { ring, head } = this;
-    const wide = new Uint16Array(ring.length * 2);
-    wide.set(ring.subarray(head));
-    wide.set(ring.subarray(0, head), ring.length - head);
-    this.ring = wide;
-    this.head = 0;
   }
 }
 
@@ -196,7 +245,7 @@ export class SaPool {
     }
     this.used++;
     if (bucket.used * 10 >= bucket.size * 8 && bucket.scarce === 0) this.warn(bucket);
-    return this.ports.groups[group]![i];
+    return this.ports.port(group, i);
   }
 
   /** What `acquire` would give, nothing being taken: -1 = there is none, 0 = chance will decide. Cold. */
@@ -205,16 +254,15 @@ export class SaPool {
     const bucket = this.buckets[this.bucketOf(raddr, rport, group)];
     if (bucket === null || bucket === undefined || bucket.isByChance) return 0;
     const i = bucket.next();
-    return i < 0 ? -1 : this.ports.groups[group]![i];
+    return i < 0 ? -1 : this.ports.port(group, i);
   }
 
   /** Takes the port of a connection to the server back. False when none had it: nothing is changed then. */
   release(port: number, raddr: Ipv4, rport: number): boolean {
     const group = this.groupOf(raddr, rport);
     const bucket = this.buckets[this.bucketOf(raddr, rport, group)];
-    if (bucket === null || bucket === undefined || port < 0 || port > LAST_PORT) return false;
-    const at = this.ports.place[port];
-    if (this.ports.groups[group]![at] !== port || !bucket.give(at)) return false;
+    const place = this.ports.place(group, port);
+    if (bucket === null || bucket === undefined || place < 0 || !bucket.give(place)) return false;
     this.used--;
     if (bucket.scarce !== 0 && bucket.used * 10 < bucket.size * 7) bucket.scarce = 0;
     return true;
@@ -230,7 +278,7 @@ export class SaPool {
   }
 
   private build(b: number, group: number): Bucket {
-    return (this.buckets[b] = new Bucket(this.ports.groups[group]!.length, this.config.random));
+    return (this.buckets[b] = new Bucket(this.ports.size(group), this.config.random));
   }
 
   private warn(bucket: Bucket): void {

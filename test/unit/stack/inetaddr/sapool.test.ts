@@ -84,6 +84,23 @@ test('the port idle longest comes first', () => {
   assert.is(pool.acquire(RS, 80), 0);
 });
 
+test('all ports of a bucket come in the order they were given back, again and again', () => {
+  const pool = make().pools.add(LIP);
+  const ports = Array.from({ length: pool.bucketSize }, () => pool.acquire(RS, 80));
+  assert.is(new Set(ports).size, pool.bucketSize);
+  for (let round = 0; round < 4; round++) {
+    // From nearly none to nearly all of them wait.
+    const n = [3, 5000, pool.bucketSize, 40_000][round]!;
+    const back = ports.splice(0, n);
+    for (const port of back) assert.ok(pool.release(port, RS, 80));
+    assert.is(pool.used, pool.bucketSize - n);
+    const again = back.map(() => pool.acquire(RS, 80));
+    assert.equal(again, back);
+    assert.is(pool.acquire(RS, 80), 0);
+    ports.push(...again);
+  }
+});
+
 test('a port that nobody has, or of another worker, cannot be given back', () => {
   const { pools } = make({ workers: 4, worker: 2 });
   const pool = pools.add(LIP);
