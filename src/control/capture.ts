@@ -1,12 +1,15 @@
 /**
  * POST /v1/capture: a capture as the body of the answer, pcapng, for as long as it lasts: until as many frames as wanted have come, the
- * time is over, DELETE /v1/capture, or whoever asked has gone. Trailers say how it ended. This thread passes on what the worker puts
- * into the ring; a reader that is slow costs frames, which are counted, and nothing else. Called by server.ts.
+ * time is over, DELETE /v1/capture, or whoever asked has gone. Trailers say how it ended. This thread passes on what the workers put
+ * into their rings, by time; a reader that is slow costs frames, which are counted, and nothing else. Called by server.ts.
  */
 import type { ServerResponse } from 'node:http';
+import { performance } from 'node:perf_hooks';
 import { z } from 'zod';
-import { attachCapture, COMPLETE, LOST, MAX_SNAP, STAGES, STATE, TAKEN } from '../../lb/capture/record.ts';
-import { CaptureBlocks, type Naming } from '../capture/blocks.ts';
+import type { CaptureWish } from '../../lb/capture/capture.ts';
+import { attachCapture, LOST, MAX_SNAP, PIECE_WORDS, STAGES } from '../../lb/capture/record.ts';
+import type { SpscRing } from '../../stack/mem/spsc-ring.ts';
+import { CaptureBlocks, CapturedFrames, type Naming } from '../capture/blocks.ts';
 import { compileFilter, ExpressionError } from '../capture/expression.ts';
 import type { Config } from '../config/model.ts';
 import type { Asking } from '../workers/questions.ts';
@@ -14,8 +17,10 @@ import { CAPTURE_TRAILERS } from './api.ts';
 import { ChangeError } from './running-config.ts';
 
 const DEFAULT_STAGES = ['rx', 'tx', 'drop'];
-/** How often the ring is looked into. */
+/** How often the rings are looked into. */
 const LOOK_MS = 10;
+/** How long a worker may take to show what it has seen; so much later the others' frames from then are passed on. */
+const PATIENCE_US = 100_000;
 
 const STAGE_LIST = z
   .string()
@@ -37,11 +42,12 @@ export const CAPTURE_HINT = `filter=, stage= (${STAGES.join(', ')} or all), coun
 /** What is needed of the process. */
 export interface CaptureSource {
   readonly worker: Asking;
-  readonly names: Naming;
+  /** By worker. */
+  names(worker: number): Naming;
   readonly config: Config;
 }
 
-/** Captures of one worker, one at a time. */
+/** Captures of all workers, one at a time. */
 export class Captures {
   private running: Stream | null = null;
 
@@ -53,9 +59,7 @@ export class Captures {
     const stream = new Stream(response, source, query.seconds);
     this.running = stream;
     try {
-      const wish = { stages, program: programOf(query), count, snap };
-      const { epochMicros } = await source.worker.ask({ ask: 'capture', wish }, 0);
-      await stream.run(epochMicros, snap);
+      await stream.run({ stages, program: programOf(query), count, snap });
     } finally {
       this.running = null;
     }
@@ -105,11 +109,21 @@ class Stream {
     this.ending ??= why;
   }
 
-  async run(epochMicros: number, snap: number): Promise<void> {
+  /** Throws when a worker cannot begin; then none has. */
+  async run(wish: CaptureWish): Promise<void> {
     const { response, source } = this;
-    const { worker, names, config } = source;
-    const { words, ring } = attachCapture(worker.captureMemory);
-    const blocks = new CaptureBlocks(ring, names, epochMicros);
+    const { worker, config } = source;
+    const memory = worker.captureMemory();
+    const ends = memory.map(attachCapture);
+    const epochs = await this.begin(wish, memory.length);
+    // Since the process started, the system's clock may have been set.
+    const set = Date.now() - performance.timeOrigin - performance.now();
+    const blocks = new CaptureBlocks(
+      ends.map(({ ring }, w) => {
+        const suffix = memory.length === 1 ? '' : `, worker ${w}`;
+        return new CapturedFrames(ring, source.names(w), Math.round(epochs[w]! + set * 1000), suffix);
+      }),
+    );
     if (response.destroyed) this.end('its reader has gone');
     response.on('close', () => this.end('its reader has gone'));
     void worker.ended.then(() => this.end('tsvs ends'));
@@ -123,37 +137,64 @@ class Stream {
     response.write(
       blocks.head(
         config.links.map(({ name }) => name),
-        snap,
+        wish.snap,
       ),
     );
+    const most = wish.count === 0 ? Number.POSITIVE_INFINITY : wish.count;
     while (this.ending === null) {
-      if (await this.pass(blocks)) continue;
-      if (Atomics.load(words, STATE) === COMPLETE && ring.observe() === 0) this.end('all that were wanted have come');
+      if (await this.pass(blocks, Date.now() * 1000 - PATIENCE_US, most)) continue;
+      if (blocks.taken === most) this.end('all that were wanted have come');
+      else if (worker.captureMemory().some((one, w) => one !== memory[w])) this.end('a worker has died');
       else await sleep(LOOK_MS);
     }
     clearTimeout(timer);
-    await worker.ask({ ask: 'endCapture' }, 0).catch(() => {});
-    // The ring is empty afterwards, for the next one.
-    while (await this.pass(blocks));
-    const [taken, lost] = [Atomics.load(words, TAKEN), Atomics.load(words, LOST)];
+    await this.endAll(memory.length);
+    while (await this.pass(blocks, Number.POSITIVE_INFINITY, most));
+    // For the next one.
+    for (const { ring } of ends) discard(ring);
+    const lost = ends.reduce((n, { words }) => n + Atomics.load(words, LOST), 0);
     if (response.destroyed) return;
-    response.write(blocks.tail(taken, lost, Date.now() * 1000 - epochMicros));
+    response.write(blocks.tail(lost, Date.now() * 1000));
     response.addTrailers({
-      [CAPTURE_TRAILERS.frames]: String(taken),
+      [CAPTURE_TRAILERS.frames]: String(blocks.taken),
       [CAPTURE_TRAILERS.lost]: String(lost),
       [CAPTURE_TRAILERS.end]: this.ending,
     });
     response.end();
   }
 
-  /** Passes some of it on, when its reader is ready for more; false when there is nothing. */
-  private async pass(blocks: CaptureBlocks): Promise<boolean> {
+  /** Has all workers begin; the zeros of their clocks. */
+  private async begin(wish: CaptureWish, workers: number): Promise<number[]> {
+    const { worker } = this.source;
+    const asked = Array.from({ length: workers }, (_, w) => worker.ask({ ask: 'capture', wish }, w));
+    try {
+      return (await Promise.all(asked)).map(({ epochMicros }) => epochMicros);
+    } catch (error) {
+      await Promise.allSettled(asked);
+      await this.endAll(workers);
+      throw error;
+    }
+  }
+
+  private async endAll(workers: number): Promise<void> {
+    const { worker } = this.source;
+    await Promise.allSettled(Array.from({ length: workers }, (_, w) => worker.ask({ ask: 'endCapture' }, w)));
+  }
+
+  /** Passes some of it on, when its reader is ready for more, `most` frames in all; false when there is nothing. */
+  private async pass(blocks: CaptureBlocks, until: number, most: number): Promise<boolean> {
     const { response } = this;
-    const bytes = blocks.take();
+    const bytes = blocks.take(until, most - blocks.taken);
     if (bytes === null) return false;
     if (!response.destroyed && !response.write(bytes)) await drained(response);
     return true;
   }
+}
+
+function discard(ring: SpscRing): void {
+  const piece = new Int32Array(PIECE_WORDS);
+  while (ring.remove(piece, 0));
+  ring.release();
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -187,12 +187,11 @@ export class ControlServer {
   private async capture(url: string, response: ServerResponse): Promise<Answer | null> {
     const { snapshot, running, worker } = this;
     if (snapshot === null || running === null || worker === null) return refuse(503, 'tsvs is starting');
-    if (snapshot.workers > 1) {
-      const hint = 'start tsvs with --capture FILE, which gives a file per worker, or with workers = 1';
-      return refuse(409, 'a capture on demand sees one worker, and there are several', { hint });
-    }
     try {
-      await this.captures.begin(searchOf(url), response, { worker, names: snapshot.of(0), config: running.config });
+      await this.captures.begin(searchOf(url), response, {
+        ...{ worker, config: running.config },
+        names: (index) => snapshot.of(index),
+      });
       return null;
     } catch (error) {
       return refusal(error);

@@ -2,10 +2,10 @@
  * What the control thread may ask a worker while it runs: what only the owner of the tables can say. A question changes nothing that
  * packets or counters could tell, a capture included. It travels as commands do (commands.ts), the answer comes back as a WorkerEvent.
  */
+import { performance } from 'node:perf_hooks';
 import type { Capture, CaptureWish } from '../../lb/capture/capture.ts';
 import { why } from '../../lb/why/index.ts';
 import type { Answer, Asked } from '../../lb/why/steps.ts';
-import { realClock } from './clock.ts';
 import type { Pipeline } from './pipeline.ts';
 
 /** What would become of a packet. */
@@ -31,7 +31,7 @@ export type AnswerTo<Q extends Question> = Q extends WhyQuestion
     : null;
 
 export interface CaptureBegun {
-  /** Microseconds since 1970 at the zero of the worker's clock. */
+  /** Microseconds since 1970 at the zero of the worker's clock, as performance.timeOrigin has it: the same scale in all threads. */
   readonly epochMicros: number;
 }
 
@@ -39,8 +39,8 @@ export interface CaptureBegun {
 export interface Asking {
   /** Throws when the worker cannot say. */
   ask<Q extends Question>(question: Q, worker: number): Promise<AnswerTo<Q>>;
-  /** Of lb/capture/record.ts. */
-  readonly captureMemory: SharedArrayBuffer;
+  /** By worker, of lb/capture/record.ts; another one when the worker was started anew. */
+  captureMemory(): readonly SharedArrayBuffer[];
   /** Resolves when the worker has ended. */
   readonly ended: Promise<void>;
 }
@@ -52,7 +52,7 @@ export function answerQuestion(pipeline: Pipeline, capture: Capture, question: Q
       return why(pipeline, question.packet);
     case 'capture':
       capture.begin(question.wish);
-      return { epochMicros: Math.round(Date.now() * 1000 - realClock.nowUs()) };
+      return { epochMicros: performance.timeOrigin * 1000 };
     case 'endCapture':
       capture.end();
       return null;

@@ -116,8 +116,8 @@ export class Supervisor extends EventEmitter implements Drainable {
     return s;
   }
 
-  get captureMemory(): SharedArrayBuffer {
-    return this.shares[0]!.capture;
+  captureMemory(): SharedArrayBuffer[] {
+    return this.shares.map(({ capture }) => capture);
   }
 
   private startThread(plan: WorkerData): WorkerThread {

@@ -3,7 +3,7 @@
  * transfers are whole, changes hold everywhere, and a worker that dies is started again while the others go on.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -11,14 +11,14 @@ import * as assert from 'uvu/assert';
 import type { LinkKind } from '../../src/config/model.ts';
 import { type ConnsReply, PATHS } from '../../src/control/api.ts';
 import type { LinksReply } from '../../src/control/api-network.ts';
-import { ask } from '../../src/control/client.ts';
+import { ask, send } from '../../src/control/client.ts';
 import { load } from '../lib/http-load.ts';
-import { SWITCH } from '../lib/netns.ts';
+import { poll, SWITCH } from '../lib/netns.ts';
 import { patternHash } from '../lib/pattern.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 import { VIP, VipNet } from '../lib/vip-net.ts';
 
-const add = testUnless(noNamespaces() ?? noCommands('ip', 'ab', 'curl', 'ping'), test);
+const add = testUnless(noNamespaces() ?? noCommands('ip', 'ab', 'curl', 'ping', 'tshark'), test);
 const TWO = ['workers = 2'];
 
 async function greetings(lab: VipNet, n: number): Promise<Map<string, number>> {
@@ -71,7 +71,32 @@ for (const [name, link, queues, bytes] of [
   });
 }
 
-add('FullNAT by two workers: both have connections, 20 MB, all of them are listed', async () => {
+/** A capture of `n` frames has those of both workers, by time, each with what is known of it. */
+async function assertMerged(lab: VipNet, file: string, n: number): Promise<void> {
+  const fields = ['frame.time_epoch', 'tcp.stream', 'frame.comment'].map((field) => `-e ${field}`).join(' ');
+  const rows = (await lab.shell(`tshark -r ${file} -T fields -E occurrence=f ${fields} 2>/dev/null`)).split('\n');
+  assert.is(rows.length, n);
+  const frames = rows.map((row) => row.split('\t') as [time: string, stream: string, comment: string]);
+  const times = frames.map(([time]) => Number(time));
+  assert.ok(
+    times.every((time, i) => i === 0 || time >= times[i - 1]!),
+    'by time',
+  );
+  const workers = new Map<string, Set<string>>();
+  for (const [, stream, comment] of frames) {
+    const [, worker] = /^(?:rx|tx), worker (\d)(?:; web\/server\d, fnat, to the (?:server|client), \w+)?$/.exec(
+      comment,
+    )!;
+    workers.set(stream, (workers.get(stream) ?? new Set()).add(worker!));
+  }
+  assert.ok(
+    [...workers.values()].every(({ size }) => size === 1),
+    'a flow is seen by one worker',
+  );
+  assert.is(new Set([...workers.values()].flatMap((seen) => [...seen])).size, 2);
+}
+
+add('FullNAT by two workers: both have connections, 20 MB, all of them are listed; a capture of both', async () => {
   const lab = await VipNet.start({
     queues: true,
     global: [...TWO, 'mode = fnat'],
@@ -79,7 +104,14 @@ add('FullNAT by two workers: both have connections, 20 MB, all of them are liste
   });
   try {
     await lab.startHttp();
+    const file = join(lab.folder, 'both.pcapng');
+    const words = ['node', 'dist/bin.js', 'capture', '--filter', 'tcp', '--control', lab.socket, file];
+    const capture = lab.client(words);
+    await poll(`a capture in ${file}`, 5000, () => existsSync(file) && statSync(file).size > 0);
     assert.equal([...(await greetings(lab, 30)).keys()].sort(), ['rs-1', 'rs-2']);
+    await send(lab.socket, 'DELETE', PATHS.capture);
+    const { stderr } = await capture;
+    await assertMerged(lab, file, Number(/^(\d+) frames captured: on demand\n$/.exec(stderr)?.[1]));
     const twenty = 20_000_000;
     const hash = await lab.shell(`curl -sS -f http://${VIP}/bytes/${twenty} | sha256sum | cut -d' ' -f1`, 60_000);
     assert.is(hash, patternHash(twenty));

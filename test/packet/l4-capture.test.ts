@@ -14,7 +14,7 @@ import {
   STATE,
   TAKEN,
 } from '../../lb/capture/record.ts';
-import { CaptureBlocks } from '../../src/capture/blocks.ts';
+import { CaptureBlocks, CapturedFrames } from '../../src/capture/blocks.ts';
 import { compileFilter } from '../../src/capture/expression.ts';
 import { CLIENT, CPORT, ipPacket, L4Rig, RPORT, udpBytes, VIP, VPORT } from '../lib/l4-rig.ts';
 import { tcpBytes } from '../lib/segment.ts';
@@ -26,7 +26,7 @@ class CaptureRig {
   readonly rig: L4Rig;
   readonly capture: Capture;
   private readonly ends = attachCapture(captureMemory());
-  private readonly blocks = new CaptureBlocks(this.ends.ring, NAMES, 0);
+  private readonly blocks = new CaptureBlocks([new CapturedFrames(this.ends.ring, NAMES, 0)]);
 
   constructor(mode: 'FNAT' | 'NAT' | 'DR' | 'TUN', wish: Partial<CaptureWish> = {}, filter = '', udp = false) {
     this.rig = new L4Rig({ mode, udp });
@@ -51,7 +51,11 @@ class CaptureRig {
   /** Comments and captured lengths of what has come. */
   taken(): { comment: string; bytes: Uint8Array }[] {
     const all: { comment: string; bytes: Uint8Array }[] = [];
-    for (let chunk = this.blocks.take(); chunk !== null; chunk = this.blocks.take()) {
+    for (
+      let chunk = this.blocks.take(Number.POSITIVE_INFINITY);
+      chunk !== null;
+      chunk = this.blocks.take(Number.POSITIVE_INFINITY)
+    ) {
       const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
       for (let at = 0; at < chunk.length; at += view.getUint32(at + 4, true)) {
         const length = view.getUint32(at + 20, true);
