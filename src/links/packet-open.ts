@@ -53,7 +53,7 @@ export interface PacketHandle extends PacketOptions {
 
 export const AF_PACKET = 17;
 export const SOL_PACKET = 263;
-const SOCK_RAW_NONBLOCK = 3 | O_NONBLOCK | O_CLOEXEC;
+export const SOCK_RAW_NONBLOCK = 3 | O_NONBLOCK | O_CLOEXEC;
 /** 16-bit word of sockaddr_ll: htons(ETH_P_ALL). */
 const ETH_P_ALL = 0x0300;
 
@@ -181,6 +181,13 @@ export function letIn(sys: Syscalls, fd: number, index: number, mac: readonly nu
   sys.setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, at.address, 16);
 }
 
+/** Has the socket not receive what leaves by its interface. False where the kernel does not know that: before 4.20. */
+export function ignoreOutgoing(sys: Syscalls, fd: number): boolean {
+  const one = new NativeBytes(sys, 4);
+  one.i32[0] = 1;
+  return sys.setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, one.address, 4) >= 0;
+}
+
 /** Sets the options, which the kernel takes before the ring only, and makes that. Returns its address, 0 when there is none. */
 function prepare(sys: Syscalls, fd: number, name: string, wantsRing: boolean): number {
   const value = new NativeBytes(sys, 16);
@@ -192,8 +199,7 @@ function prepare(sys: Syscalls, fd: number, name: string, wantsRing: boolean): n
     const code = errnoName(sys.errno());
     throw new LinkError(code, `packet ${name}: the kernel refuses a virtio-net header (${code}): use a TAP instead`);
   }
-  // What the kernel itself sends there is not for us. Older kernels than 4.20 do not know it.
-  set(PACKET_IGNORE_OUTGOING, 1);
+  ignoreOutgoing(sys, fd);
   set(SO_RCVBUFFORCE, RECEIVE_BUFFER, SOL_SOCKET);
   set(SO_SNDBUFFORCE, SEND_BUFFER, SOL_SOCKET);
   if (!wantsRing || !set(PACKET_VERSION, TPACKET_V2) || !set(PACKET_RESERVE, RESERVE)) return 0;

@@ -26,9 +26,10 @@ import { DROP } from '../../stack/verdict.ts';
 import { InterfaceQuery } from './ifreq.ts';
 import { PacketBatch } from './packet-batch.ts';
 import { IOV_BYTES, MMSG_BYTES, setMessage } from './packet-messages.ts';
-import { bindPacket, closeSocket, openSocketsAgain, type PacketHandle, SOL_PACKET } from './packet-open.ts';
+import { bindPacket, closeSocket, openSocketsAgain, type PacketHandle } from './packet-open.ts';
 import { PacketRing } from './packet-ring.ts';
 import { PacketSeat, type PacketSocket } from './packet-seat.ts';
+import { droppedSince, STATISTICS_BYTES } from './packet-statistics.ts';
 import {
   EAGAIN,
   EINTR,
@@ -56,13 +57,12 @@ export interface PacketReceiver {
 
 /** Frames sent with one call. */
 const AT_ONCE = 64;
-/** Byte offsets in `this.native`: messages, two iovecs for each, and a value with its length for socket options. */
+/** Byte offsets in `this.native`: messages, two iovecs for each, and an int with its length for a socket option. */
 const IOVS = AT_ONCE * MMSG_BYTES;
 const VALUE = IOVS + AT_ONCE * 2 * IOV_BYTES;
-const VALUE_BYTES = 16;
-const NATIVE_BYTES = VALUE + VALUE_BYTES + 8;
+const LENGTH = VALUE + 4;
+const NATIVE_BYTES = LENGTH + 4;
 
-const PACKET_STATISTICS = 6;
 const LOOK_MS = 100;
 
 export class PacketDevice implements Device {
@@ -81,6 +81,7 @@ export class PacketDevice implements Device {
   private readonly seat: PacketSeat;
   private receiver!: PacketReceiver;
   private readonly native: NativeBytes;
+  private readonly statistics: NativeBytes;
   private readonly poolAddress: number;
   private query!: InterfaceQuery;
   /** Largest frame to send without segmentation, in bytes. */
@@ -104,6 +105,7 @@ export class PacketDevice implements Device {
     const { sys } = this;
     this.seat = new PacketSeat(handle.seats, handle.worker);
     this.native = new NativeBytes(sys, NATIVE_BYTES);
+    this.statistics = new NativeBytes(sys, STATISTICS_BYTES);
     this.poolAddress = sys.addressOf(new Uint8Array(ctx.pool.share.memory));
     this.maxFrame = mtu + FRAME_OVERHEAD;
     this.sit();
@@ -128,21 +130,13 @@ export class PacketDevice implements Device {
     const { sys, native } = this;
     const index = this.query.index();
     // Bound to an interface that went away, the socket has an error pending: taken, or poll(2) would return at once.
-    native.i32[(VALUE + VALUE_BYTES) >> 2] = 4;
-    sys.getsockopt(this.fd, SOL_SOCKET, SO_ERROR, native.address + VALUE, native.address + VALUE + VALUE_BYTES);
+    native.i32[LENGTH >> 2] = 4;
+    sys.getsockopt(this.fd, SOL_SOCKET, SO_ERROR, native.address + VALUE, native.address + LENGTH);
     if (this.handle.workers > 1) this.follow(index);
     else if (index >= 0 && index !== this.index) this.bindAgain(index);
     this.up = index >= 0 && this.index === index && this.query.isUp();
-    native.i32[(VALUE + VALUE_BYTES) >> 2] = VALUE_BYTES;
-    // struct tpacket_stats: packets and drops since the last question.
-    const asked = sys.getsockopt(
-      this.fd,
-      SOL_PACKET,
-      PACKET_STATISTICS,
-      native.address + VALUE,
-      native.address + VALUE + VALUE_BYTES,
-    );
-    if (asked >= 0) this.stats.missed += native.i32[(VALUE >> 2) + 1]! >>> 0;
+    const dropped = droppedSince(sys, this.fd, this.statistics);
+    if (dropped > 0) this.stats.missed += dropped;
   }
 
   /** Uses the socket that our seat names. */
