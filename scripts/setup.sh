@@ -18,7 +18,8 @@ purpose=${1:-}
 lab_packages=(iproute2:ip iputils-ping:ping curl:curl)
 more_lab_packages=(tcpdump:tcpdump apache2-utils:ab bind9-dnsutils:dig procps:sysctl)
 test_packages=(tshark:tshark ethtool:ethtool nginx-light:nginx haproxy:haproxy iperf3:iperf3 wrk:wrk wget:wget
-  openssh-client:ssh openssh-server:sshd rsync:rsync hping3:hping3 dpdk-dev:dpdk-testpmd)
+  openssh-client:ssh openssh-server:sshd rsync:rsync hping3:hping3 dpdk-dev:dpdk-testpmd
+  libpcap-dev:pcap-config g++:g++ make:make python3:python3)
 bench_packages=(nftables:nft)
 
 case $purpose in
@@ -37,14 +38,31 @@ check_node() {
   ((${version%%.*} >= 20)) || die "Node.js 20 or newer is needed; $(command -v node) is $version"
 }
 
+# npm leaves the optional package cap out where libpcap's headers are missing. When they have come it is tried again, once.
+may_lack_cap() {
+  [[ ! -e node_modules/cap && ! -e node_modules/.without-cap ]] && command -v pcap-config >/dev/null
+}
+
+# Node's headers, which cap is built with, need not be fetched where those of this version are installed.
+use_installed_headers() {
+  local prefix major
+  prefix=$(node -p 'path.resolve(process.execPath, "../..")')
+  major=$(node -p 'process.versions.node.split(".")[0]')
+  if grep -qs "define NODE_MAJOR_VERSION $major\$" "$prefix/include/node/node_version.h"; then
+    export npm_config_nodedir=$prefix
+  fi
+}
+
 # npm writes the inner lock file when an installation is complete.
 install_modules() {
   local done=node_modules/.package-lock.json
-  [[ -e $done && ! package-lock.json -nt $done ]] && return
+  [[ -e $done && ! package-lock.json -nt $done ]] && ! may_lack_cap && return
   command -v npm >/dev/null || die "npm is needed to install the packages of package-lock.json (on Debian: apt-get install npm)"
   say "setup: installing npm packages (npm ci)"
+  use_installed_headers
   npm ci --no-audit --no-fund --loglevel=error
   touch "$done"
+  ! may_lack_cap || touch node_modules/.without-cap
 }
 
 is_built() {
@@ -82,11 +100,13 @@ install_packages() {
   [[ -z $missing ]] && return
   if ! command -v apt-get >/dev/null; then
     say "setup: please install (these are Debian's names): $missing" >&2
-    exit 3
+    status=3
+    return
   fi
   if ((EUID != 0)); then
     say "setup: please install, as root: apt-get install --no-install-recommends $missing" >&2
-    exit 3
+    status=3
+    return
   fi
   say "setup: installing Debian packages: $missing"
   hold_services
@@ -108,7 +128,10 @@ hold_services() {
 }
 
 cd "$project"
+status=0
 check_node
+# First, because packages of npm are built with some of them.
+((${#packages[@]} == 0)) || install_packages
 install_modules
 build
-((${#packages[@]} == 0)) || install_packages
+exit "$status"
