@@ -1,5 +1,5 @@
 /**
- * Bundles the program with esbuild: one file for the command line, one for the worker thread.
+ * Bundles the program with esbuild: one file for the command line, one for the worker thread, one for the process of libpcap.
  * The worker is bundled for speed: V8 inlines across modules only within one file.
  */
 import { readFileSync } from 'node:fs';
@@ -21,7 +21,12 @@ const common: BuildOptions = {
   logLevel: 'warning',
 };
 
-const entryPoints = { main: 'src/main.ts', worker: 'src/workers/worker.ts', scheduler: 'lb/sched/contract.ts' };
+const entryPoints = {
+  main: 'src/main.ts',
+  worker: 'src/workers/worker.ts',
+  pcap: 'src/pcap.ts',
+  scheduler: 'lb/sched/contract.ts',
+};
 await build({ ...common, entryPoints });
 // The entries check the version of Node before anything else is loaded, so main is not bundled into them.
 await build({

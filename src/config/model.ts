@@ -52,9 +52,9 @@ export interface MarkConfig {
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-export const LINK_KINDS = ['tap', 'packet', 'xdp', 'memif', 'memory', 'pcapfile'] as const;
+export const LINK_KINDS = ['tap', 'packet', 'xdp', 'pcap', 'memif', 'memory', 'pcapfile'] as const;
 /** Links that are an interface of the system, with a MAC address of its own. */
-export const INTERFACE_KINDS: readonly LinkKind[] = ['packet', 'xdp'];
+export const INTERFACE_KINDS: readonly LinkKind[] = ['packet', 'xdp', 'pcap'];
 export const XDP_MODES = ['auto', 'native', 'generic'] as const;
 export type XdpMode = (typeof XDP_MODES)[number];
 export const MEMIF_ROLES = ['client', 'server'] as const;

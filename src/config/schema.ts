@@ -376,7 +376,7 @@ const linkRows = {
     range: LINK_KINDS.join(', '),
     reloadable: false,
     example: 'tap',
-    doc: '`tap` is a Linux TAP interface, `packet` an existing Linux interface through packet sockets, `xdp` one through AF_XDP, `memif` shared memory with a DPDK or VPP process ([Links](links.md)), `memory` a wire to another stack in the same process, `pcapfile` replays a capture.',
+    doc: '`tap` is a Linux TAP interface, `packet` an existing Linux interface through packet sockets, `xdp` one through AF_XDP, `pcap` one through libpcap, `memif` shared memory with a DPDK or VPP process ([Links](links.md)), `memory` a wire to another stack in the same process, `pcapfile` replays a capture.',
   },
   device: {
     type: 'path',
@@ -384,10 +384,10 @@ const linkRows = {
     unit: '',
     default: null,
     without: 'the name of the link',
-    range: 'tap, packet, xdp: at most 15 characters without / and spaces',
+    range: 'tap, packet, xdp, pcap: at most 15 characters without / and spaces',
     reloadable: false,
     example: 'tap0',
-    doc: 'tap, packet, xdp: the interface; memif: the unix socket; pcapfile: the file to replay; memory: the name of the wire.',
+    doc: 'tap, packet, xdp, pcap: the interface; memif: the unix socket; pcapfile: the file to replay; memory: the name of the wire.',
   },
   offload: {
     type: 'word',

@@ -83,6 +83,11 @@ export class InterfaceQuery {
     return this.askDriver(ETHTOOL_GCHANNELS) ? this.value.i32[5]! + this.value.i32[8]! : 0;
   }
 
+  /** Whether it is set up, be there a carrier or not. */
+  isSetUp(): boolean {
+    return this.ask(SIOCGIFFLAGS) && (this.request.u16[IFREQ_UNION >> 1]! & IFF_UP) !== 0;
+  }
+
   index(): number {
     return this.ask(SIOCGIFINDEX) ? this.request.i32[IFREQ_UNION >> 2]! : -1;
   }

@@ -17,6 +17,10 @@ import * as ipv4 from '../../stack/wire/ipv4.ts';
 const TCP_FIELD = 16;
 const UDP_FIELD = 6;
 
+/** What an operator should know once such a frame has come by interface `name`. */
+export const partialNotice = (name: string): string =>
+  `frames arrive with unfinished checksums, from a sender on this machine: tsvs finishes them; 'ethtool -K PEER tx off' at the other end of ${name} spares it that`;
+
 /** Marks a received frame whose checksum is unfinished; returns whether it is. */
 export function markPartial(pool: FramePool, f: FrameId): boolean {
   const { buf } = pool;

@@ -21,6 +21,8 @@ export interface Syscalls {
   /** `arg`: a value or an address, as the request demands. */
   readonly ioctl: (fd: number, request: number, arg: number) => number;
   readonly socket: (domain: number, type: number, protocol: number) => number;
+  /** `address`: where two 32-bit descriptors go. */
+  readonly socketpair: (domain: number, type: number, protocol: number, address: number) => number;
   readonly bind: (fd: number, address: number, length: number) => number;
   readonly connect: (fd: number, address: number, length: number) => number;
   readonly listen: (fd: number, backlog: number) => number;
@@ -156,6 +158,7 @@ function declare(koffi: Koffi): Syscalls {
     writev: f('writev', 'int', ['int', 'uint64', 'int']),
     ioctl: f('ioctl', 'int', ['int', 'uint64', 'uint64']),
     socket: f('socket', 'int', ['int', 'int', 'int']),
+    socketpair: f('socketpair', 'int', ['int', 'int', 'int', 'uint64']),
     bind: f('bind', 'int', ['int', 'uint64', 'uint32']),
     connect: f('connect', 'int', ['int', 'uint64', 'uint32']),
     listen: f('listen', 'int', ['int', 'int']),

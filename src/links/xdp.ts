@@ -30,7 +30,7 @@ import type { FrameId, Ipv4 } from '../../stack/types.ts';
 import { DELIVERED, DROP } from '../../stack/verdict.ts';
 import { Bpf } from './bpf.ts';
 import { askingSocket, InterfaceQuery } from './ifreq.ts';
-import { markPartial } from './partial-checksum.ts';
+import { markPartial, partialNotice } from './partial-checksum.ts';
 import { SendQueues } from './send-queues.ts';
 import { EAGAIN, EBUSY, EINTR, ENOBUFS, errnoName, LinkError, type Syscalls, syscalls } from './syscall.ts';
 import { objectionTo } from './whole-frame.ts';
@@ -168,7 +168,7 @@ export class XdpDevice implements Device {
       pool.len[f] = length;
       stats.rxFrames += 1;
       stats.rxBytes += length;
-      if (markPartial(pool, f) && this.notice === '') this.notice = PARTIAL.replaceAll('NAME', this.name.slice(4));
+      if (markPartial(pool, f) && this.notice === '') this.notice = partialNotice(this.name.slice('xdp:'.length));
       out[given++] = f;
     }
     queue.rxDone(n);
@@ -334,7 +334,5 @@ export class XdpDevice implements Device {
   }
 }
 
-const PARTIAL =
-  "frames arrive with unfinished checksums, from a sender on this machine: tsvs finishes them; 'ethtool -K PEER tx off' at the other end of NAME spares it that";
 const LARGE =
   "frames arrive that no slot holds, and are lost: 'ethtool -K PEER tso off gso off' at the other end of NAME, 'ethtool -K NAME gro off lro off' here";

@@ -14,6 +14,8 @@ import { type MemifHandle, openMemif, type PoolFile, sharePool } from '../links/
 import { MemifServer } from '../links/memif-server.ts';
 import { PacketDevice } from '../links/packet.ts';
 import { openPacket, openPacketGroup, type PacketHandle, type PacketOptions } from '../links/packet-open.ts';
+import { PcapDevice } from '../links/pcap.ts';
+import { openPcap, type PcapHandle } from '../links/pcap-open.ts';
 import { LinkError, syscalls } from '../links/syscall.ts';
 import { TapDevice } from '../links/tap.ts';
 import { openTapQueues } from '../links/tap-crew.ts';
@@ -21,6 +23,7 @@ import { openTap, type TapHandle } from '../links/tap-open.ts';
 import { XdpDevice } from '../links/xdp.ts';
 import { openXdp, PATIENT, type XdpHandle } from '../links/xdp-open.ts';
 import { umemOf } from '../links/xdp-socket.ts';
+import { type Account, findAccount } from '../privileges/account.ts';
 import type { Plug } from './pipeline.ts';
 import type { FaultPlan } from './plan.ts';
 import { SeededRandom } from './seeded.ts';
@@ -33,6 +36,7 @@ interface Opened {
   tap: TapHandle;
   packet: PacketHandle;
   xdp: XdpHandle;
+  pcap: PcapHandle;
   memif: MemifHandle;
 }
 type OpenKind = keyof Opened & LinkKind;
@@ -45,6 +49,8 @@ interface Around {
   readonly umemSockets: number[];
   /** By worker: the memory file under the pool; empty when no link needs it. */
   readonly poolFiles: readonly PoolFile[];
+  /** Whom tsvs becomes when the links are open; null = it stays who it is. */
+  readonly account: Account | null;
 }
 
 interface Driver<H> {
@@ -86,6 +92,11 @@ const DRIVERS: { readonly [K in OpenKind]: Driver<Opened[K]> } = {
     drive: (ctx, handle) => new XdpDevice(ctx, handle),
     mac: (handle) => formatMac(handle.mac),
   },
+  pcap: {
+    open: ({ device }, _workers, { account }) => [openPcap({ name: device, account })],
+    drive: (ctx, handle) => new PcapDevice(ctx, handle),
+    mac: (handle) => formatMac(handle.mac),
+  },
   memif: {
     open: ({ device, mtu, memif: { ring, ...rest } }, workers, { poolFiles }) =>
       openMemif({ ...rest, path: device, mtu, log2: Math.log2(ring) }, poolFiles, workers),
@@ -120,11 +131,17 @@ export type LinkHandle = {
  * Opens what the configuration names, in its order, for the workers that have these pools: for each worker its links. Throws LinkError
  * with what to do.
  */
-export function openLinks({ links, services }: Config, shares: readonly PoolShare[]): (LinkHandle | RemoteLink)[][] {
+export function openLinks(
+  { global, links, services }: Config,
+  shares: readonly PoolShare[],
+): (LinkHandle | RemoteLink)[][] {
   const pools = shares.map((share) => FramePool.attach(share, false));
   // Before anybody else has the kernel look at the pools: what lies there is replaced.
   const shared = links.some(({ kind, memif }) => kind === 'memif' && memif.role === 'client');
-  const around: Around = { pools, umemSockets: pools.map(() => -1), poolFiles: shared ? pools.map(sharePool) : [] };
+  const around: Around = {
+    ...{ pools, umemSockets: pools.map(() => -1), poolFiles: shared ? pools.map(sharePool) : [] },
+    account: global.user === null ? null : findAccount(global.user, global.group),
+  };
   const opened = links.map((link) => openLink(link, services[0]?.vip ?? 0, around));
   return shares.map((_, worker) => opened.map((handles, i) => handles[worker] ?? remote(handles, worker, links[i]!)));
 }

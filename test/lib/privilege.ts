@@ -47,6 +47,11 @@ export function noCommands(...names: string[]): string | undefined {
   return missing.length === 0 ? undefined : `not installed: ${missing.join(', ')}`;
 }
 
+/** Why a test that uses this package of npm cannot run, or nothing when it loads. */
+export function noPackage(name: string): string | undefined {
+  return succeeds([process.execPath, '-e', `require('${name}')`]) ? undefined : `the package ${name} does not load`;
+}
+
 /** `test`, or a stand-in that skips and prints `missing`, the reason, for the runner to show. */
 export function testUnless(missing: string | undefined, test: Test): (name: string, body: () => unknown) => void {
   return (name, body) => {

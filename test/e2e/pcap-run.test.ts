@@ -1,0 +1,74 @@
+/**
+ * tsvs on an interface through libpcap: ping, curl, a download of which every byte arrives, with the segments and unfinished checksums
+ * of the neighbours' offloads and without; the interface is set down, deleted and created again.
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { patternHash } from '../lib/pattern.ts';
+import { noCommands, noNamespaces, noPackage, testUnless } from '../lib/privilege.ts';
+import { Capture } from '../lib/tshark.ts';
+import { LB, VIP, VIP_MAC, VipNet } from '../lib/vip-net.ts';
+
+const tools = noCommands('ip', 'ping', 'curl', 'ethtool', 'tcpdump', 'tshark');
+const add = testUnless(noNamespaces() ?? tools ?? noPackage('cap'), test);
+
+const FIVE_MB = 5_000_000;
+
+async function greetings(lab: VipNet): Promise<void> {
+  const { stdout } = await lab.client(['ping', '-f', '-q', '-c', '1000', VIP]);
+  assert.match(stdout, /1000 received, 0% packet loss/);
+  const answers = await lab.shell(`curl -sS -f http://${VIP}/ && curl -sS -f http://${VIP}/`);
+  assert.equal(answers.split('\n').sort(), ['rs-1', 'rs-2']);
+}
+
+async function download(lab: VipNet): Promise<void> {
+  const hash = await lab.shell(`curl -sS -f http://${VIP}/bytes/${FIVE_MB} | sha256sum | cut -d' ' -f1`);
+  assert.is(hash, patternHash(FIVE_MB));
+}
+
+add('pcap: neighbours with offloads; the interface is set down, deleted and created again', async () => {
+  const lab = await VipNet.start({ link: 'pcap' });
+  const ip = async (...words: string[]): Promise<void> => {
+    const { code, stderr } = await lab.net.exec(LB, ['ip', ...words]);
+    assert.is(code, 0, stderr);
+  };
+  try {
+    await lab.startHttp();
+    await greetings(lab);
+    await download(lab);
+    await lab.tsvs.waitFor(/link pcap:eth0: .*ethtool -K PEER tx off/);
+    await ip('link', 'set', 'eth0', 'down');
+    await lab.tsvs.waitFor(/link pcap:eth0 is down/);
+    await ip('link', 'set', 'eth0', 'up');
+    await lab.linked();
+    await greetings(lab);
+    await ip('link', 'del', 'eth0');
+    await lab.tsvs.waitFor(/link pcap:eth0 is down[\s\S]*link pcap:eth0 is down/);
+    lab.net.addCable(LB, 'eth0');
+    await lab.linked();
+    await greetings(lab);
+    await lab.quiet();
+  } finally {
+    await lab.close();
+  }
+});
+
+add('pcap: without offloads every checksum on the wire is right', async () => {
+  const lab = await VipNet.start({ link: 'pcap', offload: false });
+  try {
+    await lab.startHttp();
+    const capture = await Capture.start(lab, 'client');
+    await greetings(lab);
+    await download(lab);
+    await lab.quiet();
+    await capture.stop();
+    const { bad, good, segments } = await capture.judge();
+    assert.equal(bad, []);
+    assert.ok(good > 3000, `${good} checksums looked at`);
+    assert.ok(segments.get(VIP_MAC)! > 1200);
+  } finally {
+    await lab.close();
+  }
+});
+
+test.run();
