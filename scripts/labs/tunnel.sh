@@ -65,4 +65,14 @@ tour() {
   holds 'because the client was told the MTU that is left' has 'mtu 1480'
   run tsvs tsvs ipvsadm -Ln --stats
   holds 'tsvs has seen none of the answers' has '^TCP +192\.168\.100\.10:80 +8 +[1-9][0-9]* +0 +[0-9.A-Z]+ +0$'
+
+  note 'a link behind the router that takes less: the router tells tsvs, and tsvs the client'
+  run router ip link set eth1 mtu 1300
+  sniff client tcpdump -tn -i eth0 'icmp[icmptype] == icmp-unreach'
+  run client sh -c 'head -c 100000 /dev/zero | curl -s -o /dev/null -w "%{size_upload}\n" --data-binary @- http://192.168.100.10/'
+  holds 'the upload arrives' is "$out" 100000
+  sniffed
+  sees 'the error comes from the VIP, 20 bytes below what the router said' has '^IP 192\.168\.100\.10 > 192\.168\.100\.1: ICMP 192\.168\.100\.10 unreachable - need to frag \(mtu 1280\)'
+  run client ip route get 192.168.100.10
+  holds 'the client knows the MTU of the whole way' has 'mtu 1280'
 }

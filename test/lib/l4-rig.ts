@@ -54,6 +54,8 @@ export interface Sent {
 export interface Arriving {
   readonly partial?: boolean;
   readonly gsoSize?: number;
+  /** In a frame to all. */
+  readonly broadcast?: boolean;
 }
 
 const view = (b: Uint8Array): DataView => new DataView(b.buffer, b.byteOffset, b.length);
@@ -210,6 +212,7 @@ export class L4Rig {
   private put(packet: Uint8Array, arriving: Arriving): void {
     const { pool } = this.ctx;
     const frame = etherFrame(packet);
+    if (arriving.broadcast) frame.fill(0xff, 0, 6);
     const f = frame.length + HEADROOM > pool.config.slotBytes ? pool.allocBig() : pool.alloc();
     assert.ok(f !== 0, 'the pool is empty');
     const off = pool.off[f]!;

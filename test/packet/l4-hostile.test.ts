@@ -6,6 +6,7 @@ import type { L4Service } from '../../lb/l4.ts';
 import * as tcp from '../../lb/proto/tcp.ts';
 import { PROTO_MARK } from '../../lb/service.ts';
 import { PROTO_UDP } from '../../stack/wire/ipv4.ts';
+import { MODE_NAMES } from '../lib/l4-net.ts';
 import {
   CLIENT,
   CPORT,
@@ -111,6 +112,18 @@ function tunnelError(outerSrc: number, outerDst: number): Uint8Array {
   const quote = ipPacket(outerSrc, outerDst, 4, inner);
   return ipPacket(ip('203.0.113.1'), DIRECTOR, 1, icmpBytes(3, 4, 600, quote));
 }
+
+for (const mode of MODE_NAMES)
+  test(`${mode}: a packet for the VIP in a frame to all is not passed on, of a known connection or not`, () => {
+    const rig = new L4Rig({ mode });
+    assert.equal(rig.feed(fromClient({ flags: 'S' }), { broadcast: true }), []);
+    assert.equal([rig.l4.open, rig.fate], [0, 'not_for_us']);
+    rig.feed(fromClient({ flags: 'S' }));
+    assert.is(rig.fate, 'sent');
+    assert.equal(rig.feed(fromClient({ seq: ISN + 1, ack: 1 }), { broadcast: true }), []);
+    assert.is(rig.fate, 'not_for_us');
+    assert.is(rig.l4.open, 1);
+  });
 
 test('TUN: an error about a tunnel that is not the one of the connection tells its client nothing', () => {
   const rig = new L4Rig({ mode: 'TUN' });

@@ -94,4 +94,12 @@ test('json has the fields', () => {
   assert.equal({ level, server, msg }, { level: 40, server: '10.0.0.11:80', msg: 'words' });
 });
 
+test('a pool of ports that is running out', () => {
+  const event = { type: 'portsScarce', address: 0x0a000014, used: 51609, size: 64511, count: 1 } as const;
+  assert.is(
+    words(event),
+    'local address 10.0.0.20 has 51609 of its 64511 ports towards a server in use: add another local_address',
+  );
+});
+
 test.run();
