@@ -37,7 +37,7 @@ function run(words: readonly string[]): Promise<number> {
   });
 }
 
-const { links, lab, idle } = checked();
+const { heap, links, lab, idle } = checked();
 // Where the packages it needs are found.
 const dir = mkdtempSync('node_modules/.tsvs-bench-');
 try {
@@ -45,6 +45,7 @@ try {
     entryPoints: {
       bench: 'test/bench/main.ts',
       'link-generator': 'test/bench/link-generator.ts',
+      'link-heap': 'test/bench/link-heap.ts',
       mirror: 'test/bench/mirror.ts',
       'udp-flood': 'test/bench/udp-flood.ts',
     },
@@ -60,7 +61,7 @@ try {
   // A young generation that holds a whole measurement: allocation is then read off without a collection in between.
   const flags = ['--expose-gc', '--max-semi-space-size=512', '--min-semi-space-size=512'];
   process.exitCode = await run([
-    ...(links || lab || idle ? namespaceWrapper() : []),
+    ...(heap || links || lab || idle ? namespaceWrapper() : []),
     process.execPath,
     ...flags,
     join(dir, 'bench.mjs'),

@@ -7,6 +7,7 @@ import { cpus, loadavg, release, totalmem, version } from 'node:os';
 import { type IdleResult, noIdle, printIdle, runIdle } from './idle.ts';
 import { type LabResult, noLab, runLab } from './lab.ts';
 import { labLines } from './lab-report.ts';
+import { heapRows } from './link-heap-rows.ts';
 import { type LinksResult, linkRows, noLinks } from './links.ts';
 import { memifRows, noMemif } from './memif.ts';
 import { memoryRows, printMemory } from './memory.ts';
@@ -31,6 +32,12 @@ const print = !options.json;
 if (print) console.log(`${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node}\n`);
 const memory = options.memory ? await memoryRows(options.scale) : [];
 if (print && memory.length > 0) printMemory(memory);
+
+const heap = options.heap ? await heapRows(options.scale, options.tasks) : [];
+if (print && heap.length > 0) {
+  console.log('');
+  printMemory(heap);
+}
 
 const noTestpmd = noMemif();
 const memif = options.memif && noTestpmd === undefined ? await memifRows(options.scale, 7, options.tasks) : [];
@@ -73,7 +80,14 @@ if (options.idle) {
 if (options.json)
   console.log(
     JSON.stringify(
-      { machine, conditions, rows: [...memory, ...memif, ...links.rows, ...lab.rows], raw, links: links.runs, idle },
+      {
+        machine,
+        conditions,
+        rows: [...memory, ...heap, ...memif, ...links.rows, ...lab.rows],
+        raw,
+        links: links.runs,
+        idle,
+      },
       null,
       2,
     ),

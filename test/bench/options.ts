@@ -40,13 +40,15 @@ const USUAL_PEERS: Readonly<Record<WorkloadName, readonly PeerName[]>> = {
   ping: ['direct', 'mirror', 'mirror-busy', 'tsvs', 'tsvs-busy'],
 };
 
-const PARTS = ['memory', 'memif', 'links', 'lab', 'idle'];
+const PARTS = ['memory', 'heap', 'memif', 'links', 'lab', 'idle'];
 
 export interface BenchOptions {
   readonly json: boolean;
   readonly memory: boolean;
   /** memif, with testpmd at its other end. */
   readonly memif: boolean;
+  /** Bytes allocated by each link. */
+  readonly heap: boolean;
   /** AF_XDP between two veth pairs. */
   readonly links: boolean;
   readonly lab: boolean;
@@ -57,7 +59,7 @@ export interface BenchOptions {
   readonly seconds: number;
   /** Of the iterations in memory, the seconds of memif and the rest before idle memory is read; 1 gives figures worth something. */
   readonly scale: number;
-  /** Which tasks of memif and modes of XDP, by name. */
+  /** Which tasks of memif, links of heap and modes of XDP, by name. */
   readonly tasks: RegExp;
   readonly profiles: readonly ProfileName[];
   /** As asked for; null: those that are usual for the profile. */
@@ -70,7 +72,7 @@ export interface BenchOptions {
   readonly sessions: readonly number[];
 }
 
-export const USAGE = `npm run bench -- [--json] [--only memory|memif|links|lab|idle]
+export const USAGE = `npm run bench -- [--json] [--only memory|heap|memif|links|lab|idle]
   --rounds N      rounds of the lab (3)
   --seconds S     whole seconds of one run in the lab (2)
   --profiles L    of ${PROFILE_NAMES.join(',')} (all)
@@ -79,7 +81,7 @@ export const USAGE = `npm run bench -- [--json] [--only memory|memif|links|lab|i
                   workload; direct is always measured, and who cannot do a workload is left out of it)
   --raw FILE      where the lab's single runs are kept, a line of JSON each (a new file in the folder for temporary ones)
   --scale F       iterations in memory, seconds of memif and rest of idle, as a factor (1)
-  --tasks RE      tasks of memif and XDP modes whose name matches (all)
+  --tasks RE      tasks of memif, links of heap and XDP modes whose name matches (all)
   --sessions L    numbers of idle sessions to hold, rising (1000,9000,20000)`;
 
 /** Throws an Error that names the mistake. */
@@ -106,6 +108,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
   return {
     json: values.json,
     memory: (only ?? 'memory') === 'memory',
+    heap: (only ?? 'heap') === 'heap',
     memif: (only ?? 'memif') === 'memif',
     links: (only ?? 'links') === 'links',
     lab: (only ?? 'lab') === 'lab',
