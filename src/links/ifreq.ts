@@ -50,18 +50,20 @@ export class InterfaceQuery {
   private readonly sys: Syscalls;
   private readonly socket: number;
   private readonly request: NativeBytes;
+  private readonly pointer: bigint;
   private readonly value: NativeBytes;
 
   constructor(sys: Syscalls, socket: number, name: string) {
     this.sys = sys;
     this.socket = socket;
     this.request = ifreq(sys, name);
+    this.pointer = this.request.pointer();
     this.value = new NativeBytes(sys, CHANNELS_BYTES + 4);
   }
 
   private ask(request: number): boolean {
     this.request.i32[IFREQ_UNION >> 2] = 0;
-    return this.sys.ioctl(this.socket, request, this.request.address) >= 0;
+    return this.sys.ioctl(this.socket, request, this.pointer) >= 0;
   }
 
   /** Whether it is set up and has a carrier. The kernel's own flag for that may be a second late; drivers know at once. */
@@ -75,7 +77,7 @@ export class InterfaceQuery {
   private askDriver(command: number): boolean {
     this.value.i32[0] = command;
     this.request.set64(IFREQ_UNION, this.value.address);
-    return this.sys.ioctl(this.socket, SIOCETHTOOL, this.request.address) >= 0;
+    return this.sys.ioctl(this.socket, SIOCETHTOOL, this.pointer) >= 0;
   }
 
   /** Queues that receive; 0 where the driver does not tell. */

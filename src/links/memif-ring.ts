@@ -42,6 +42,7 @@ export class MemifRing {
   /** The descriptor that tells of an interrupt, ours or the other side's; -1 = none. */
   readonly interrupt: number;
   private readonly one: NativeBytes;
+  private readonly pointer: bigint;
 
   /** `memory` begins with the ring; `one`: eight bytes that interrupts are read into and written from. */
   constructor(
@@ -60,6 +61,7 @@ export class MemifRing {
     this.u16 = new Uint16Array(memory, byteOffset, words * 2);
     this.interrupt = interrupt;
     this.one = one;
+    this.pointer = one.pointer();
   }
 
   /** Empties it. By the client before the rings are named to the server, and by the server when it is asked to connect. */
@@ -105,11 +107,11 @@ export class MemifRing {
     if (this.interrupt < 0 || (Atomics.load(this.u16, FLAGS) & MASK_INTERRUPT) !== 0) return;
     this.one.i32[0] = 1;
     this.one.i32[1] = 0;
-    this.sys.write(this.interrupt, this.one.address, 8);
+    this.sys.write(this.interrupt, this.pointer, 8);
   }
 
   /** The consumer: takes interrupts that came. */
   drain(): void {
-    this.sys.read(this.interrupt, this.one.address, 8);
+    this.sys.read(this.interrupt, this.pointer, 8);
   }
 }

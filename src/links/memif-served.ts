@@ -13,6 +13,7 @@ import type { FrameId } from '../../stack/types.ts';
 import { DROP } from '../../stack/verdict.ts';
 import type { BroughtRegion } from './memif-brought.ts';
 import { D_FLAGS_REGION, D_LENGTH, D_OFFSET, type MemifRing, NEXT } from './memif-ring.ts';
+import { Places } from './places.ts';
 import type { SendQueue } from './send-queues.ts';
 import type { Syscalls } from './syscall.ts';
 import { objectionTo } from './whole-frame.ts';
@@ -23,6 +24,7 @@ const MEMCPY_FROM = 256;
 /** A region of the client, mapped. */
 export interface MappedRegion extends BroughtRegion {
   readonly u8: Uint8Array;
+  readonly places: Places;
 }
 
 export class MemifServed implements SendQueue {
@@ -34,7 +36,7 @@ export class MemifServed implements SendQueue {
   private readonly sys: Syscalls;
   private readonly stats: DeviceStats;
   private readonly regions: readonly MappedRegion[];
-  private readonly poolAddress: number;
+  private readonly inPool: Places;
   private readonly maxFrame: number;
   private readonly capacity: number;
 
@@ -54,7 +56,7 @@ export class MemifServed implements SendQueue {
     this.regions = regions;
     this.fromClient = fromClient;
     this.toClient = toClient;
-    this.poolAddress = sys.addressOf(ctx.pool.buf);
+    this.inPool = new Places(sys.addressOf(ctx.pool.buf));
     this.maxFrame = mtu + FRAME_OVERHEAD;
     this.capacity = ctx.pool.config.slotBytes - HEADROOM;
   }
@@ -151,16 +153,16 @@ export class MemifServed implements SendQueue {
   }
 
   /** Copies `length` bytes at `at` of a region to `off` of the pool. */
-  private take({ address, u8 }: MappedRegion, at: number, off: number, length: number): void {
+  private take({ places, u8 }: MappedRegion, at: number, off: number, length: number): void {
     const { buf } = this.pool;
-    if (length >= MEMCPY_FROM) this.sys.memcpy(this.poolAddress + off, address + at, length);
+    if (length >= MEMCPY_FROM) this.sys.memcpy(this.inPool.at(off), places.at(at), length);
     else for (let i = 0; i < length; i++) buf[off + i] = u8[at + i]!;
   }
 
   /** The other way round. */
-  private give({ address, u8 }: MappedRegion, at: number, off: number, length: number): void {
+  private give({ places, u8 }: MappedRegion, at: number, off: number, length: number): void {
     const { buf } = this.pool;
-    if (length >= MEMCPY_FROM) this.sys.memcpy(address + at, this.poolAddress + off, length);
+    if (length >= MEMCPY_FROM) this.sys.memcpy(places.at(at), this.inPool.at(off), length);
     else for (let i = 0; i < length; i++) u8[at + i] = buf[off + i]!;
   }
 

@@ -16,6 +16,7 @@ import { MemifListen, ringOf } from './memif-listen.ts';
 import { closeMemif, isQueueOf, type MemifHandle } from './memif-open.ts';
 import type { MemifRing } from './memif-ring.ts';
 import { MemifServed } from './memif-served.ts';
+import { Places } from './places.ts';
 import { SendQueues } from './send-queues.ts';
 import { type Syscalls, syscalls } from './syscall.ts';
 
@@ -141,6 +142,7 @@ export class MemifServer implements Device {
     const regions = brought.regions().map((region) => ({
       ...region,
       u8: new Uint8Array(sys.view(region.address, region.size)),
+      places: new Places(region.address),
     }));
     const [from, to] = [true, false].map((fromClient) =>
       brought

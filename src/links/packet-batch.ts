@@ -31,6 +31,7 @@ export class PacketBatch implements PacketReceiver {
   private readonly fd: number;
   private readonly poolAddress: number;
   private readonly native: NativeBytes;
+  private readonly messages: bigint;
   /** Bytes of a frame that fit a small slot, and beyond them a big one. */
   private readonly smallRoom: number;
   private readonly restRoom: number;
@@ -48,6 +49,7 @@ export class PacketBatch implements PacketReceiver {
     this.smallRoom = config.slotBytes - HEADROOM;
     this.restRoom = Math.max(config.bigSlotBytes - HEADROOM - this.smallRoom, 0);
     this.native = new NativeBytes(sys, WASTE + VNET_HDR_SHORT + this.smallRoom + this.restRoom);
+    this.messages = this.native.pointer();
     for (let i = 0; i < MOST; i++) setMessage(this.native, i * MMSG_BYTES, IOVS + i * 2 * IOV_BYTES, 2);
   }
 
@@ -57,7 +59,7 @@ export class PacketBatch implements PacketReceiver {
     while (turn < max) {
       const want = Math.min(this.offer, MOST, max - turn);
       for (let i = 0; i < want; i++) this.aim(i);
-      const got = this.sys.recvmmsg(this.fd, this.native.address, want, MSG_DONTWAIT, 0);
+      const got = this.sys.recvmmsg(this.fd, this.messages, want, MSG_DONTWAIT, 0);
       for (let i = 0; i < got; i++) {
         const f = this.take(i);
         if (f !== 0) out[given++] = f;

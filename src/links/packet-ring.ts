@@ -21,6 +21,7 @@ import type { FrameId } from '../../stack/types.ts';
 import type { PacketReceiver } from './packet.ts';
 import { RING_BYTES, RING_FRAME, RING_FRAMES } from './packet-open.ts';
 import type { PacketSeat } from './packet-seat.ts';
+import { Places } from './places.ts';
 import { MSG_DONTWAIT, MSG_TRUNC, NativeBytes, type Syscalls } from './syscall.ts';
 import { readHeader, VNET_HDR_SHORT } from './virtio-net.ts';
 
@@ -45,8 +46,8 @@ export class PacketRing implements PacketReceiver {
   private readonly pool: FramePool;
   private readonly sys: Syscalls;
   private readonly fd: number;
-  private readonly address: number;
-  private readonly poolAddress: number;
+  private readonly inRing: Places;
+  private readonly inPool: Places;
   private readonly i32: Int32Array;
   private readonly u16: Uint16Array;
   private readonly waste: NativeBytes;
@@ -61,8 +62,8 @@ export class PacketRing implements PacketReceiver {
     this.sys = sys;
     this.fd = fd;
     this.seat = seat;
-    this.address = address;
-    this.poolAddress = sys.addressOf(new Uint8Array(ctx.pool.share.memory));
+    this.inRing = new Places(address);
+    this.inPool = new Places(sys.addressOf(new Uint8Array(ctx.pool.share.memory)));
     const memory = sys.view(address, RING_BYTES);
     this.i32 = new Int32Array(memory);
     this.u16 = new Uint16Array(memory);
@@ -103,7 +104,7 @@ export class PacketRing implements PacketReceiver {
     const source = from - VNET_HDR_SHORT;
     const bytes = length + VNET_HDR_SHORT;
     if (bytes > LOOP_MAX || ((source | to) & 3) !== 0) {
-      this.sys.memcpy(this.poolAddress + to, this.address + source, bytes);
+      this.sys.memcpy(this.inPool.at(to), this.inRing.at(source), bytes);
     } else {
       const words = (bytes + 3) >> 2;
       const target = pool.i32;
@@ -139,7 +140,7 @@ export class PacketRing implements PacketReceiver {
     const got =
       f === 0
         ? sys.recv(this.fd, this.waste.address, WASTE, MSG_DONTWAIT | MSG_TRUNC)
-        : sys.recv(this.fd, this.poolAddress + at, room + VNET_HDR_SHORT, MSG_DONTWAIT | MSG_TRUNC);
+        : sys.recv(this.fd, this.inPool.at(at), room + VNET_HDR_SHORT, MSG_DONTWAIT | MSG_TRUNC);
     const length = got - VNET_HDR_SHORT;
     if (f === 0 || length <= 0 || length > room) {
       this.ctx.refuse(f, f === 0 ? POOL_EMPTY : OVERSIZE);

@@ -82,6 +82,7 @@ export class PacketDevice implements Device {
   private receiver!: PacketReceiver;
   private readonly native: NativeBytes;
   private readonly statistics: NativeBytes;
+  private readonly messages: bigint;
   private readonly poolAddress: number;
   private query!: InterfaceQuery;
   /** Largest frame to send without segmentation, in bytes. */
@@ -106,6 +107,7 @@ export class PacketDevice implements Device {
     this.seat = new PacketSeat(handle.seats, handle.worker);
     this.native = new NativeBytes(sys, NATIVE_BYTES);
     this.statistics = new NativeBytes(sys, STATISTICS_BYTES);
+    this.messages = this.native.pointer();
     this.poolAddress = sys.addressOf(new Uint8Array(ctx.pool.share.memory));
     this.maxFrame = mtu + FRAME_OVERHEAD;
     this.sit();
@@ -245,7 +247,8 @@ export class PacketDevice implements Device {
     this.batched = 0;
     let done = 0;
     while (done < n) {
-      const sent = this.sys.sendmmsg(this.fd, this.native.address + done * MMSG_BYTES, n - done, MSG_DONTWAIT);
+      const messages = done === 0 ? this.messages : this.native.address + done * MMSG_BYTES;
+      const sent = this.sys.sendmmsg(this.fd, messages, n - done, MSG_DONTWAIT);
       if (sent < 0 && !this.sendFailed(batch[done]!)) break;
       if (sent < 0) done++;
       for (let k = 0; k < sent; k++) {

@@ -1,6 +1,7 @@
 /**
  * The few system calls the links need, through koffi. Every pointer is a plain number (user addresses stay below 2^47),
- * so a call passes integers only and allocates nothing. The library is loaded when the first link that needs it is opened:
+ * so a call passes numbers only. One that does not fit 31 bits is an object to V8, and computing it makes a new one each time: what is
+ * called for every frame or burst is given the address as a BigInt made once (NativeBytes.pointer). The library is loaded when the first link that needs it is opened:
  * programs that use none run on systems where it cannot load.
  *
  * Results are those of the C functions: -1 means failure and `errno()` says which, if asked before any other call.
@@ -10,16 +11,19 @@ import { createRequire } from 'node:module';
 
 type Koffi = typeof import('koffi');
 
+/** Of memory: a BigInt where the same one is passed again and again. */
+export type Address = number | bigint;
+
 export interface Syscalls {
   readonly open: (path: string, flags: number) => number;
   readonly close: (fd: number) => number;
-  readonly read: (fd: number, address: number, length: number) => number;
-  readonly write: (fd: number, address: number, length: number) => number;
+  readonly read: (fd: number, address: Address, length: number) => number;
+  readonly write: (fd: number, address: Address, length: number) => number;
   /** `iov`: address of `count` pairs of 64-bit words {address, length}. */
-  readonly readv: (fd: number, iov: number, count: number) => number;
-  readonly writev: (fd: number, iov: number, count: number) => number;
+  readonly readv: (fd: number, iov: Address, count: number) => number;
+  readonly writev: (fd: number, iov: Address, count: number) => number;
   /** `arg`: a value or an address, as the request demands. */
-  readonly ioctl: (fd: number, request: number, arg: number) => number;
+  readonly ioctl: (fd: number, request: number, arg: Address) => number;
   readonly socket: (domain: number, type: number, protocol: number) => number;
   /** `address`: where two 32-bit descriptors go. */
   readonly socketpair: (domain: number, type: number, protocol: number, address: number) => number;
@@ -28,18 +32,18 @@ export interface Syscalls {
   readonly listen: (fd: number, backlog: number) => number;
   readonly accept4: (fd: number, address: number, length: number, flags: number) => number;
   /** `message`: address of a struct msghdr. */
-  readonly sendmsg: (fd: number, message: number, flags: number) => number;
-  readonly recvmsg: (fd: number, message: number, flags: number) => number;
+  readonly sendmsg: (fd: number, message: Address, flags: number) => number;
+  readonly recvmsg: (fd: number, message: Address, flags: number) => number;
   /** `value`, `length`: addresses; `length` of 32 bits, in and out. */
-  readonly getsockopt: (fd: number, level: number, option: number, value: number, length: number) => number;
+  readonly getsockopt: (fd: number, level: number, option: number, value: Address, length: Address) => number;
   readonly setsockopt: (fd: number, level: number, option: number, value: number, length: number) => number;
-  readonly recv: (fd: number, address: number, length: number, flags: number) => number;
+  readonly recv: (fd: number, address: Address, length: number, flags: number) => number;
   readonly sendto: (fd: number, address: number, length: number, flags: number, to: number, toLength: number) => number;
   /** `messages`: address of `count` struct mmsghdr; returns how many were taken. `timeout`: an address, 0 = none. */
-  readonly recvmmsg: (fd: number, messages: number, count: number, flags: number, timeout: number) => number;
-  readonly sendmmsg: (fd: number, messages: number, count: number, flags: number) => number;
+  readonly recvmmsg: (fd: number, messages: Address, count: number, flags: number, timeout: number) => number;
+  readonly sendmmsg: (fd: number, messages: Address, count: number, flags: number) => number;
   /** `fds`: address of `count` struct pollfd {int32 fd, int16 events, int16 revents}. Blocks the thread for up to `ms`. */
-  readonly poll: (fds: number, count: number, ms: number) => number;
+  readonly poll: (fds: Address, count: number, ms: number) => number;
   readonly eventfd: (initial: number, flags: number) => number;
   readonly memfdCreate: (name: string, flags: number) => number;
   readonly ftruncate: (fd: number, length: number) => number;
@@ -60,7 +64,7 @@ export interface Syscalls {
   readonly getpwuid: (uid: number) => number;
   readonly getgrnam: (name: string) => number;
   /** Copies memory that does not overlap. */
-  readonly memcpy: (to: number, from: number, length: number) => number;
+  readonly memcpy: (to: Address, from: Address, length: number) => void;
   /** Memory of the system, such as a ring it shares with us, as bytes. Nobody may touch them once it is unmapped. */
   readonly view: (address: number, length: number) => ArrayBuffer;
   /** Error number of the last failed call of this thread. */
@@ -181,7 +185,7 @@ function declare(koffi: Koffi): Syscalls {
     mmap: f('mmap', 'int64', ['uint64', 'uint64', 'int', 'int', 'int', 'int64']),
     munmap: f('munmap', 'int', ['uint64', 'uint64']),
     call: f('syscall', 'int64', ['uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'uint64']),
-    memcpy: f('memcpy', 'uint64', ['uint64', 'uint64', 'uint64']),
+    memcpy: f('memcpy', 'void', ['uint64', 'uint64', 'uint64']),
     prctl: f('prctl', 'int', ['int', 'uint64', 'uint64', 'uint64', 'uint64']),
     capset: f('capset', 'int', ['uint64', 'uint64']),
     getpwnam: f('getpwnam', 'uint64', ['str']),
@@ -213,6 +217,18 @@ export class NativeBytes {
     this.u16 = new Uint16Array(memory);
     this.i32 = new Int32Array(memory);
     this.address = sys.addressOf(this.u8);
+  }
+
+  /** The address of byte `offset`, to be kept: passing it allocates nothing. */
+  pointer(offset = 0): bigint {
+    return BigInt(this.address + offset);
+  }
+
+  /** Stores the address `at` bytes behind the one of these halves: as `set64`, without a number that V8 might have to box. */
+  setAddress(offset: number, low: number, high: number, at: number): void {
+    const sum = (low + at) | 0;
+    this.i32[offset >> 2] = sum;
+    this.i32[(offset >> 2) + 1] = high + (sum >>> 0 < low >>> 0 ? 1 : 0);
   }
 
   /** Stores a 64-bit word, an address or a length below 2^53, at byte `offset` (a multiple of 4). */

@@ -10,7 +10,7 @@
  *                                     ^ base + HEADROOM of either slot
  * ```
  *
- * Sending is one `write` or, with a payload slice, one `writev`; the header goes into the frame's headroom. A TAP copies,
+ * Sending is one `writev`, of two places where there is a payload slice; the header goes into the frame's headroom. A TAP copies,
  * so frames are `sent` at once.
  *
  * When the pool has no slot, frames are still read, into memory of our own, and dropped as POOL_EMPTY: left in the kernel they
@@ -61,8 +61,11 @@ export class TapDevice implements Device {
   private readonly pool: FramePool;
   private readonly sys: Syscalls;
   private readonly native: NativeBytes;
-  /** Address of `pool.buf[0]`. */
-  private readonly poolAddress: number;
+  private readonly rxIov: bigint;
+  private readonly txIov: bigint;
+  /** Address of `pool.buf[0]`, in two halves. */
+  private readonly low: number;
+  private readonly high: number;
   /** Bytes in front of each frame: VNET_HDR_LEN or 0. */
   private readonly header: number;
   /** Bytes of a frame that fit a small slot, and bytes beyond them that fit a big one (0: reading into small slots only). */
@@ -107,13 +110,17 @@ export class TapDevice implements Device {
     this.lost = new KernelDrops(this.sys, handle.name);
     this.lostBefore = this.lost.read();
     this.lookedMs = ctx.nowMs;
-    this.poolAddress = this.sys.addressOf(new Uint8Array(share.memory));
+    const poolAddress = this.sys.addressOf(new Uint8Array(share.memory));
+    this.low = poolAddress | 0;
+    this.high = Math.floor(poolAddress / 4294967296);
     this.header = handle.offload ? VNET_HDR_LEN : 0;
     this.maxFrame = handle.mtu + FRAME_OVERHEAD;
     this.smallRoom = config.slotBytes - HEADROOM;
     const needsBig = handle.offload || this.maxFrame >= this.smallRoom;
     this.restRoom = needsBig ? Math.max(config.bigSlotBytes - HEADROOM - this.smallRoom, 0) : 0;
     this.native = new NativeBytes(this.sys, WASTE + this.header + this.smallRoom + this.restRoom);
+    this.rxIov = this.native.pointer(RX_IOV);
+    this.txIov = this.native.pointer(TX_IOV);
     this.native.set64(RX_IOV + 8, this.header + this.smallRoom);
     this.native.set64(RX_IOV + 24, this.restRoom);
   }
@@ -128,11 +135,8 @@ export class TapDevice implements Device {
     if (!this.up) return 0;
     let given = 0;
     for (let turn = 0; turn < max; turn++) {
-      const target = this.aim();
-      const n =
-        this.restRoom > 0
-          ? this.sys.readv(this.fd, this.native.address + RX_IOV, 2)
-          : this.sys.read(this.fd, target, this.header + this.smallRoom);
+      this.aim();
+      const n = this.sys.readv(this.fd, this.rxIov, this.restRoom > 0 ? 2 : 1);
       if (n < 0) {
         this.readFailed();
         break;
@@ -144,22 +148,17 @@ export class TapDevice implements Device {
     return given;
   }
 
-  /** Points the next read at free slots, or at memory to waste where there are none. Returns the address of the first. */
-  private aim(): number {
+  /** Points the next read at free slots, or at memory to waste where there are none. */
+  private aim(): void {
     const waste = this.native.address + WASTE;
     if (this.small === 0) this.small = this.pool.alloc();
-    const target = this.small !== 0 ? this.poolAddress + this.pool.base(this.small) + HEADROOM - this.header : waste;
-    if (this.restRoom === 0) return target;
-    this.native.set64(RX_IOV, target);
-    if (this.big === 0) {
+    if (this.small === 0) this.native.set64(RX_IOV, waste);
+    else this.native.setAddress(RX_IOV, this.low, this.high, this.pool.off[this.small]! - this.header);
+    if (this.restRoom > 0 && this.big === 0) {
       this.big = this.pool.allocBig();
-      const rest =
-        this.big !== 0
-          ? this.poolAddress + this.pool.base(this.big) + HEADROOM + this.smallRoom
-          : waste + this.header + this.smallRoom;
-      this.native.set64(RX_IOV + 16, rest);
+      if (this.big === 0) this.native.set64(RX_IOV + 16, waste + this.header + this.smallRoom);
+      else this.native.setAddress(RX_IOV + 16, this.low, this.high, this.pool.off[this.big]! + this.smallRoom);
     }
-    return target;
   }
 
   /** Makes a frame of the `len` bytes just read; 0 when it was dropped. */
@@ -248,14 +247,12 @@ export class TapDevice implements Device {
     const { pool, native } = this;
     const off = pool.off[f]! - this.header;
     if (this.header !== 0) writeHeader(pool, f, off);
-    const address = this.poolAddress + off;
-    const length = pool.len[f]! + this.header;
-    if (pool.frag[f] === 0) return this.sys.write(this.fd, address, length);
-    native.set64(TX_IOV, address);
-    native.set64(TX_IOV + 8, length);
-    native.set64(TX_IOV + 16, this.poolAddress + pool.fragOff[f]!);
+    native.setAddress(TX_IOV, this.low, this.high, off);
+    native.set64(TX_IOV + 8, pool.len[f]! + this.header);
+    if (pool.frag[f] === 0) return this.sys.writev(this.fd, this.txIov, 1);
+    native.setAddress(TX_IOV + 16, this.low, this.high, pool.fragOff[f]!);
     native.set64(TX_IOV + 24, pool.fragLen[f]!);
-    return this.sys.writev(this.fd, native.address + TX_IOV, 2);
+    return this.sys.writev(this.fd, this.txIov, 2);
   }
 
   /** Decides about a frame the kernel did not take; false when it stays with the caller and the burst ends. */

@@ -15,6 +15,8 @@ export class XdpStatistics {
   tooLarge = false;
   private readonly sys: Syscalls;
   private readonly value: NativeBytes;
+  private readonly counts: bigint;
+  private readonly length: bigint;
   /** Of sockets that were closed. */
   private before = 0;
   private now = 0;
@@ -22,20 +24,26 @@ export class XdpStatistics {
   constructor(sys: Syscalls) {
     this.sys = sys;
     this.value = new NativeBytes(sys, BYTES + 8);
+    this.counts = this.value.pointer();
+    this.length = this.value.pointer(BYTES);
   }
 
   /** Frames lost so far. */
   read(queues: readonly XdpQueue[]): number {
-    const { i32, address } = this.value;
-    const count = (word: number): number => i32[word]! + i32[word + 1]! * 4294967296;
+    const { i32 } = this.value;
     this.now = 0;
-    for (const { fd } of queues) {
+    for (let i = 0; i < queues.length; i++) {
       i32[BYTES >> 2] = BYTES;
-      if (this.sys.getsockopt(fd, SOL_XDP, XDP_STATISTICS, address, address + BYTES) < 0) continue;
-      this.now += count(RX_DROPPED) + count(RX_RING_FULL);
-      if (count(RX_DROPPED) > count(FILL_EMPTY)) this.tooLarge = true;
+      if (this.sys.getsockopt(queues[i]!.fd, SOL_XDP, XDP_STATISTICS, this.counts, this.length) < 0) continue;
+      this.now += this.count(RX_DROPPED) + this.count(RX_RING_FULL);
+      if (this.count(RX_DROPPED) > this.count(FILL_EMPTY)) this.tooLarge = true;
     }
     return this.before + this.now;
+  }
+
+  private count(word: number): number {
+    const { i32 } = this.value;
+    return i32[word]! + i32[word + 1]! * 4294967296;
   }
 
   /** The sockets are closed: what they had counted is kept. */

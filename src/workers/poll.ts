@@ -12,6 +12,7 @@ const POLLFD = 8;
 export class PollWaiter implements Waiter {
   private readonly sys: Syscalls;
   private readonly fds: NativeBytes;
+  private readonly pointer: bigint;
   private readonly count: number;
   private readonly devices: readonly Device[];
   private readonly eventFd: number;
@@ -24,6 +25,7 @@ export class PollWaiter implements Waiter {
     this.count = devices.reduce((n, device) => n + 1 + (device.moreFds?.length ?? 0), 1);
     this.eventFd = eventFd;
     this.fds = new NativeBytes(this.sys, this.count * POLLFD);
+    this.pointer = this.fds.pointer();
     this.counter = new NativeBytes(this.sys, 8);
     for (let i = 0; i < this.count; i++) this.fds.u16[i * 4 + 2] = POLLIN;
     this.fds.i32[0] = eventFd;
@@ -36,7 +38,7 @@ export class PollWaiter implements Waiter {
       i32[at++ * 2] = fd;
       if (moreFds !== undefined) for (let i = 0; i < moreFds.length; i++) i32[at++ * 2] = moreFds[i]!;
     }
-    const ready = this.sys.poll(this.fds.address, this.count, ms);
+    const ready = this.sys.poll(this.pointer, this.count, ms);
     if (ready <= 0) return; // a time-out, or a signal: the loop looks again either way
     if (u16[3] !== 0) this.sys.read(this.eventFd, this.counter.address, 8);
   }

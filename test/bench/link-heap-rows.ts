@@ -8,6 +8,7 @@ import type { Heap, HeapLink, HeapTask } from './link-heap.ts';
 import type { MemoryRow } from './memory.ts';
 
 const PACKETS = 300_000;
+const LENGTHS = [60, 1514];
 
 const WITHOUT_NETWORK: readonly HeapLink[] = ['memory', 'memif'];
 const IN_NETWORK: readonly HeapLink[] = [
@@ -37,9 +38,9 @@ function network(): Net {
   return net;
 }
 
-const row = (link: HeapLink, { bytes, lost }: Heap): MemoryRow => ({
+const row = ({ link, length }: HeapTask, { bytes, lost }: Heap): MemoryRow => ({
   group: 'heap',
-  what: `${link}, received and sent`,
+  what: `${link}, ${length} bytes, received and sent`,
   value: Number(bytes.toPrecision(4)),
   unit: 'bytes/million',
   note: lost === 0 ? '' : `${lost} packets lost and replaced`,
@@ -49,14 +50,18 @@ const row = (link: HeapLink, { bytes, lost }: Heap): MemoryRow => ({
 export async function heapRows(scale: number, only: RegExp): Promise<MemoryRow[]> {
   const packets = Math.max(Math.round(PACKETS * scale), 1000);
   const rows: MemoryRow[] = [];
-  for (const link of WITHOUT_NETWORK) {
-    if (only.test(link)) rows.push(row(link, await measure({ link, namespace: '', packets })));
-  }
+  const add = async (link: HeapLink, namespace: string): Promise<void> => {
+    for (const length of LENGTHS) {
+      const task: HeapTask = { link, namespace, length, packets };
+      rows.push(row(task, await measure(task)));
+    }
+  };
+  for (const link of WITHOUT_NETWORK) if (only.test(link)) await add(link, '');
   const links = IN_NETWORK.filter((link) => only.test(link));
   if (links.length === 0 || (noNamespaces() ?? noCommands('ip')) !== undefined) return rows;
   const net = network();
   try {
-    for (const link of links) rows.push(row(link, await measure({ link, namespace: net.namespace(SWITCH), packets })));
+    for (const link of links) await add(link, net.namespace(SWITCH));
   } finally {
     await net.close();
   }

@@ -17,8 +17,9 @@ import { openPacket } from '../../src/links/packet-open.ts';
 import { syscalls } from '../../src/links/syscall.ts';
 import { TapDevice } from '../../src/links/tap.ts';
 import { openTap } from '../../src/links/tap-open.ts';
-import { umemOf, XdpDevice } from '../../src/links/xdp.ts';
+import { XdpDevice } from '../../src/links/xdp.ts';
 import { openXdp, PATIENT } from '../../src/links/xdp-open.ts';
+import { umemOf } from '../../src/links/xdp-socket.ts';
 import { Context, FATE_RECEIVED } from '../../stack/context.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
 import { BURST, type Device } from '../../stack/netif/device.ts';
@@ -44,6 +45,8 @@ export interface HeapTask {
   readonly link: HeapLink;
   /** Where the TAPs ta and tb are ports of a bridge, and va and vb a veth pair; empty: the link needs none of it. */
   readonly namespace: string;
+  /** Bytes of a packet, with the Ethernet header. */
+  readonly length: number;
   /** Packets of the shorter run. */
   readonly packets: number;
 }
@@ -58,13 +61,13 @@ export interface Heap {
 const POOL = { slots: 16384, slotBytes: 2048, bigSlots: 64, bigSlotBytes: 69632 };
 const MAC_A = [2, 0, 0, 0, 0, 0xa];
 const MAC_B = [2, 0, 0, 0, 0, 0xb];
-/** 60 bytes with a type that nobody minds: IEEE 802 Local Experimental Ethertype 1. */
-const FRAME = Uint8Array.from([...MAC_B, ...MAC_A, 0x88, 0xb5, ...new Uint8Array(46)]);
+/** A type that nobody minds: IEEE 802 Local Experimental Ethertype 1. */
+const HEADER = [...MAC_B, ...MAC_A, 0x88, 0xb5];
 const MAC_BYTES = 6;
 /** Looks for packets that the system is still carrying. */
 const LOOKS = 1000;
 
-const { link, namespace, packets } = workerData as HeapTask;
+const { link, namespace, length, packets } = workerData as HeapTask;
 const newContext = (seed: number): Context => new Context(FramePool.create(POOL), seeded(seed));
 const ctxA = newContext(1);
 const ctxB = newContext(2);
@@ -86,8 +89,10 @@ function packet(ring: boolean): [Device, Device] {
 }
 
 function xdp(mode: 'generic' | 'native'): [Device, Device] {
-  const open = (ctx: Context, name: string, mac: readonly number[]): Device =>
-    new XdpDevice(ctx, openXdp({ name, mode, mac }, umemOf(syscalls(), ctx.pool), -1, PATIENT));
+  const open = (ctx: Context, name: string, mac: readonly number[]): Device => {
+    const memory = { umem: umemOf(syscalls(), ctx.pool), share: -1 };
+    return new XdpDevice(ctx, openXdp({ name, mode, mac }, [memory], PATIENT)[0]!);
+  };
   return within(() => [open(ctxA, 'va', MAC_A), open(ctxB, 'vb', MAC_B)]);
 }
 
@@ -127,8 +132,8 @@ let here = 0;
 /** A packet from A to B in a slot of A's. */
 function fresh(): number {
   const f = ctxA.create();
-  ctxA.pool.buf.set(FRAME, ctxA.pool.off[f]!);
-  ctxA.pool.len[f] = FRAME.length;
+  ctxA.pool.buf.set(HEADER, ctxA.pool.off[f]!);
+  ctxA.pool.len[f] = length;
   return f;
 }
 
