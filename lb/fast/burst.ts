@@ -52,6 +52,8 @@ export class TableBurst {
   // Set as it goes on its way through index.ts.
   /** Its connection and direction; 0 = it is left to the long way. */
   readonly hits = new Int32Array(BURST);
+  /** 1: it may change its connection's state, which then says how long it lives. Of segments only. */
+  readonly tells = new Uint8Array(BURST);
   /** Its new destination, and the address whose adjacency leads there: a server's own, or a client's gateway. */
   readonly to = new Int32Array(BURST);
   readonly key = new Int32Array(BURST);

@@ -156,7 +156,7 @@ export class FastPath implements BurstInput {
 
   /** Finds the connections of plain segments. */
   private matchTcp(burst: TableBurst): void {
-    const { word, len: lens, guesses, hashes, src, dst, ports, hits, n } = burst;
+    const { word, len: lens, guesses, hashes, src, dst, ports, hits, tells, n } = burst;
     const { tcp: table } = this;
     const { i32 } = this.ctx.pool;
     const { rows } = table;
@@ -172,10 +172,10 @@ export class FastPath implements BurstInput {
       const hit = table.confirm(guesses[k], hashes[k], src[k], dst[k], ports[k]);
       if (hit === 0) continue;
       const at = c.rowOf(hit) << c.ROW_SHIFT;
-      if (flags !== wire.ACK || (rows[at + c.META] & c.STATE_MASK) !== ESTABLISHED) {
-        if ((flags & wire.SYN) !== 0 && c.dirOf(hit) === c.IN) continue;
-        moving = true;
-      }
+      const telling = flags !== wire.ACK || (rows[at + c.META] & c.STATE_MASK) !== ESTABLISHED;
+      if (telling && (flags & wire.SYN) !== 0 && c.dirOf(hit) === c.IN) continue;
+      tells[k] = telling ? 1 : 0;
+      if (telling) moving = true;
       hits[k] = hit;
       this.aim(burst, k, rows, at, c.dirOf(hit));
     }
@@ -186,7 +186,6 @@ export class FastPath implements BurstInput {
     const { guesses, hashes, src, dst, ports, hits, n } = burst;
     const { udp: table } = this;
     const { rows } = table;
-    this.moving = false;
     for (let k = 0; k < n; k++) {
       hits[k] = 0;
       const hit = table.confirm(guesses[k], hashes[k], src[k], dst[k], ports[k]);
@@ -213,9 +212,9 @@ export class FastPath implements BurstInput {
 
   /** Who may pass: counted, and the connection refreshed. */
   private admit(burst: TableBurst, timeouts: Timeouts, verdicts: Int32Array): void {
-    const { adjacencies, moving, through } = this;
+    const { adjacencies, through } = this;
     const { policy } = this.core.endings;
-    const { table, index, len: lens, hits, key, hop, n } = burst;
+    const { table, index, len: lens, hits, tells, key, hop, n } = burst;
     const { rows, cold } = table;
     const { nowMs } = this.ctx;
     adjacencies.findAll(key, hop, n);
@@ -240,7 +239,7 @@ export class FastPath implements BurstInput {
       verdicts[index[k]] = STOLEN;
       if (mode === TUNNELLED) through[tunnelled++] = k;
       else if (mode === DIRECT) direct += 1;
-      if (!moving) {
+      if (tells[k] === 0) {
         const due = (nowMs + timeouts.of(service, meta & c.STATE_MASK)) | 0;
         if (((due - rows[at + c.DUE]) | 0) >= 0) rows[at + c.DUE] = due;
         else table.refresh(row, (due - nowMs) | 0);

@@ -15,6 +15,7 @@ import type { ConnTable } from '../conn.ts';
 import * as c from '../conn-row.ts';
 import type { Core } from '../core.ts';
 import { believed, heard } from '../heard.ts';
+import { ESTABLISHED } from '../proto/tcp.ts';
 import { swapped } from '../xmit/rewrite.ts';
 import { clampMss, shiftSack } from '../xmit/tcp.ts';
 import { ACK, OFFSET_FLAGS, SEQ, type TableBurst } from './burst.ts';
@@ -33,9 +34,9 @@ export class Segments {
     this.mss = mss;
   }
 
-  /** State and time of the burst's connections. */
+  /** States of the burst's connections, and the time of those that may have another one. */
   move(burst: TableBurst): void {
-    const { word, hits, n } = burst;
+    const { word, hits, tells, n } = burst;
     const { core } = this;
     const { i32 } = this.ctx.pool;
     const { rows } = this.table;
@@ -45,11 +46,13 @@ export class Segments {
       const row = c.rowOf(hit);
       const at = row << c.ROW_SHIFT;
       const w = word[k];
+      const dir = c.dirOf(hit);
+      if (dir === c.OUT) this.heard(burst, k, at, w);
+      // What told nothing may do so by now, when one before it has changed the state.
+      if (tells[k] === 0 && (rows[at + c.META] & c.STATE_MASK) === ESTABLISHED) continue;
       const flags = i32[w + OFFSET_FLAGS] >>> 8;
-      if (c.dirOf(hit) === c.OUT) {
-        this.heard(burst, k, at, w);
-        core.stepTcp(row, at, c.OUT, rows[at + c.DEST], flags);
-      } else core.stepTcp(row, at, c.IN, rows[at + c.DEST], believed(rows, at, flags, swap32(i32[w + SEQ])));
+      const telling = dir === c.IN ? believed(rows, at, flags, swap32(i32[w + SEQ])) : flags;
+      core.stepTcp(row, at, dir, rows[at + c.DEST], telling);
     }
   }
 
