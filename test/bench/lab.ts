@@ -17,8 +17,8 @@ import { noWorkload, type Outcome, WORKLOADS, type Workload } from './lab-worklo
 import { type BenchOptions, type PeerName, type ProfileName, peersOf, workloadsOf } from './options.ts';
 
 const READY_LIMIT_MS = 10_000;
-/** What a run costs beyond its seconds: starting, warming up, stopping. */
-const OVERHEAD_MS = 1_500;
+/** What a run may cost beyond its seconds: starting, warming up, stopping. On a quiet machine it is half of that. */
+const OVERHEAD_MS = 2_500;
 const BUILT = 'dist/bin.js';
 
 /** A workload and those who do it. */

@@ -24,7 +24,9 @@ interface Document {
 }
 
 const BENCH = ['--import', 'tsx', 'scripts/bench.ts'];
-const ONE_RUN = '--only lab --rounds 1 --seconds 1 --profiles wire'.split(' ');
+const FOLDER = mkdtempSync(join(tmpdir(), 'tsvs-bench-test-'));
+const RUNS = join(FOLDER, 'runs.jsonl');
+const ONE_RUN = [...'--only lab --rounds 1 --seconds 1 --profiles wire --raw'.split(' '), RUNS];
 
 function bench(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   return spawnSync(process.execPath, [...BENCH, ...args], { encoding: 'utf8', timeout: 90_000 });
@@ -164,30 +166,23 @@ inLab('in the lab: peers in turn, those who can do a workload', () => {
 });
 
 inLab('bulk and ping give their figures, a table, and a file with every run', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'tsvs-bench-test-'));
-  try {
-    const file = join(folder, 'runs.jsonl');
-    const asked = ['--workloads', 'bulk,ping', '--peers', 'mirror,tsvs', '--raw', file];
-    const { status, stdout, stderr } = bench(...ONE_RUN, ...asked);
-    assert.is(status, 0, stdout + stderr);
-    for (const peer of ['direct', 'tsvs']) {
-      assert.match(stdout, new RegExp(`^wire +bulk +${peer} +[\\d.]+ Gbit/s`, 'm'));
-      assert.match(stdout, new RegExp(`^wire +ping p50 +${peer} +[\\d.]+ us`, 'm'));
-      assert.match(stdout, new RegExp(`^wire +ping p99 +${peer} +[\\d.]+ us`, 'm'));
-      assert.match(stdout, new RegExp(`^wire +ping lost +${peer} +0 pings`, 'm'));
-    }
-    const [about, ...runs] = readFileSync(file, 'utf8')
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line));
-    assert.type(about.machine.cpu, 'string');
-    assert.equal(
-      runs.map(({ workload, peer }: Sample) => `${workload} ${peer}`),
-      ['bulk direct', 'bulk tsvs', 'ping direct', 'ping mirror', 'ping tsvs'],
-    );
-  } finally {
-    rmSync(folder, { recursive: true });
+  const { status, stdout, stderr } = bench(...ONE_RUN, '--workloads', 'bulk,ping', '--peers', 'mirror,tsvs');
+  assert.is(status, 0, stdout + stderr);
+  for (const peer of ['direct', 'tsvs']) {
+    assert.match(stdout, new RegExp(`^wire +bulk +${peer} +[\\d.]+ Gbit/s`, 'm'));
+    assert.match(stdout, new RegExp(`^wire +ping p50 +${peer} +[\\d.]+ us`, 'm'));
+    assert.match(stdout, new RegExp(`^wire +ping p99 +${peer} +[\\d.]+ us`, 'm'));
+    assert.match(stdout, new RegExp(`^wire +ping lost +${peer} +0 pings`, 'm'));
   }
+  const [about, ...runs] = readFileSync(RUNS, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  assert.type(about.machine.cpu, 'string');
+  assert.equal(
+    runs.map(({ workload, peer }: Sample) => `${workload} ${peer}`),
+    ['bulk direct', 'bulk tsvs', 'ping direct', 'ping mirror', 'ping tsvs'],
+  );
 });
 
 inLab('an interrupt leaves no namespace behind', async () => {
@@ -207,5 +202,7 @@ inLab('an interrupt leaves no namespace behind', async () => {
   assert.match(prefix, /^tsvs\d+n1-$/);
   assert.equal(namespaces(prefix), []);
 });
+
+test.after(() => rmSync(FOLDER, { recursive: true }));
 
 test.run();
