@@ -4,7 +4,7 @@
  * of layer 4 that matches the generator's 1 k or 1 M destinations, and go back to testpmd, which throws them away. A figure is
  * what testpmd was given back; what it offered and we did not come to is not taken from the ring at all.
  */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { constants, setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,7 +29,9 @@ import { PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { noCommands } from '../lib/privilege.ts';
 import { seeded } from '../lib/random.ts';
 import { ip } from '../lib/sim.ts';
+import { distance } from './distance.ts';
 import type { MemoryRow } from './memory.ts';
+import { startTestpmd } from './testpmd.ts';
 
 /** What the generator sends (DPDK 22.11, app/test-pmd/flowgen.c): from one address to as many as there are flows, UDP 1000 to 1001. */
 const GENERATOR_MAC = [0x0001, 0x02030400] as const;
@@ -37,7 +39,6 @@ const OUR_MAC = [0x0001, 0x02030401] as const;
 const FIRST = ip('10.253.0.0');
 /** A million destinations end here. */
 const LAST = ip('11.12.255.255');
-const FRAME = 60;
 
 const OURS = ip('192.168.9.2');
 const GATEWAY = ip('192.168.9.1');
@@ -78,8 +79,9 @@ class World {
   readonly host: Host;
   readonly devices: readonly MemifClient[];
   readonly l4: L4 | null;
-  /** Share of the last run in which there was nothing to do. */
+  /** Of the last run: the share in which there was nothing to do, and frames received in a turn in which there was. */
   idle = 0;
+  atOnce = 0;
   private readonly bare: boolean;
   private readonly frames = new Int32Array(BURST);
 
@@ -167,13 +169,18 @@ class World {
     const before = sent();
     const end = realClock.nowUs() + ms * 1000;
     let idle = 0;
+    let turns = 0;
+    let received = 0;
     for (let now = realClock.nowUs(); now < end; ) {
       const n = bare ? this.relay(now) : host.turn(now);
       const next = realClock.nowUs();
       if (n === 0) idle += next - now;
+      else turns += 1;
+      received += n;
       now = next;
     }
     this.idle = idle / (ms * 1000);
+    this.atOnce = received / Math.max(turns, 1);
     return sent() - before;
   }
 
@@ -215,43 +222,18 @@ function cores(): readonly [generator: string, ours: string] {
   return [String(all.at(-1)), String(all[0])];
 }
 
-function testpmd(task: Task, paths: readonly string[], core: string, other: string): () => Promise<void> {
-  const vdevs = paths.map(
-    (path, i) => `--vdev=net_memif${i},role=server,id=0,socket=${path},socket-abstract=no,rsize=10,bsize=2048`,
-  );
-  const eal = ['--lcores', `0@${other},1@${core}`, '--no-huge', '-m', '512', '--no-pci', '--no-telemetry'];
-  const flags = ['--total-num-mbufs=16384', '--no-mlockall', '--auto-start', '--disable-link-check'];
-  const flow = ['--forward-mode=flowgen', `--flowgen-flows=${task.flows}`, `--txpkts=${FRAME + 4}`];
-  const topology = `--port-topology=${paths.length === 1 ? 'loop' : 'paired'}`;
-  const words = [...eal, `--file-prefix=tsvs-${process.pid}`, ...vdevs, '--', ...flags, ...flow, topology];
-  const child = spawn('dpdk-testpmd', words, { stdio: ['pipe', 'ignore', 'pipe'] });
-  let errors = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors += text;
-  });
-  const kill = (): boolean => child.kill('SIGKILL');
-  process.once('exit', kill);
-  const ended = new Promise<void>((resolve) => child.on('close', () => resolve()));
-  child.on('error', (error) => {
-    errors += error.message;
-  });
-  return async () => {
-    process.off('exit', kill);
-    if (child.exitCode !== null) throw new Error(`dpdk-testpmd ended: ${errors}`);
-    kill();
-    await ended;
-  };
-}
-
 interface Run {
   readonly mpps: number;
   readonly idle: number;
+  readonly atOnce: number;
+  /** Between the processors before and after it, nanoseconds. */
+  readonly distances: readonly [number, number];
 }
 
 async function measure(task: Task, ms: number, runs: number, generator: string, ours: string): Promise<Run[]> {
   const folder = mkdtempSync(join(tmpdir(), 'tsvs-memif-'));
   const paths = (task.ports === 2 ? ['a', 'b'] : ['a']).map((name) => join(folder, name));
-  const end = testpmd(task, paths, generator, ours);
+  const testpmd = startTestpmd(paths, task.flows, generator, ours);
   try {
     const world = new World(task, paths);
     const { devices, l4 } = world;
@@ -259,23 +241,35 @@ async function measure(task: Task, ms: number, runs: number, generator: string, 
     world.route();
     if (l4 !== null) world.until(`${task.flows} connections`, 60_000, () => l4.open >= task.flows);
     world.run(ms);
-    const results = Array.from({ length: runs }, () => {
+    const measured = async (): Promise<number> => {
+      testpmd.pause();
+      const ns = await distance(Number(generator), Number(ours));
+      testpmd.resume();
+      return ns;
+    };
+    const results: Run[] = [];
+    let before = await measured();
+    for (let i = 0; i < runs; i++) {
+      world.run(ms / 10);
       const from = performance.now();
       const sent = world.run(ms);
-      return { mpps: sent / (performance.now() - from) / 1000, idle: world.idle };
-    });
+      const mpps = sent / (performance.now() - from) / 1000;
+      const after = await measured();
+      results.push({ mpps, idle: world.idle, atOnce: world.atOnce, distances: [before, after] });
+      before = after;
+    }
     if (world.devices.some(({ up }) => !up)) throw new Error('memif: testpmd went away');
     world.host.netif.close();
     return results.sort((a, b) => a.mpps - b.mpps);
   } finally {
-    await end();
+    await testpmd.end();
     rmSync(folder, { recursive: true });
   }
 }
 
 /**
- * The rows of the tasks named by `only`, the median of `runs` runs each; where there was often nothing to do the generator was the
- * slower side. `scale` below 1 makes runs short and flows few: no figures then. Each task has a process of its own, as what V8 makes of
+ * The rows of the tasks named by `only`, the median of `runs` runs each; where there was often nothing to do, or little in a turn, the generator was
+ * the slower side. How far the two processors are from each other is told before and after. `scale` below 1 makes runs short and flows few: no figures then. Each task has a process of its own, as what V8 makes of
  * the code depends on what ran before.
  */
 export function memifRows(scale: number, runs: number, only: RegExp): Promise<MemoryRow[]> {
@@ -291,6 +285,24 @@ export function memifRows(scale: number, runs: number, only: RegExp): Promise<Me
   return Promise.resolve(rows);
 }
 
+/** The medians of runs by how far the processors were from each other, where that has changed. */
+function byDistance(results: readonly Run[]): string {
+  const nearest = Math.min(...results.flatMap(({ distances }) => distances));
+  const isNear = (ns: number): boolean => ns < 2 * nearest;
+  const groups = [
+    results.filter(({ distances }) => distances.every(isNear)),
+    results.filter(({ distances }) => !distances.some(isNear)),
+  ];
+  const told = groups
+    .filter(({ length }) => length > 0)
+    .map((runs) => {
+      const ns = runs.flatMap(({ distances }) => distances).map(Math.round);
+      const median = runs[runs.length >> 1]!.mpps.toPrecision(4);
+      return `${median} in ${runs.length} with a cache line there and back in ${Math.min(...ns)} to ${Math.max(...ns)} ns`;
+    });
+  return told.join(', ');
+}
+
 async function row(task: Task, scale: number, runs: number): Promise<MemoryRow[]> {
   const [generator, ours] = cores();
   spawnSync('taskset', ['-acp', ours, String(process.pid)]);
@@ -303,7 +315,8 @@ async function row(task: Task, scale: number, runs: number): Promise<MemoryRow[]
   const flows = scale < 0.2 ? 1 << 10 : task.flows;
   const results = await measure({ ...task, flows }, 1000 * scale, runs, generator, ours);
   const of = (at: number): number => Number(results[at]!.mpps.toPrecision(4));
-  const waiting = Math.round(results[runs >> 1]!.idle * 100);
-  note += `${of(0)} to ${of(runs - 1)} in ${runs} runs; ${waiting} % of the time nothing to do`;
+  const { idle, atOnce } = results[runs >> 1]!;
+  note += `${of(0)} to ${of(runs - 1)} in ${runs} runs; ${Math.round(idle * 100)} % of the time nothing to do, `;
+  note += `${Math.round(atOnce)} frames a turn; ${byDistance(results)}`;
   return [{ group: 'memif', what: `memif, ${task.what}`, value: of(runs >> 1), unit: 'Mpps', note }];
 }
