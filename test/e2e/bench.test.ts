@@ -107,18 +107,10 @@ testUnless(noNamespaces() ?? noCommands('ip'), test)('idle: sessions are held, a
 });
 
 test('a mistake on the command line measures nothing', () => {
-  for (const args of [
-    ['--only', 'lan'],
-    ['--rounds', '0'],
-    ['--workloads', 'conn,rqe'],
-    ['--sessions', '9,9'],
-    ['--fast'],
-  ]) {
-    const { status, stdout, stderr } = bench(...args);
-    assert.is(status, 2, stderr);
-    assert.is(stdout, '');
-    assert.ok(stderr.includes(args[0]!), stderr);
-  }
+  const { status, stdout, stderr } = bench('--workloads', 'conn,rqe');
+  assert.is(status, 2, stderr);
+  assert.is(stdout, '');
+  assert.match(stderr, /--workloads.*rqe/);
 });
 
 const inLab = testUnless(

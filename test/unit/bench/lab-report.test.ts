@@ -149,6 +149,8 @@ test('what is no option, number or name is refused', () => {
     '--seconds 61',
     '--scale 0',
     '--profiles wires',
+    '--workloads conn,rqe',
+    '--sessions 9,9',
     '--fast',
   ];
   for (const words of mistakes) assert.throws(() => readOptions(words.split(' ')), undefined, words);
