@@ -41,7 +41,10 @@ export interface XdpHandle {
   /** Of so many that have queues. */
   readonly worker: number;
   readonly workers: number;
+  /** Empty while the interface is away. */
   readonly queues: readonly XdpQueueHandle[];
+  /** How many there were at first. */
+  readonly most: number;
   /** Descriptors: the maps of our addresses and of sockets by queue, common to all; and with worker 0 those that are only to be closed. */
   readonly addresses: number;
   readonly sockets: number;
@@ -59,10 +62,13 @@ const BETWEEN_MS = 20;
  * Opens an interface for the workers whose memory is `places`; a handle for each that has a queue, which are the first ones. Throws a
  * LinkError that says what to do. `attempts`: how often to try while something else has a queue, which blocks the thread meanwhile.
  */
-export function openXdp(options: XdpOptions, places: readonly XdpPlace[], attempts = 1): XdpHandle[] {
+export const openXdp = (options: XdpOptions, places: readonly XdpPlace[], attempts = 1): XdpHandle[] =>
+  patiently(attempts, () => explained(options.name, () => openOnce(options, places)));
+
+function patiently<T>(attempts: number, body: () => T): T {
   for (let n = 1; ; n++) {
     try {
-      return explained(options.name, () => openOnce(options, places));
+      return body();
     } catch (error) {
       if (n >= attempts || !(error instanceof LinkError) || error.code !== 'EBUSY') throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BETWEEN_MS);
@@ -85,11 +91,11 @@ function openOnce(options: XdpOptions, places: readonly XdpPlace[]): XdpHandle[]
     const workers = Math.min(places.length, found.queues);
     const common = { options, mac, mtu, index, workers, addresses, sockets };
     const { native, others } = attachProgram(sys, { ...common }, found.mac);
-    handles.push({ ...common, native, worker: 0, queues: [], others });
+    handles.push({ ...common, native, worker: 0, queues: [], most: 0, others });
     for (let worker = 0; worker < workers; worker++) {
       const at = { ...common, native, worker };
       const queues = openQueues(sys, at, found.queues, places[worker]!);
-      handles[worker] = { ...at, queues, others: worker === 0 ? others : [] };
+      handles[worker] = { ...at, queues, most: queues.length, others: worker === 0 ? others : [] };
     }
     return handles;
   } catch (error) {
@@ -115,6 +121,31 @@ export function reopenXdp(handle: XdpHandle, umem: Umem): XdpHandle {
       throw error;
     }
   });
+}
+
+/**
+ * In the main thread: what a worker goes on with after one has died that drove this. Its sockets are opened anew; the program stays, and so
+ * does what the others have. Of an interface that is away nothing is open.
+ */
+export function takeOverXdp(handle: XdpHandle, umem: Umem): XdpHandle {
+  const { options, index } = handle;
+  if (handle.queues.length === 0) return handle;
+  const sys = syscalls();
+  for (const queue of handle.queues) closeQueue(sys, queue);
+  const closed = { ...handle, queues: [] };
+  try {
+    return patiently(PATIENT, () =>
+      explained(options.name, () => {
+        const found = look(sys, options.name);
+        if (found.index !== index) throw openError(options.name, 'ENODEV');
+        return { ...closed, queues: openQueues(sys, closed, found.queues, { umem, share: -1 }) };
+      }),
+    );
+  } catch (error) {
+    if (!(error instanceof LinkError)) throw error;
+    releaseXdp(closed);
+    return { ...closed, others: [] };
+  }
 }
 
 /** Closes a worker's sockets, and the program where it is worker 0. Nobody may touch the rings afterwards. */
@@ -150,7 +181,7 @@ function look(sys: Syscalls, name: string): Found {
 /** Loads and attaches the program; `own` is the interface's MAC address. */
 function attachProgram(
   sys: Syscalls,
-  { options, mac, index, addresses, sockets }: Omit<XdpHandle, 'native' | 'worker' | 'queues' | 'others'>,
+  { options, mac, index, addresses, sockets }: Omit<XdpHandle, 'native' | 'worker' | 'queues' | 'most' | 'others'>,
   own: readonly number[],
 ): Pick<XdpHandle, 'native' | 'others'> {
   const bpf = new Bpf(sys);

@@ -69,6 +69,7 @@ export class XdpDevice implements Device {
   /** By slot: lent to the kernel; times it is on its way out. */
   private readonly lent: Uint8Array;
   private readonly leaving: Uint8Array;
+  private readonly changed: (handle: XdpHandle) => void;
   private handle: XdpHandle;
   /** Whether the sockets of `handle` are open. */
   private isOpen = false;
@@ -77,16 +78,19 @@ export class XdpDevice implements Device {
   private lookedMs: number;
   private closed = false;
 
-  /** Drives what `openXdp` opened over this context's pool, here or in another thread; everything in it is ours from now on. */
-  constructor(ctx: Context, handle: XdpHandle) {
+  /**
+   * Drives what `openXdp` opened over this context's pool, here or in another thread; everything in it is ours from now on. `changed` is
+   * told what is open instead, for who may have to take over.
+   */
+  constructor(ctx: Context, handle: XdpHandle, changed: (handle: XdpHandle) => void = () => {}) {
     const { name } = handle.options;
     const { slots, slotBytes } = ctx.pool.config;
     this.name = `xdp:${name}`;
     this.caps = {
       ...{ mtu: handle.mtu, txChecksum: false, rxChecksum: true, tso: false, scatter: false },
-      queues: handle.queues.length,
+      queues: handle.most,
     };
-    this.moreFds = new Int32Array(handle.queues.length - 1).fill(-1);
+    this.moreFds = new Int32Array(handle.most - 1).fill(-1);
     this.ctx = ctx;
     this.pool = ctx.pool;
     this.sys = syscalls();
@@ -103,8 +107,9 @@ export class XdpDevice implements Device {
     this.lookedMs = ctx.nowMs;
     this.handle = handle;
     this.sending = new SendQueues(ctx, []);
-    this.take(handle);
-    this.up = this.query.isUp();
+    this.changed = changed;
+    if (handle.queues.length > 0) this.take(handle);
+    this.up = this.isOpen && this.query.isUp();
   }
 
   get fd(): number {
@@ -291,6 +296,7 @@ export class XdpDevice implements Device {
   private reopen(): void {
     try {
       this.take(reopenXdp(this.handle, this.umem));
+      this.changed(this.handle);
       this.notice = '';
     } catch (error) {
       if (!(error instanceof LinkError)) throw error;
@@ -310,6 +316,7 @@ export class XdpDevice implements Device {
     this.losses.forget();
     releaseXdp(this.handle);
     this.isOpen = false;
+    this.changed({ ...this.handle, queues: [], others: [] });
     this.queues = [];
     this.sending = new SendQueues(this.ctx, []);
     this.moreFds.fill(-1);

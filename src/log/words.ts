@@ -67,6 +67,7 @@ export function checkWords(value: number): string {
 export function describe(event: WorkerEvent, names: Names): LogLine | null {
   switch (event.type) {
     case 'running':
+    case 'linkChanged':
     case 'stopped':
     case 'applied':
     case 'answer':

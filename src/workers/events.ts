@@ -3,6 +3,7 @@
  * refuses every connection) are told at most once per second and kind and server, with a count, so that neither the
  * messages nor the log lines made of them become a load.
  */
+import type { LinkHandle } from './link.ts';
 import type { Strain } from './strain-watch.ts';
 
 export type RepeatedEvent =
@@ -41,6 +42,8 @@ export type WorkerEvent =
   /** `linkGone`: for good; `linkDown`: it comes back by itself, and then there is a `linkUp`. */
   | { readonly type: 'linkGone' | 'linkDown' | 'linkUp'; readonly name: string }
   | { readonly type: 'linkNotice'; readonly name: string; readonly notice: string }
+  /** The `index`-th link has something else open than it was given: what a successor of the thread has to know. */
+  | { readonly type: 'linkChanged'; readonly index: number; readonly link: LinkHandle }
   /** Batch `version` (commands.ts) holds from now on; or `error`, and nothing has changed. */
   | { readonly type: 'applied'; readonly version: number; readonly error: string | null }
   /** To question `id` (questions.ts); or `error`. */

@@ -21,7 +21,7 @@ import { TapDevice } from '../links/tap.ts';
 import { openTapQueues } from '../links/tap-crew.ts';
 import { openTap, type TapHandle } from '../links/tap-open.ts';
 import { XdpDevice } from '../links/xdp.ts';
-import { openXdp, PATIENT, type XdpHandle } from '../links/xdp-open.ts';
+import { openXdp, PATIENT, takeOverXdp, type XdpHandle } from '../links/xdp-open.ts';
 import { umemOf } from '../links/xdp-socket.ts';
 import { type Account, findAccount } from '../privileges/account.ts';
 import type { Plug } from './pipeline.ts';
@@ -56,7 +56,10 @@ interface Around {
 interface Driver<H> {
   /** For each worker what it drives, for fewer where there are fewer queues, the lowest first. Throws LinkError with what to do. */
   open(link: LinkConfig, workers: number, around: Around): H[];
-  drive(ctx: Context, handle: H): Device;
+  /** `changed` is told when the device has something else open instead. */
+  drive(ctx: Context, handle: H, changed: (handle: H) => void): Device;
+  /** What a thread goes on with that takes the place of one that died with this handle. Absent: the same. */
+  takeOver?(handle: H, pool: FramePool): H;
   /** The MAC address of the interface where ours is its own; absent: the configuration names ours. */
   mac?(handle: H): Mac;
 }
@@ -89,7 +92,8 @@ const DRIVERS: { readonly [K in OpenKind]: Driver<Opened[K]> } = {
       for (const { worker, queues } of handles) if (umemSockets[worker]! < 0) umemSockets[worker] = queues[0]!.fd;
       return handles;
     },
-    drive: (ctx, handle) => new XdpDevice(ctx, handle),
+    drive: (ctx, handle, changed) => new XdpDevice(ctx, handle, changed),
+    takeOver: (handle, pool) => takeOverXdp(handle, umemOf(syscalls(), pool)),
     mac: (handle) => formatMac(handle.mac),
   },
   pcap: {
@@ -171,14 +175,20 @@ function openWith<K extends OpenKind>(kind: K, link: LinkConfig, vip: Ipv4, arou
   return handles.map((handle) => ({ kind, handle, name: link.name, mac, exception }) as LinkHandle);
 }
 
-/** Whether another thread can go on where one that died left the link: what it needs to know is in shared memory. */
-export const canRestart = ({ kind }: LinkHandle | RemoteLink): boolean =>
-  kind === 'tap' || kind === 'packet' || kind === 'remote';
-
-/** The devices of the links that openLinks opened, each with our MAC address there. */
-export function driveLink(ctx: Context, { kind, handle, mac, exception }: LinkHandle): Plug {
+/** The same link for a thread that goes on where one that died left it. `share` is its pool. */
+export function takeOver(link: LinkHandle | RemoteLink, share: PoolShare): LinkHandle | RemoteLink {
+  if (link.kind === 'remote') return link;
+  const { kind, handle } = link;
   const driver: Driver<typeof handle> = DRIVERS[kind];
-  const device = driver.drive(ctx, handle);
+  if (driver.takeOver === undefined) return link;
+  return { ...link, handle: driver.takeOver(handle, FramePool.attach(share, false)) } as LinkHandle;
+}
+
+/** The device of a link that openLinks opened, with our MAC address there. `changed`: it has something else open instead. */
+export function driveLink(ctx: Context, link: LinkHandle, changed: (link: LinkHandle) => void): Plug {
+  const { kind, handle, mac, exception } = link;
+  const driver: Driver<typeof handle> = DRIVERS[kind];
+  const device = driver.drive(ctx, handle, (next) => changed({ ...link, handle: next } as LinkHandle));
   if (exception === null) return { device, mac };
   const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = macBytes(mac);
   const options = {

@@ -2,9 +2,9 @@
  * The control thread's side of all workers: opens the links, makes the memory, starts the threads, tells them what has changed, and
  * notices when one ends.
  *
- * A worker that dies of an error while others live is started again, if its own links can be taken up again where they are (`canRestart`
- * of link.ts); its sessions are lost. Meanwhile the others go on: what is theirs comes over their own queues, and what they would have
- * handed over to it is dropped as HANDOVER_FULL. See peers.ts for how they part with it.
+ * A worker that dies of an error while others live is started again and takes over its links (`takeOver` of link.ts); its sessions are
+ * lost. Meanwhile the others go on: what is theirs comes over their own queues, and what they would have handed over to it is dropped as
+ * HANDOVER_FULL. See peers.ts for how they part with it.
  */
 import { EventEmitter } from 'node:events';
 import { DestTable } from '../../lb/dest.ts';
@@ -16,7 +16,7 @@ import { type Batch, type Command, FIRST_VERSION, isCommandOfMoment, UNNUMBERED 
 import { workerCount } from './count.ts';
 import { Drain, type Drainable } from './drain.ts';
 import type { WorkerEvent } from './events.ts';
-import { canRestart, openLinks } from './link.ts';
+import { type LinkHandle, openLinks, takeOver } from './link.ts';
 import { protoName } from './pipeline.ts';
 import {
   COMMAND,
@@ -125,6 +125,7 @@ export class Supervisor extends EventEmitter implements Drainable {
     const thread = new WorkerThread(plan);
     thread.on('event', (event: WorkerEvent) => {
       if (event.type === 'healthChanged') this.spreadHealth(event.dest, event.up);
+      if (event.type === 'linkChanged') this.noteLink(index, event.index, event.link);
       this.emit('event', event, index);
     });
     thread.on('exit', (error: Error | null) => this.threadEnded(index, error));
@@ -188,6 +189,12 @@ export class Supervisor extends EventEmitter implements Drainable {
     for (const thread of this.threads.slice(1)) thread.send({ version: UNNUMBERED, commands: [command] });
   }
 
+  /** A worker that takes the place of this one begins with this link. */
+  private noteLink(worker: number, index: number, link: LinkHandle): void {
+    const plan = this.plans[worker]!;
+    this.plans[worker] = { ...plan, links: plan.links.map((one, i) => (i === index ? link : one)) };
+  }
+
   private note(command: Command): void {
     if (!isCommandOfMoment(command)) return;
     if (command.do === 'setNeighbour') this.moments.set(`neighbour ${command.ip} ${command.link}`, command);
@@ -223,8 +230,7 @@ export class Supervisor extends EventEmitter implements Drainable {
     const recent = this.deaths.filter((at) => now - at < MINUTE_MS);
     const alone = this.threads.length === 1;
     const served = Atomics.load(new Int32Array(this.shares[index]!.control), STATUS) !== STARTING;
-    const links = this.plans[index]!.links.every(canRestart);
-    return !alone && served && links && this.command === RUN && recent.length <= MAX_RESTARTS;
+    return !alone && served && this.command === RUN && recent.length <= MAX_RESTARTS;
   }
 
   private async restart(index: number): Promise<void> {
@@ -248,7 +254,8 @@ export class Supervisor extends EventEmitter implements Drainable {
     const share: WorkerShare = { ...planWorker(this.config), pool: old.pool, control: old.control, links: old.links };
     shares[index] = share;
     const { config, version } = this;
-    const plan = { ...plans[index]!, share, config, version, moments: [...this.moments.values()] };
+    const links = plans[index]!.links.map((link) => takeOver(link, share.pool));
+    const plan = { ...plans[index]!, share, config, version, links, moments: [...this.moments.values()] };
     plans[index] = plan;
     const thread = this.startThread(plan);
     this.threads[index] = thread;

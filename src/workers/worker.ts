@@ -69,7 +69,9 @@ const ctx = new Context(
 );
 ctx.tick(realClock.nowUs());
 const own = data.links.filter((link): link is LinkHandle => link.kind !== 'remote');
-const bare = own.map((link) => driveLink(ctx, link));
+const bare = own.map((link) =>
+  driveLink(ctx, link, (changed) => tell({ type: 'linkChanged', index: data.links.indexOf(link), link: changed })),
+);
 const open = bare.map(({ device }) => device);
 const capture = data.capture === null ? null : openCapture(ctx, open, captureName(data.capture, data.index));
 // Outermost: a capture shows what is on the wire, and netif sees the faults.

@@ -9,6 +9,7 @@ import { patternHash } from '../lib/pattern.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 import { Capture } from '../lib/tshark.ts';
 import { LB, VIP, VipNet, type VipNetOptions } from '../lib/vip-net.ts';
+import { workerDies } from '../lib/worker-death.ts';
 
 const add = testUnless(noNamespaces() ?? noCommands('ip', 'ping', 'curl', 'ethtool', 'tshark', 'dpdk-testpmd'), test);
 
@@ -56,6 +57,10 @@ async function connections(lab: VipNet, n: number): Promise<void> {
   const script = `for i in $(seq ${n}); do curl -sS -f -m 5 http://${VIP}/; echo; done | grep -c ^rs-`;
   assert.is(await lab.shell(script, 30_000), String(n));
 }
+
+add('the worker that connected dies: another goes on, and it takes over connection and rings', () =>
+  workerDies(TWO, 0),
+);
 
 add('FullNAT over memif by two workers: what comes by the wrong queue changes over, nothing is lost', async () => {
   const settings = ['mode = fnat', 'local_address = 10.9.0.30, 10.9.0.31'];

@@ -3,8 +3,7 @@
  * transfers are whole, changes hold everywhere, and a worker that dies is started again while the others go on.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -17,18 +16,10 @@ import { poll, SWITCH } from '../lib/netns.ts';
 import { patternHash } from '../lib/pattern.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 import { VIP, VipNet } from '../lib/vip-net.ts';
+import { greetings, workerDies } from '../lib/worker-death.ts';
 
 const add = testUnless(noNamespaces() ?? noCommands('ip', 'ab', 'curl', 'ping', 'tshark'), test);
 const TWO = ['workers = 2'];
-
-async function greetings(lab: VipNet, n: number): Promise<Map<string, number>> {
-  const script = `for i in $(seq ${n}); do curl -sS -f -m 5 http://${VIP}/; echo; done`;
-  const lines = (await lab.shell(script, 60_000)).split('\n').filter((line) => line !== '');
-  assert.is(lines.length, n);
-  const count = new Map<string, number>();
-  for (const line of lines) count.set(line, (count.get(line) ?? 0) + 1);
-  return count;
-}
 
 const MB = 1_000_000;
 
@@ -175,10 +166,11 @@ add('a change holds at all workers, under load, and no request fails', async () 
 });
 
 add('a server that fails its checks gets nothing from any worker; idle workers sleep', async () => {
-  const checks = ['check = tcp', 'check_interval = 100ms', 'check_timeout = 100ms'];
+  const checks = ['check = tcp', 'check_interval = 100ms', 'check_timeout = 100ms', 'check_start = down'];
   const lab = await VipNet.start({ queues: true, global: TWO, settings: checks });
   try {
     const servers = await lab.startHttp();
+    for (const n of [1, 2]) await lab.tsvs.waitFor(new RegExp(`10\\.9\\.0\\.1${n}:80 of web is up`));
     await greetings(lab, 4);
     await servers[0]!.stop();
     await lab.tsvs.waitFor(/10\.9\.0\.11:80 of web is down/);
@@ -198,33 +190,12 @@ for (const [link, worker] of [
   ['tap', 1],
   ['packet', 0],
   ['packet', 1],
+  ['xdp', 0],
+  ['xdp', 1],
 ] as [LinkKind, number][]) {
-  add(`${link}: worker ${worker} dies: it is reported, the other goes on, and it is started again`, async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'tsvs-crash-'));
-    const now = join(folder, 'now');
-    process.env['TSVS_TEST_CRASH'] = `${worker}:${now}`;
-    const lab = await VipNet.start({ link, global: TWO, queues: true });
-    delete process.env['TSVS_TEST_CRASH'];
-    try {
-      await lab.startHttp();
-      await greetings(lab, 10);
-      await lab.quiet();
-      writeFileSync(now, '');
-      await lab.tsvs.waitFor(new RegExp(`worker ${worker} died: died on purpose`), 10_000);
-      assert.is((await lab.stats()).counters['proxy.accepted'], 10, 'nothing is forgotten, or counted twice');
-      await lab.tsvs.waitFor(new RegExp(`worker ${worker} serves again`), 10_000);
-      await greetings(lab, 20);
-      const { counters } = await lab.stats();
-      assert.is(counters['proxy.accepted'], 30);
-      assert.is(counters['workers.restarts'], 1);
-      await lab.quiet();
-      const { links } = await ask<LinksReply>(lab.socket, PATHS.links);
-      assert.is(links[0]!.rxFrames, (await lab.stats()).counters['port.rxFrames']);
-    } finally {
-      await lab.close();
-      rmSync(folder, { recursive: true });
-    }
-  });
+  add(`${link}: worker ${worker} dies: it is reported, the other goes on, and it is started again`, () =>
+    workerDies({ link, global: TWO, queues: true }, worker),
+  );
 }
 
 test.run();

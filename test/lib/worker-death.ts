@@ -1,0 +1,46 @@
+/** Real traffic through workers one of which dies: the others go on, it is started again, and no number is forgotten. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { PATHS } from '../../src/control/api.ts';
+import type { LinksReply } from '../../src/control/api-network.ts';
+import { ask } from '../../src/control/client.ts';
+import { VIP, VipNet, type VipNetOptions } from './vip-net.ts';
+
+/** Asks `n` times, once per connection; how often each server answered. Throws when one is not answered. */
+export async function greetings(lab: VipNet, n: number): Promise<Map<string, number>> {
+  const script = `for i in $(seq ${n}); do curl -sS -f -m 5 http://${VIP}/; echo; done`;
+  const lines = (await lab.shell(script, 60_000)).split('\n').filter((line) => line !== '');
+  assert.is(lines.length, n);
+  const count = new Map<string, number>();
+  for (const line of lines) count.set(line, (count.get(line) ?? 0) + 1);
+  return count;
+}
+
+/** Has `worker` of a tsvs with these options die and come back. */
+export async function workerDies(options: VipNetOptions, worker: number): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'tsvs-crash-'));
+  const now = join(folder, 'now');
+  process.env['TSVS_TEST_CRASH'] = `${worker}:${now}`;
+  const lab = await VipNet.start(options);
+  delete process.env['TSVS_TEST_CRASH'];
+  try {
+    await lab.startHttp();
+    await greetings(lab, 10);
+    await lab.quiet();
+    writeFileSync(now, '');
+    await lab.tsvs.waitFor(new RegExp(`worker ${worker} died: died on purpose`), 10_000);
+    assert.is(await lab.counter('proxy.accepted'), 10, 'nothing is forgotten, or counted twice');
+    await lab.tsvs.waitFor(new RegExp(`worker ${worker} serves again`), 10_000);
+    await greetings(lab, 20);
+    assert.is(await lab.counter('proxy.accepted'), 30);
+    assert.is(await lab.counter('workers.restarts'), 1);
+    await lab.quiet();
+    const { links } = await ask<LinksReply>(lab.socket, PATHS.links);
+    assert.is(links[0]!.rxFrames, await lab.counter('port.rxFrames'));
+  } finally {
+    await lab.close();
+    rmSync(folder, { recursive: true });
+  }
+}
