@@ -18,7 +18,7 @@ export class ConnCold {
   /** Spilled counts; meaningless without F_SPILLED. */
   private readonly counts: Float64Array;
   private readonly rows: Int32Array;
-  /** Of a connection: the template it belongs to, 0 = none. Of a template: connections that belong to it. */
+  /** Of a connection with F_CONTROLLED: the template it belongs to. Of a template: connections that belong to it. */
   readonly control: Int32Array;
   /** When it was opened, seconds of the worker's clock. */
   readonly openedS: Int32Array;

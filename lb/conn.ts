@@ -235,7 +235,8 @@ export class ConnTable implements TimerHandler {
     rows[at + c.SERVICE_HOP] = spec.service << 16;
     rows[at + c.DUE] = (clock.nowMs + spec.timeoutMs) | 0;
     for (let i = c.SEQ_DELTA; i < c.ROW_WORDS; i++) rows[at + i] = 0;
-    this.cold.control[row] = 0;
+    // A connection's means nothing without F_CONTROLLED; to clear it would cost a line of memory.
+    if ((spec.flags & c.F_TEMPLATE) !== 0) this.cold.control[row] = 0;
     this.cold.openedS[row] = Math.floor(clock.now / 1e6);
     if (!indexed) return row;
     if (!this.enter(row, hashIn, both, hashOut)) {

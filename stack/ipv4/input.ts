@@ -31,6 +31,8 @@ export interface ProtocolHandler {
 
 /** The flow table of the transport, for the first pass. */
 export interface FlowToucher {
+  /** Flows in it. */
+  size(): number;
   hash(src: Ipv4, dst: Ipv4, ports: number): number;
   touch(hash: number): number;
 }
@@ -70,8 +72,8 @@ export class Ip4Input implements FrameInput {
     this.handlers[proto] = handler;
   }
 
-  /** Names the table whose rows the first pass touches; null = none, and then nothing is hashed. */
-  attachFlows(flows: FlowToucher | null): void {
+  /** Names the table whose rows the first pass touches. */
+  attachFlows(flows: FlowToucher): void {
     this.flows = flows;
   }
 
@@ -95,12 +97,20 @@ export class Ip4Input implements FrameInput {
     const header = ip.headerLength(buf, l3);
     pool.l4[f] = l3 + header;
     pool.len[f] = total; // what is beyond is Ethernet padding
-    if (ip.proto(buf, l3) === ip.PROTO_TCP && total - header >= 4 && !ip.isFragment(buf, l3) && this.flows !== null) {
-      const h = this.flows.hash(ip.src(buf, l3), ip.dst(buf, l3), get32(buf, l3 + header));
-      pool.hash[f] = h;
-      this.touched ^= this.flows.touch(h);
-    }
+    if (ip.proto(buf, l3) === ip.PROTO_TCP && total - header >= 4 && !ip.isFragment(buf, l3))
+      this.touch(f, l3, l3 + header);
     return PASS;
+  }
+
+  /** Loads the row of a segment's connection; where there are none at all, as in a director of layer 4, that would be a miss for nothing. */
+  private touch(f: FrameId, l3: number, l4: number): void {
+    const { flows } = this;
+    if (flows === null || flows.size() === 0) return;
+    const { pool } = this.ctx;
+    const { buf } = pool;
+    const h = flows.hash(ip.src(buf, l3), ip.dst(buf, l3), get32(buf, l4));
+    pool.hash[f] = h;
+    this.touched ^= flows.touch(h);
   }
 
   /** `forward` is what takes packets that are not for us; null = they are dropped. */
