@@ -31,7 +31,7 @@ import {
 import { noCommands, noNamespaces, noPackage, testUnless } from '../lib/privilege.ts';
 import { VethPair } from '../lib/veth-pair.ts';
 
-const add = testUnless(noNamespaces() ?? noCommands('ip') ?? noPackage('cap'), test);
+const add = testUnless(noNamespaces() ?? noCommands('ip', 'tc') ?? noPackage('cap'), test);
 
 const PROGRAM = new URL('../../dist/pcap.js', import.meta.url);
 
@@ -64,7 +64,7 @@ function pair<A extends Device>(first: (ctx: Context, name: string) => A): Pair<
   const [ctxA, ctxB] = [newContext(), newContext()];
   return {
     ...{ a: first(ctxA, 'va'), b: plugIn(ctxB, 'vb'), ctxA, ctxB },
-    carry: () => pause(5),
+    carry: () => pause(15),
     cleanup: () => pairOf().remove(),
   };
 }
@@ -72,7 +72,7 @@ function pair<A extends Device>(first: (ctx: Context, name: string) => A): Pair<
 deviceContract('pcap', add, { bounded: false }, () => pair(plugIn));
 
 const LOOK_US = 100_000;
-const PATIENCE_MS = 5000;
+const PATIENCE_MS = 10_000;
 
 /** Lets the time of both ends pass, and what arrives go, until something is so. */
 async function until(rig: Rig, what: string, isSo: () => boolean): Promise<void> {
@@ -206,6 +206,23 @@ scene('frames that came while the process or we were late are counted', packetSo
   await pause(300);
   await until(rig, 'all accounted for again', () => stats.rxFrames + stats.missed === 2 * total);
   assert.ok(stats.missed > byKernel, `${stats.missed - byKernel} missed of the second lot`);
+});
+
+scene('an interface that is full is waited for', plugIn, async (rig) => {
+  const words = ['rate', '200mbit', 'burst', '20k', 'limit', '50m'];
+  pairOf().tc('qdisc', 'add', 'dev', 'va', 'root', 'tbf', ...words);
+  const { stats } = rig.b;
+  const arrived = (): number => stats.rxFrames + stats.missed;
+  const sent = rig.a.stats;
+  while (sent.txFrames < 8000) {
+    const before = arrived();
+    const frames = Int32Array.from({ length: 50 }, () => testFrame(rig.ctxA, 1000, 0));
+    const taken = rig.a.tx(frames, 0, 50);
+    for (const f of frames.subarray(taken)) rig.ctxA.settle(f, DELIVERED);
+    if (taken < 50) await until(rig, 'there is room', () => arrived() > before);
+  }
+  await until(rig, 'all accounted for', () => arrived() === sent.txFrames);
+  assert.equal(sent.errors, {});
 });
 
 function complaint(name: string, program = PROGRAM): string {

@@ -8,8 +8,16 @@ export class VethPair {
   private readonly place = this.net.namespace(SWITCH);
 
   ip(...words: string[]): void {
-    const { status, stderr } = spawnSync('ip', ['-n', this.place, ...words], { encoding: 'utf8' });
-    if (status !== 0) throw new Error(`ip ${words.join(' ')}: ${stderr}`);
+    this.run('ip', words);
+  }
+
+  tc(...words: string[]): void {
+    this.run('tc', words);
+  }
+
+  private run(program: string, words: readonly string[]): void {
+    const { status, stderr } = spawnSync(program, ['-n', this.place, ...words], { encoding: 'utf8' });
+    if (status !== 0) throw new Error(`${program} ${words.join(' ')}: ${stderr}`);
   }
 
   /** `queues`: of each end, in each direction. */
