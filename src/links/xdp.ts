@@ -297,7 +297,8 @@ export class XdpDevice implements Device {
     try {
       this.take(reopenXdp(this.handle, this.umem));
       this.changed(this.handle);
-      this.notice = '';
+      const { worker, workers } = this.handle;
+      this.notice = worker === 0 && workers > 1 && this.query.rxQueues() < workers ? FEWER : '';
     } catch (error) {
       if (!(error instanceof LinkError)) throw error;
       this.countName(error.code);
@@ -341,5 +342,6 @@ export class XdpDevice implements Device {
   }
 }
 
+const FEWER = 'the interface has fewer receive queues than it had: restart tsvs, as some workers have none now';
 const LARGE =
   "frames arrive that no slot holds, and are lost: 'ethtool -K PEER tso off gso off' at the other end of NAME, 'ethtool -K NAME gro off lro off' here";

@@ -23,7 +23,11 @@ async function download(lab: VipNet, bytes: number): Promise<void> {
 async function greetings(lab: VipNet): Promise<void> {
   const { stdout } = await lab.client(['ping', '-f', '-q', '-c', '1000', VIP]);
   assert.match(stdout, /1000 received, 0% packet loss/);
-  for (const server of ['rs-1', 'rs-2']) assert.is(await lab.shell(`curl -sS -f -m 5 http://${VIP}/`), server);
+  // Each worker has a turn of its own.
+  const answers = await lab.shell(
+    `for i in $(seq 8); do curl -sS -f -m 5 http://${VIP}/; echo; done | sort -u | xargs`,
+  );
+  assert.is(answers, 'rs-1 rs-2');
 }
 
 add('the proxy over memif: ping, curl, 20 MB, every checksum on the wire right', async () => {
@@ -71,7 +75,7 @@ add('FullNAT over memif by two workers: what comes by the wrong queue changes ov
     await connections(lab, 40);
     await download(lab, 20 * MB);
     const { counters } = await lab.stats();
-    assert.is(counters['l4.opened'], 43);
+    assert.is(counters['l4.opened'], 49);
     const handed = counters['workers.handedOver']!;
     assert.ok(handed > 0 && handed < counters['port.rxFrames']!, `${handed} of ${counters['port.rxFrames']}`);
     assert.equal(

@@ -116,6 +116,15 @@ add('xdp: several workers each take up an interface that was created anew', asyn
       assert.ok(rig.all.every(([, { up }]) => up));
       await passes(rig, 100 + round);
     }
+    pairOf().ip('link', 'del', 'va');
+    later();
+    pairOf().add(1);
+    later();
+    const [first, second] = rig.all
+      .filter(([, { name }]) => name === 'xdp:vb')
+      .sort(([, a], [, b]) => Number(b.up) - Number(a.up));
+    assert.ok(first![1].up && !second![1].up, 'one queue for two');
+    assert.match(first![1].notice, /fewer receive queues than it had/);
   } finally {
     rig.cleanup!();
   }
