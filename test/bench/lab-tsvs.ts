@@ -19,8 +19,8 @@ const LOCAL_ADDRESSES = [20, 21, 22, 23].map((n) => `10.9.0.${n}`).join(', ');
 
 interface Kind {
   readonly mode: 'proxy' | 'fnat' | 'dr';
-  /** null: the best one. */
-  readonly link: Link | null;
+  /** Undefined: the best one. */
+  readonly link: Link | undefined;
   readonly busy: boolean;
 }
 
@@ -29,13 +29,13 @@ function kindOf(name: TsvsName): Kind {
   const has = (word: string): boolean => words.includes(word);
   return {
     mode: has('fullnat') ? 'fnat' : has('dr') ? 'dr' : 'proxy',
-    link: (['tap', 'packet', 'xdp'] as const).find(has) ?? null,
+    link: (['tap', 'packet', 'xdp'] as const).find(has),
     busy: has('busy'),
   };
 }
 
 export function tsvsPeer(name: TsvsName): Peer {
-  const { mode, link, busy } = kindOf(name);
+  const { mode, link } = kindOf(name);
   return {
     name,
     target: VIP,
@@ -46,7 +46,7 @@ export function tsvsPeer(name: TsvsName): Peer {
       if (mode === 'dr') await lab.setServersVip(true);
       const kind = link ?? BEST_LINK[lab.profile];
       const file = join(lab.folder, 'lb.conf');
-      writeFileSync(file, config(lab.profile, mode, kind, busy));
+      writeFileSync(file, tsvsConfig(name, lab.profile));
       const [device, place] = kind === 'tap' ? [TAP, SWITCH] : ['eth0', 'balancer'];
       return lab.net.startTsvs(file, `${kind}:${device}`, ['--control', join(lab.folder, 'tsvs.sock')], place);
     },
@@ -60,7 +60,9 @@ export function tsvsPeer(name: TsvsName): Peer {
   };
 }
 
-function config(profile: ProfileName, mode: Kind['mode'], link: Link, busy: boolean): string {
+/** The text of its configuration. */
+export function tsvsConfig(name: TsvsName, profile: ProfileName): string {
+  const { mode, busy, link = BEST_LINK[profile] } = kindOf(name);
   const service = (name: string, port: number, ...settings: string[]): string[] => [
     `[service ${name}]`,
     `ip = ${VIP}`,

@@ -18,7 +18,7 @@ const POLLING = ['', '-busy'] as const;
 export type TsvsName = `tsvs${(typeof MODES)[number]}${(typeof LINKS)[number]}${(typeof POLLING)[number]}`;
 export type PeerName = (typeof OTHER_PEERS)[number] | TsvsName;
 
-const TSVS_NAMES: readonly TsvsName[] = MODES.flatMap((mode) =>
+export const TSVS_NAMES: readonly TsvsName[] = MODES.flatMap((mode) =>
   LINKS.flatMap((link) => POLLING.map((polling): TsvsName => `tsvs${mode}${link}${polling}`)),
 );
 const PEER_NAMES: readonly PeerName[] = [...OTHER_PEERS, ...TSVS_NAMES];
