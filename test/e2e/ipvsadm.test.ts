@@ -90,6 +90,14 @@ gateway = 10.0.1.10
     return this.program('dist/ipvsadm.js', ...words);
   }
 
+  /** A command line without a process of its own, which must succeed. */
+  async run(line: string): Promise<string> {
+    const around = { target: new RemoteTable(this.net.socketPath()), names: NAMES, program: 'ipvsadm' };
+    const { exitCode, stdout, stderr } = await runLine(`ipvsadm ${line}`, '', around, new Map());
+    assert.equal([exitCode, stderr], [0, ''], line);
+    return stdout;
+  }
+
   program(file: string, ...words: string[]): Promise<Result> {
     const env = `TSVS_CONTROL=${this.net.socketPath()}`;
     return this.net.exec(SWITCH, ['env', env, process.execPath, file, ...words]);
@@ -375,10 +383,8 @@ scene('SNAT as DPVS has it: a match, and the addresses of the pool for servers',
   const id = '-H proto=any,src-range=10.0.1.21-10.0.1.22';
   const pool = ['10.0.1.51', '10.0.1.50'];
   const lines = [`-A ${id} -s rr`, ...pool.map((addr) => `-a ${id} -r ${addr}:0 -J -w 1`)];
-  for (const line of lines) {
-    const { code, stderr } = await lab.ipvsadm(...line.split(' '));
-    assert.equal([code, stderr], [0, ''], line);
-  }
+  const run = (line: string): Promise<string> => lab.run(line);
+  for (const line of lines) await run(line);
   const seen: string[] = [];
   for (const place of ['rs1', 'rs2', 'rs1']) {
     const { stdout } = await net.exec(place, ['curl', '-sS', '--max-time', '5', 'http://10.0.1.10/from']);
@@ -387,17 +393,62 @@ scene('SNAT as DPVS has it: a match, and the addresses of the pool for servers',
   assert.equal(seen, ['world sees 10.0.1.50', 'world sees 10.0.1.51', 'world sees 10.0.1.50']);
   const ping = await net.exec('rs2', ['ping', '-c', '1', '-W', '2', '10.0.1.10']);
   assert.is(ping.code, 0, ping.stdout);
-  const listed = (await lab.ipvsadm('-Ln')).stdout.split('\n').slice(3, 6);
+  const listed = (await run('-Ln')).split('\n').slice(3, 6);
   assert.equal(listed, [
     'MATCH any,from=10.0.1.21-10.0.1.22:0-0 rr',
     '  -> 10.0.1.50:0                  SNAT    1      0          2         ',
     '  -> 10.0.1.51:0                  SNAT    1      0          2         ',
   ]);
   // Saved, flushed and restored it is the same.
-  const saved = (await lab.ipvsadm('-S', '-n')).stdout;
-  assert.is((await lab.ipvsadm('-C')).code, 0);
-  for (const line of saved.trim().split('\n')) assert.is((await lab.ipvsadm(...line.split(' '))).code, 0, line);
-  assert.is((await lab.ipvsadm('-S', '-n')).stdout, saved);
+  const saved = await run('-S -n');
+  await run('-C');
+  for (const line of saved.trim().split('\n')) await run(line);
+  assert.is(await run('-S -n'), saved);
+});
+
+scene('config show: a file with everything that commands have made; read again, it changes nothing', async (lab) => {
+  const tsvs = async (...words: string[]): Promise<string> => {
+    const { code, stdout, stderr } = await lab.program('dist/bin.js', ...words);
+    assert.equal([code, stderr], [0, ''], words.join(' '));
+    return stdout;
+  };
+  await tsvs(...'dpip addr add 192.168.0.1/24 dev tap0'.split(' '));
+  await tsvs(...'dpip route add 172.16.0.0/12 via 192.168.0.254'.split(' '));
+  const lines = [
+    '-A -t 10.0.1.100:80 -s conhash --hash-target 5tuple -p 300 -M 255.255.255.0 --expire-quiescent',
+    '-a -t 10.0.1.100:80 -r 10.0.1.21:8080 -m -w 3 -x 100 -y 50',
+    '-a -t 10.0.1.100:80 -r 172.16.0.5:80 -i -w 2',
+    '-A -t 10.0.1.100:443 -s mh -b mh-port,mh-fallback --conn-timeout 3600',
+    '-a -t 10.0.1.100:443 -r 10.0.1.22:8443 -b -w 0',
+    '-P -t 10.0.1.100:443 -z 10.0.1.60 -F lan',
+    '-A -u 10.0.1.101:53 -s rr -o',
+    '-a -u 10.0.1.101:53 -r 10.0.1.23:53 -g',
+    '-A -u 10.0.1.101:443 -s conhash --hash-target qid',
+    '-A -t 10.0.1.102:0 -s wrr -p 60',
+    '-a -t 10.0.1.102:0 -r 10.0.1.21:0 -m',
+    '-A -q 10.0.1.102:0 -s sh -b sh-port',
+    '-A -f 7 -s lblcr',
+    '-a -f 7 -r 10.0.1.22:0 -m',
+    '-A -H proto=any,src-range=192.168.0.11-192.168.0.13:0-0,oif=tap0 -s rr',
+    '-a -H proto=any,src-range=192.168.0.11-192.168.0.13:0-0,oif=tap0 -r 10.0.1.61:0 -J -w 1',
+    '--set 1000 0 77',
+  ];
+  const run = (line: string): Promise<string> => lab.run(line);
+  for (const line of lines) await run(line);
+  await tsvs('server', 'tcp-10.0.1.100:80/10.0.1.21:8080', 'weight', '9');
+  const shown = await tsvs('config', 'show');
+  for (const line of [/^tcp_timeout = 1000s$/m, /^udp_timeout = 77s$/m, /:8080:9:/, /^conn_timeout = 1h$/m])
+    assert.match(shown, line);
+  const saved = await run('-S -n');
+  writeFileSync(join(lab.folder, 'lb.conf'), shown);
+  assert.match(await tsvs('reload'), /nothing|no change/i);
+  assert.is(await tsvs('config', 'show'), shown);
+  assert.is(await run('-S -n'), saved);
+  // As a file alone, without what was there before.
+  await run('-C');
+  await tsvs('reload');
+  assert.is(await run('-S -n'), saved);
+  assert.is(await tsvs('config', 'show'), shown);
 });
 
 scene('a connection goes on, whatever is changed around it', async (lab) => {
