@@ -39,6 +39,8 @@ export const DUE = 9;
 export const SEQ_DELTA = 10;
 /** Added to sequence numbers on the way out, taken from acknowledgments and SACK edges on the way in. Written by the SYN proxy. */
 export const OUT_DELTA = 11;
+/** With F_TIMESTAMPS, which F_SYNPROXY excludes: added to timestamps on the way in, taken from their echoes on the way out. Written by lb/xmit. */
+export const TS_DELTA = OUT_DELTA;
 /**
  * The server's last word, in its own numbers: the sequence number after its last segment, and its acknowledgment. With
  * F_SERVER_SEEN they are what resets to both ends must carry (RFC 5961: exactly these are believed). Written by lb/core.ts.
@@ -91,6 +93,9 @@ export const F_SYNPROXY = 1 << 19;
 export const F_LOCAL_PORT = 1 << 20;
 /** The client's address is still to be told to the server (TOA, UOA, PROXY). */
 export const F_TELL_ADDR = 1 << 21;
+
+/** Timestamps are translated (FullNAT): TS_DELTA has been chosen. Not for lb/fast. */
+export const F_TIMESTAMPS = 1 << 22;
 
 // What a lookup gives: row << 1 | direction. 0 = nothing found.
 export const IN = 0;

@@ -55,6 +55,8 @@ export interface L4Service {
   readonly inTurn: boolean;
   /** Largest TCP segment size let through in a SYN; 0 = any. */
   readonly mss: number;
+  /** FullNAT: the client's timestamps are translated, not taken out. */
+  readonly translatesTimestamps: boolean;
   /** Seconds that established TCP connections and UDP flows may be silent; 0 = as everyone's. */
   readonly timeoutS: number;
   /** Connections end with their next packet when their server is drained or gone (`on`), or only when it is gone. */
@@ -234,6 +236,7 @@ export class L4 {
       (service.onePacket ? ONE_PACKET : 0) |
       (service.byConnectionId ? BY_CONNECTION_ID : 0);
     this.xmit.mss[id] = service.mss;
+    this.xmit.timestamps[id] = service.translatesTimestamps ? 1 : 0;
     this.setTimeout(id, service.timeoutS);
     this.locals.set(id, translates ? service.localAddresses : [], service.inTurn);
   }

@@ -232,7 +232,12 @@ export class FastPath implements BurstInput {
       const service = rows[at + c.SERVICE_HOP] >>> 16;
       const len = lens[k];
       const outLen = mode === TUNNELLED ? len + ip.IPV4_LEN : len;
-      if (mode > TUNNELLED || policy[service] !== 0 || outLen > this.mtuOf(burst, k, dir)) {
+      if (
+        mode > TUNNELLED ||
+        (meta & c.F_TIMESTAMPS) !== 0 ||
+        policy[service] !== 0 ||
+        outLen > this.mtuOf(burst, k, dir)
+      ) {
         hits[k] = 0;
         continue;
       }

@@ -41,6 +41,8 @@ export class Xmit {
   readonly way: Way;
   /** Largest TCP segment size let through in a SYN, by service; 0 = any. */
   readonly mss: Int32Array;
+  /** FullNAT, by service: 1 = timestamps are translated, 0 = taken out of the SYN. */
+  readonly timestamps: Uint8Array;
 
   readonly tunnel: Tunnel;
 
@@ -50,7 +52,8 @@ export class Xmit {
     const { ctx } = stack;
     this.mss = new Int32Array(maxServices + 1);
     this.way = new Way(ctx, stack.routes, stack.ip, stack.icmpError);
-    this.nat = new Nat(ctx, this.way, this.mss);
+    this.timestamps = new Uint8Array(maxServices + 1);
+    this.nat = new Nat(ctx, this.way, this.mss, this.timestamps);
     this.tunnel = new Tunnel(ctx, this.way, stack.addresses, maxDests);
   }
 

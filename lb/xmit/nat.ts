@@ -20,7 +20,8 @@
  * With FullNAT many clients share a local address, and what a server remembers of <LIP, lport> is of whoever had it last.
  * So a connection begins with a number of our own (RFC 6528), which rises from one connection of the four-tuple to the
  * next, as the server expects (RFC 6191); it is chosen with the first SYN and kept when the SYN is sent again. Timestamps
- * of different clients do not rise: the option is taken out of the SYN, and so is not used at all (RFC 7323 §2.3).
+ * of different clients do not rise: the option is taken out of the SYN, and so is not used at all (RFC 7323 §2.3). Or, where the
+ * service wants it, they are translated likewise: a connection begins with our own clock, in milliseconds, and goes on by the client's.
  *
  * Ownership: as Way.
  * @hot
@@ -34,7 +35,16 @@ import { PROTO_ICMP, PROTO_TCP } from '../../stack/wire/ipv4.ts';
 import * as tcp from '../../stack/wire/tcp.ts';
 import * as c from '../conn-row.ts';
 import { fixTcp, fixUdp, reversed, setAddresses, setQueryId, setWord } from './rewrite.ts';
-import { blankTimestamp, clampMss, shiftAck, shiftSeq } from './tcp.ts';
+import {
+  blankTimestamp,
+  clampMss,
+  shiftAck,
+  shiftEcho,
+  shiftSeq,
+  shiftTimestamp,
+  timestampAt,
+  timestampOf,
+} from './tcp.ts';
 import type { Way } from './way.ts';
 
 const isRouted = (rows: Int32Array, at: number): boolean =>
@@ -46,12 +56,15 @@ export class Nat {
   private readonly secrets: Secrets;
   /** Largest segment size let through in a SYN, by service; 0 = any. */
   private readonly mss: Int32Array;
+  /** By service, FullNAT: 1 = timestamps are translated, 0 = taken out. */
+  private readonly timestamps: Uint8Array;
 
-  constructor(ctx: Context, way: Way, mss: Int32Array) {
+  constructor(ctx: Context, way: Way, mss: Int32Array, timestamps: Uint8Array) {
     this.ctx = ctx;
     this.way = way;
     this.secrets = new Secrets(ctx.random);
     this.mss = mss;
+    this.timestamps = timestamps;
   }
 
   /** `rows[at..]` is the connection. */
@@ -70,6 +83,7 @@ export class Nat {
       if ((tcp.flags(buf, l4) & tcp.SYN) !== 0) content += this.synToServer(pool, l4, rows, at);
       const delta = rows[at + c.SEQ_DELTA];
       if (delta !== 0) content += shiftSeq(buf, l4, delta);
+      if ((rows[at + c.META] & c.F_TIMESTAMPS) !== 0) content += shiftTimestamp(buf, l4, rows[at + c.TS_DELTA]);
       fixTcp(pool, f, l4, addresses, content);
     } else fixUdp(pool, f, l4, addresses, content);
     return way.go(f);
@@ -89,6 +103,7 @@ export class Nat {
     if (proto === PROTO_TCP) {
       const delta = rows[at + c.SEQ_DELTA];
       if (delta !== 0) content += shiftAck(buf, l4, -delta | 0);
+      if ((rows[at + c.META] & c.F_TIMESTAMPS) !== 0) content += shiftEcho(buf, l4, -rows[at + c.TS_DELTA] | 0);
       if ((tcp.flags(buf, l4) & tcp.SYN) !== 0) content += clampMss(buf, l4, this.mssOf(rows, at));
       fixTcp(pool, f, l4, addresses, content);
     } else fixUdp(pool, f, l4, addresses, content);
@@ -112,7 +127,19 @@ export class Nat {
       rows[at + c.SEQ_DELTA] = (isn - tcp.seq(buf, l4)) | 0;
       rows[at + c.META] = meta | c.F_SEQ_SHIFTED;
     }
-    return change + blankTimestamp(buf, l4);
+    if (this.timestamps[rows[at + c.SERVICE_HOP] >>> 16] === 0) return change + blankTimestamp(buf, l4);
+    this.chooseTimestamp(buf, l4, rows, at);
+    return change;
+  }
+
+  /** With the first SYN: by how much the client's clock is shifted. */
+  private chooseTimestamp(buf: Uint8Array, l4: number, rows: Int32Array, at: number): void {
+    const option = timestampAt(buf, l4);
+    if (option === 0 || (rows[at + c.META] & c.F_TIMESTAMPS) !== 0) return;
+    const { ctx, secrets } = this;
+    const clock = (ctx.nowMs + secrets.timestampOffset(rows[at + c.LADDR], rows[at + c.RADDR])) | 0;
+    rows[at + c.TS_DELTA] = (clock - timestampOf(buf, option)) | 0;
+    rows[at + c.META] |= c.F_TIMESTAMPS;
   }
 
   private mssOf(rows: Int32Array, at: number): number {

@@ -32,12 +32,13 @@ export function shiftSack(buf: Uint8Array, l4: number, delta: number): number {
   if (at === 0) return 0;
   const end = at + buf[at + 1];
   for (let edge = at + 2; edge + 8 <= end; edge += 8) {
-    change += shiftEdge(buf, l4, edge, delta) + shiftEdge(buf, l4, edge + 4, delta);
+    change += shiftNumber(buf, l4, edge, delta) + shiftNumber(buf, l4, edge + 4, delta);
   }
   return change;
 }
 
-function shiftEdge(buf: Uint8Array, l4: number, at: number, delta: number): number {
+/** A number of 32 bits at any distance. */
+function shiftNumber(buf: Uint8Array, l4: number, at: number, delta: number): number {
   const before = get32(buf, at);
   const after = (before + delta) | 0;
   set32(buf, at, after);
@@ -57,6 +58,33 @@ export function blankTimestamp(buf: Uint8Array, l4: number): number {
     buf[i] = opt.OPT_NOP;
   }
   return change;
+}
+
+/** The timestamp of the segment, as the list of options has it at this place. */
+const VALUE = 2;
+const ECHO = 6;
+const TIMESTAMP_LEN = 10;
+
+/** Where the timestamp option begins, 0 = there is none that is whole. */
+export function timestampAt(buf: Uint8Array, l4: number): number {
+  if (tcp.dataOffset(buf, l4) === tcp.TCP_LEN) return 0;
+  const at = find(buf, l4, opt.OPT_TIMESTAMP);
+  return at !== 0 && buf[at + 1] === TIMESTAMP_LEN ? at : 0;
+}
+
+/** The sender's clock, of the option at `at`. */
+export const timestampOf = (buf: Uint8Array, at: number): number => get32(buf, at + VALUE);
+
+/** Adds `delta` to the sender's clock, if the segment tells it. */
+export function shiftTimestamp(buf: Uint8Array, l4: number, delta: number): number {
+  const at = timestampAt(buf, l4);
+  return at === 0 ? 0 : shiftNumber(buf, l4, at + VALUE, delta);
+}
+
+/** Adds `delta` to the echo of the receiver's clock; it means something with an ACK only (RFC 7323 §3.2). */
+export function shiftEcho(buf: Uint8Array, l4: number, delta: number): number {
+  const at = (tcp.flags(buf, l4) & tcp.ACK) === 0 ? 0 : timestampAt(buf, l4);
+  return at === 0 ? 0 : shiftNumber(buf, l4, at + ECHO, delta);
 }
 
 /** Lowers the announced segment size to `mss`; 0 leaves it. A SYN without one is left: it means 536 (RFC 9293 §3.7.1). */

@@ -108,7 +108,7 @@ const plainServer = ({ value: { ip, port, weight, mac } }: Located<ServerValue>)
 /** One service of the model per port. */
 function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
   const { scheduler, schedOptions, timeouts, retries, mssClamp } = service;
-  const { connTimeoutMs, expireQuiescent, persistence, onePacket, fragments } = service;
+  const { timestamps, connTimeoutMs, expireQuiescent, persistence, onePacket, fragments } = service;
   const places = placesOf(service);
   const dests = service.dests.map(({ name, server, keys: { mode, upper, lower } }) => ({
     ...{ name, af: 4 as const },
@@ -130,6 +130,7 @@ function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
     retries,
     localAddresses: localsOf(service, draft).map((local) => local.value),
     mssClamp,
+    timestamps,
     connTimeoutMs,
     expireQuiescent,
     persistence,

@@ -44,7 +44,7 @@ const LIVE = {
   service: [
     ...['name', 'mode', 'scheduler', 'hash_key', 'sh_port', 'sh_fallback', 'mh_port', 'mh_fallback', 'mh_table'],
     ...['connect_timeout', 'client_timeout', 'server_timeout', 'fin_timeout', 'retries'],
-    ...['local_address', 'mss_clamp', 'conn_timeout', 'expire_quiescent', 'backup'],
+    ...['local_address', 'mss_clamp', 'timestamps', 'conn_timeout', 'expire_quiescent', 'backup'],
     ...['persistence', 'persistence_netmask', 'expire_quiescent_template', 'one_packet', 'fragments'],
     ...['proxy_protocol', 'accept_proxy', 'queue_timeout', 'slow_start'],
     ...['keepalive_idle', 'keepalive_interval', 'keepalive_count', 'max_half_open'],

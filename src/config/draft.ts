@@ -54,6 +54,7 @@ export interface DraftService {
   /** `local_address = none`: not even those of [network]. */
   readonly noLocals: boolean;
   readonly mssClamp: number;
+  readonly timestamps: ServiceConfig['timestamps'];
   readonly connTimeoutMs: number;
   readonly expireQuiescent: ServiceConfig['expireQuiescent'];
   readonly persistence: PersistenceConfig | null;

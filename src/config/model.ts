@@ -303,6 +303,9 @@ export const EXPIRE_QUIESCENT = ['off', 'removed', 'on'] as const;
 /** What becomes of fragments: put together first, passed on as they come (dr, tun), dropped. */
 export const FRAGMENT_POLICIES = ['reassemble', 'forward', 'drop'] as const;
 
+/** FullNAT: the timestamp option of TCP is taken out of the SYN, or goes on with values of our own. */
+export const TIMESTAMPS = ['strip', 'translate'] as const;
+
 /** How clients are remembered, so that they come to the same server again. */
 export interface PersistenceConfig {
   /** From the last connection on. */
@@ -339,6 +342,8 @@ export interface ServiceConfig {
   readonly localAddresses: readonly Ipv4[];
   /** fnat, nat: the largest TCP segment size let through in a SYN, in bytes; 0 = any. */
   readonly mssClamp: number;
+  /** fnat: what becomes of TCP's timestamps. */
+  readonly timestamps: (typeof TIMESTAMPS)[number];
   /** Layer 4: how long an established TCP connection, or a UDP flow, may be silent; 0 = as [global] says. */
   readonly connTimeoutMs: number;
   /** Layer 4: whose connections end with their next packet. */

@@ -242,6 +242,7 @@ function policy(
     localAddresses: eachOf(values.local_address),
     noLocals: values.local_address?.value.length === 0,
     mssClamp: values.mss_clamp?.value ?? 0,
+    timestamps: values.timestamps?.value ?? 'strip',
     connTimeoutMs: values.conn_timeout?.value ?? 0,
     expireQuiescent: values.expire_quiescent?.value ?? 'off',
     persistence: readPersistence(values),

@@ -121,6 +121,7 @@ export function serviceLines(service: Omit<ServiceConfig, 'dests'>, mayNeedLocal
       ? [['local_address', 'none'] as const]
       : localLines(service.localAddresses)),
     ['mss_clamp', service.mssClamp],
+    ['timestamps', service.timestamps],
     ['conn_timeout', formatDuration(service.connTimeoutMs)],
     ['expire_quiescent', service.expireQuiescent],
     ...persistenceLines(service.persistence),

@@ -21,6 +21,7 @@ import {
   SCHEDULERS,
   type SchedulerKey,
   TIMEOUT_PROFILES,
+  TIMESTAMPS,
   XDP_MODES,
 } from './model.ts';
 import { serviceTcpRows, tcpRows } from './tcp-rows.ts';
@@ -723,6 +724,17 @@ const serviceRows = {
     reloadable: true,
     example: '1400',
     doc: 'Modes `fnat`, `nat` and `snat`: the largest TCP segment size that client and server may announce to each other, for paths whose routers do not tell their MTU. In `dr` and `tun` the server answers the client itself, so its announcement does not pass here: it is the server that has to make it smaller, as by `ip route change default via ... advmss 1440`.',
+  },
+  timestamps: {
+    type: 'word',
+    read: values.oneOf(TIMESTAMPS),
+    unit: '',
+    default: 'strip',
+    without: '',
+    range: TIMESTAMPS.join(', '),
+    reloadable: true,
+    example: 'translate',
+    doc: 'Mode `fnat`: what becomes of the timestamps of TCP (RFC 7323), which of many clients behind one local address do not rise from one connection to the next, as servers expect. `strip` takes the option out of the SYN, so that neither end uses it. `translate` has each connection begin with a clock of tsvs, and translates values and echoes from then on: for long fat paths, where sequence numbers alone wrap too fast. Such connections do not take the short cut of layer 4, which costs throughput.',
   },
   conn_timeout: {
     type: 'time',

@@ -342,6 +342,7 @@ const l4Service = (service: ServiceConfig): L4Service => ({
   localAddresses: service.localAddresses,
   inTurn: IN_TURN.includes(service.scheduler),
   mss: service.mssClamp,
+  translatesTimestamps: service.timestamps === 'translate',
   timeoutS: Math.ceil(service.connTimeoutMs / 1000),
   expireQuiescent: service.expireQuiescent,
   persistence: service.persistence,

@@ -71,6 +71,7 @@ export class World {
       localAddresses: LOCALS,
       inTurn: true,
       mss: 0,
+      translatesTimestamps: false,
       timeoutS: 0,
       expireQuiescent: 'off',
       persistence: null,

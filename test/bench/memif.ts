@@ -140,6 +140,7 @@ class World {
       localAddresses: LOCALS,
       inTurn: true,
       mss: 0,
+      translatesTimestamps: false,
       timeoutS: 0,
       expireQuiescent: 'off',
       persistence: null,

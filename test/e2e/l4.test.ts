@@ -13,7 +13,7 @@ import { Net, type Running } from '../lib/netns.ts';
 import { patternHash } from '../lib/pattern.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 
-const add = testUnless(noNamespaces() ?? noCommands('ip', 'curl', 'sha256sum'), test);
+const add = testUnless(noNamespaces() ?? noCommands('ip', 'curl', 'sha256sum', 'ss'), test);
 
 const VIP = '10.9.0.10';
 const PORT = 80;
@@ -127,6 +127,31 @@ for (const offload of ['on', 'off'] as const)
     assert.is(await lab.download(), patternHash(BYTES));
     await check(lab, 5);
   });
+
+scene('FullNAT, timestamps taken out or translated: what the kernels at both ends make of it', async (lab) => {
+  const own = ['mode = fnat', 'local_address = 10.9.0.20'];
+  await lab.start(service('web', PORT, [...own, 'timestamps = translate']) + service('bare', 81, own));
+  assert.is(await lab.download(), patternHash(BYTES));
+  const segmentSize = async (port: number): Promise<number> => {
+    const { stdout } = await lab.net.exec('client', ['ss', '-tinH', 'state', 'established', 'dport', '=', `:${port}`]);
+    return Number(/\bmss:(\d+)/.exec(stdout)?.[1]);
+  };
+  // Timestamps take twelve bytes of each segment.
+  for (const [port, size] of [
+    [PORT, 1448],
+    [81, 1460],
+  ] as const) {
+    const open = `exec 3<>/dev/tcp/${VIP}/${port}; printf "GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" >&3; head -1 <&3; echo open; exec cat <&3`;
+    const client = lab.net.start('client', ['bash', '-c', open]);
+    await client.waitFor(/open/);
+    assert.is(await segmentSize(port), size, `port ${port}`);
+    await client.stop();
+  }
+  // A connection after another from the one local address: the server, in TIME_WAIT or not, takes each.
+  const many = `for i in $(seq 10); do curl -sS -f -o /dev/null --max-time 5 http://${VIP}/ || exit 1; done`;
+  assert.is((await lab.net.exec('client', ['bash', '-c', many])).code, 0);
+  await check(lab, 13);
+});
 
 scene('direct routing, the VIP on lo of the servers, arp_ignore = 1, arp_announce = 2', async (lab) => {
   await lab.onServers(

@@ -195,6 +195,7 @@ export function configuration(servers: number, options: BalancerOptions): Config
     retries: 3,
     localAddresses: [],
     mssClamp: 0,
+    timestamps: 'strip',
     connTimeoutMs: 0,
     expireQuiescent: 'off',
     persistence: null,

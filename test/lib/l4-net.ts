@@ -129,6 +129,7 @@ export class L4Network {
         localAddresses: LOCALS,
         inTurn: true,
         mss: 0,
+        translatesTimestamps: false,
         timeoutS: 0,
         expireQuiescent: 'off',
         persistence: null,

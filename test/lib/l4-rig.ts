@@ -183,6 +183,7 @@ export class L4Rig {
       localAddresses: [LOCAL],
       inTurn: true,
       mss: 0,
+      translatesTimestamps: false,
       timeoutS: 0,
       expireQuiescent: 'off',
       persistence: null,

@@ -35,6 +35,7 @@ const NAT: L4Service = {
   localAddresses: [],
   inTurn: true,
   mss: 0,
+  translatesTimestamps: false,
   timeoutS: 0,
   expireQuiescent: 'off',
   persistence: null,

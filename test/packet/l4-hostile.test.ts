@@ -138,7 +138,15 @@ test('NAT: an error about a tunnel tells a client nothing, there is none', () =>
 });
 
 const ONE_PACKET: L4Service = {
-  ...{ mode: c.NAT, localAddresses: [], inTurn: true, mss: 0, timeoutS: 0, expireQuiescent: 'off' },
+  ...{
+    mode: c.NAT,
+    localAddresses: [],
+    inTurn: true,
+    mss: 0,
+    translatesTimestamps: false,
+    timeoutS: 0,
+    expireQuiescent: 'off',
+  },
   ...{ persistence: null, onePacket: true, byConnectionId: false, fragments: 'reassemble' },
 };
 

@@ -180,7 +180,7 @@ test('a full table of templates refuses nobody', () => {
 test('persistence that is switched off holds nobody any more', () => {
   const rig = rigOf();
   const first = ask(rig, A, CPORT);
-  const off = { mode: c.NAT, localAddresses: [], inTurn: true, mss: 0, timeoutS: 0 };
+  const off = { mode: c.NAT, localAddresses: [], inTurn: true, mss: 0, translatesTimestamps: false, timeoutS: 0 };
   rig.l4.setService(rig.service, {
     ...off,
     expireQuiescent: 'off',

@@ -37,6 +37,7 @@ const SNAT: L4Service = {
   localAddresses: [POOL],
   inTurn: false,
   mss: 0,
+  translatesTimestamps: false,
   timeoutS: 0,
   expireQuiescent: 'off',
   persistence: null,

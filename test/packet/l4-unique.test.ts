@@ -19,6 +19,7 @@ const MASQUERADE: L4Service = {
   localAddresses: [LOCAL],
   inTurn: false,
   mss: 0,
+  translatesTimestamps: false,
   timeoutS: 0,
   expireQuiescent: 'off',
   persistence: { timeoutMs: 5000, netmask: -4, expireQuiescent: false },

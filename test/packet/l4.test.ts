@@ -346,6 +346,7 @@ test('NAT: the same client port to the same server through two services is refus
     localAddresses: [],
     inTurn: true,
     mss: 0,
+    translatesTimestamps: false,
     timeoutS: 0,
     expireQuiescent: 'off',
     persistence: null,
@@ -361,6 +362,49 @@ test('NAT: the same client port to the same server through two services is refus
   assert.is(rig.feed(fromClient({ flags: 'S', dport: 81 }))[0]!.dst, SERVER);
   assert.is(rig.l4.core.stats.reused, 1);
   assert.is(rig.l4.tcp.size(), 1);
+});
+
+// Timestamps
+
+/** The only segment sent; its timestamps. */
+const stamps = (sent: Sent[]): readonly [number, number] | undefined => segment(sent).ts;
+
+test('FNAT, timestamps translated: the server reads our clock, the client the echo of its own', () => {
+  const rig = new L4Rig({ mode: 'FNAT', service: { translatesTimestamps: true } });
+  const first = stamps(rig.feed(fromClient({ flags: 'S', ts: [0xfffffffe, 0] })))!;
+  const ours = first[0];
+  assert.is(first[1], 0);
+  const of = (theirs: number): number => (ours + theirs - 0xfffffffe) | 0;
+  assert.equal(stamps(rig.feed(fromClient({ flags: 'S', ts: [1, 0] }))), [of(2 ** 32 + 1), 0], 'sent again');
+  const delta = rig.word(c.SEQ_DELTA);
+  const ack = (ISN + 1 + delta) | 0;
+  const answer = fromServer(rig, { flags: 'SA', ack, ts: [900, ours] });
+  assert.equal(stamps(rig.feed(answer)), [900, -2]);
+  const next = fromClient({ seq: ISN + 1, ack: SERVER_ISN + 1, ts: [3, 900], data: new Uint8Array(7) });
+  assert.equal(stamps(rig.feed(next)), [of(2 ** 32 + 3), 900]);
+  const sack = [[SERVER_ISN + 1, SERVER_ISN + 2]] as const;
+  const more = fromServer(rig, { seq: SERVER_ISN + 1, ack, ts: [901, of(2 ** 32 + 3)], sack });
+  assert.equal(stamps(rig.feed(more)), [901, 3]);
+  const plain = segment(rig.feed(fromClient({ seq: ISN + 8, ack: SERVER_ISN + 1, flags: 'A' })));
+  assert.is(plain.ts, undefined);
+});
+
+test('FNAT, timestamps translated: they rise from one connection to the next, whatever the clients say', () => {
+  const rig = new L4Rig({ mode: 'FNAT', service: { translatesTimestamps: true } });
+  let before = stamps(rig.feed(fromClient({ flags: 'S', ts: [0x70000000, 0] })))![0];
+  for (let i = 1; i < 5; i++) {
+    rig.step(50_000);
+    const [value] = stamps(rig.feed(fromClient({ flags: 'S', sport: CPORT + i, ts: [1000 * i, 0] })))!;
+    const risen = (value - before) | 0;
+    assert.ok(risen >= 50 && risen <= 52, `${risen} ms`);
+    before = value;
+  }
+});
+
+test('FNAT, timestamps translated: a client without them has none', () => {
+  const rig = new L4Rig({ mode: 'FNAT', service: { translatesTimestamps: true } });
+  assert.is(stamps(rig.feed(fromClient({ flags: 'S' }))), undefined);
+  assert.is(rig.word(c.META) & c.F_TIMESTAMPS, 0);
 });
 
 // TTL and MTU

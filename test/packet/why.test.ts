@@ -171,7 +171,15 @@ function rigOf(mode: ModeName, proto: Proto, more: Partial<RigOptions> = {}): L4
 }
 
 const serviceOf = (mode: ModeName): L4Service => ({
-  ...{ mode: MODES[mode], localAddresses: [LOCAL], inTurn: false, mss: 0, timeoutS: 0, expireQuiescent: 'off' },
+  ...{
+    mode: MODES[mode],
+    localAddresses: [LOCAL],
+    inTurn: false,
+    mss: 0,
+    translatesTimestamps: false,
+    timeoutS: 0,
+    expireQuiescent: 'off',
+  },
   ...{ persistence: null, onePacket: false, byConnectionId: false, fragments: 'reassemble' },
 });
 

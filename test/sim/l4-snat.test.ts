@@ -28,7 +28,15 @@ function arms(wire: WireOptions = PLAIN_WIRE): Arms {
     LOCALS.map((addr) => ({ addr, port: 0, weight: 1 })),
   );
   net.l4.setService(snat, {
-    ...{ mode: c.SNAT, localAddresses: LOCALS, inTurn: true, mss: 0, timeoutS: 0, expireQuiescent: 'off' },
+    ...{
+      mode: c.SNAT,
+      localAddresses: LOCALS,
+      inTurn: true,
+      mss: 0,
+      translatesTimestamps: false,
+      timeoutS: 0,
+      expireQuiescent: 'off',
+    },
     ...{ persistence: null, onePacket: false, byConnectionId: false, fragments: 'reassemble' },
   });
   net.l4.core.classifier.setMatches([[snat, { proto: 0, from: null, to: null, iif: port, oif: 0 }]]);

@@ -74,6 +74,7 @@ const service: fc.Arbitrary<ServiceConfig> = fc
     retries: fc.integer({ min: 0, max: 1 }),
     localAddresses: fc.subarray([ip('10.0.0.30'), ip('10.0.0.31')]),
     mssClamp: fc.constantFrom(0, 1400),
+    timestamps: fc.constantFrom('strip' as const, 'translate' as const),
     connTimeoutMs: fc.constantFrom(0, 30_000),
     expireQuiescent: fc.constantFrom(...EXPIRE_QUIESCENT),
     persistence: fc.constantFrom(null, { timeoutMs: 60_000, netmask: -256, expireQuiescent: true }),

@@ -33,6 +33,7 @@ const service = (port: number): Config['services'][number] => ({
   retries: 3,
   localAddresses: [],
   mssClamp: 0,
+  timestamps: 'strip',
   connTimeoutMs: 0,
   expireQuiescent: 'off',
   persistence: null,

@@ -30,6 +30,7 @@ import {
   type ServiceConfig,
   SYN_COOKIE_WORDS,
   TIMEOUT_PROFILES,
+  TIMESTAMPS,
   XDP_MODES,
 } from '../../../../src/config/model.ts';
 import { save } from '../../../../src/config/save.ts';
@@ -150,6 +151,7 @@ const service = (vip: number, hosts: readonly number[], locals: readonly number[
       retries: fc.integer({ min: 0, max: 100 }),
       localAddresses: fc.uniqueArray(fc.constantFrom(...locals)),
       mssClamp: fc.integer({ min: 0, max: 1460 }),
+      timestamps: fc.constantFrom(...TIMESTAMPS),
       connTimeoutMs: idleMs,
       expireQuiescent: fc.constantFrom(...EXPIRE_QUIESCENT),
       persistence: fc.option(
