@@ -37,13 +37,15 @@ function run(words: readonly string[]): Promise<number> {
   });
 }
 
-const { heap, links, lab, idle } = checked();
+const { check, heap, links, lab, idle } = checked();
 // Where the packages it needs are found.
 const dir = mkdtempSync('node_modules/.tsvs-bench-');
 try {
   await build({
     entryPoints: {
       bench: 'test/bench/main.ts',
+      check: 'test/bench/check.ts',
+      'check-run': 'test/bench/check-run.ts',
       'link-generator': 'test/bench/link-generator.ts',
       'link-heap': 'test/bench/link-heap.ts',
       mirror: 'test/bench/mirror.ts',
@@ -61,10 +63,10 @@ try {
   // A young generation that holds a whole measurement: allocation is then read off without a collection in between.
   const flags = ['--expose-gc', '--max-semi-space-size=512', '--min-semi-space-size=512'];
   process.exitCode = await run([
-    ...(heap || links || lab || idle ? namespaceWrapper() : []),
+    ...(check || heap || links || lab || idle ? namespaceWrapper() : []),
     process.execPath,
     ...flags,
-    join(dir, 'bench.mjs'),
+    join(dir, check ? 'check.mjs' : 'bench.mjs'),
     ...args,
   ]);
 } finally {

@@ -38,32 +38,41 @@ function network(): Net {
   return net;
 }
 
-const row = ({ link, length }: HeapTask, { bytes, lost }: Heap): MemoryRow => ({
-  group: 'heap',
-  what: `${link}, ${length} bytes, received and sent`,
-  value: Number(bytes.toPrecision(4)),
-  unit: 'bytes/million',
-  note: lost === 0 ? '' : `${lost} packets lost and replaced`,
-});
-
-/** @param only links by name */
-export async function heapRows(scale: number, only: RegExp): Promise<MemoryRow[]> {
-  const packets = Math.max(Math.round(PACKETS * scale), 1000);
-  const rows: MemoryRow[] = [];
+/** What links cost, each with packets of each length. What needs a network is left out where none can be built. */
+export async function heapOf(
+  lengths: readonly number[],
+  packets: number,
+  runs: number,
+  isAsked: (link: HeapLink) => boolean,
+): Promise<[HeapTask, Heap][]> {
+  const heaps: [HeapTask, Heap][] = [];
   const add = async (link: HeapLink, namespace: string): Promise<void> => {
-    for (const length of LENGTHS) {
-      const task: HeapTask = { link, namespace, length, packets };
-      rows.push(row(task, await measure(task)));
+    for (const length of lengths) {
+      const task: HeapTask = { link, namespace, length, packets, runs };
+      heaps.push([task, await measure(task)]);
     }
   };
-  for (const link of WITHOUT_NETWORK) if (only.test(link)) await add(link, '');
-  const links = IN_NETWORK.filter((link) => only.test(link));
-  if (links.length === 0 || (noNamespaces() ?? noCommands('ip')) !== undefined) return rows;
+  for (const link of WITHOUT_NETWORK) if (isAsked(link)) await add(link, '');
+  const links = IN_NETWORK.filter(isAsked);
+  if (links.length === 0 || (noNamespaces() ?? noCommands('ip')) !== undefined) return heaps;
   const net = network();
   try {
     for (const link of links) await add(link, net.namespace(SWITCH));
   } finally {
     await net.close();
   }
-  return rows;
+  return heaps;
+}
+
+/** @param only links by name */
+export async function heapRows(scale: number, only: RegExp): Promise<MemoryRow[]> {
+  const packets = Math.max(Math.round(PACKETS * scale), 1000);
+  const heaps = await heapOf(LENGTHS, packets, 5, (link) => only.test(link));
+  return heaps.map(([{ link, length }, { bytes, calls, lost }]) => ({
+    group: 'heap',
+    what: `${link}, ${length} bytes, received and sent`,
+    value: Number(bytes.toPrecision(4)),
+    unit: 'bytes/million',
+    note: `${calls.toPrecision(3)} system calls per packet${lost === 0 ? '' : `; ${lost} packets lost and replaced`}`,
+  }));
 }

@@ -44,6 +44,11 @@ const PARTS = ['memory', 'heap', 'memif', 'links', 'lab', 'idle'];
 
 export interface BenchOptions {
   readonly json: boolean;
+  /** Counts are compared with the stored ones, or, with `store`, stored; nothing else is measured. */
+  readonly check: boolean;
+  readonly store: boolean;
+  /** Where they are stored. */
+  readonly counts: string;
   readonly memory: boolean;
   /** memif, with testpmd at its other end. */
   readonly memif: boolean;
@@ -59,7 +64,7 @@ export interface BenchOptions {
   readonly seconds: number;
   /** Of the iterations in memory, the seconds of memif and the rest before idle memory is read; 1 gives figures worth something. */
   readonly scale: number;
-  /** Which tasks of memif, links of heap and modes of XDP, by name. */
+  /** Which tasks of memif, links of heap, modes of XDP and subjects of the check, by name. */
   readonly tasks: RegExp;
   readonly profiles: readonly ProfileName[];
   /** As asked for; null: those that are usual for the profile. */
@@ -72,7 +77,10 @@ export interface BenchOptions {
   readonly sessions: readonly number[];
 }
 
-export const USAGE = `npm run bench -- [--json] [--only memory|heap|memif|links|lab|idle]
+export const USAGE = `npm run bench -- [--json] [--only memory|heap|memif|links|lab|idle] | --check | --store
+  --check         counts that do not depend on the machine against those stored in a file: exit code 1 when one has risen
+  --store         stores them anew
+  --counts FILE   that file (test/bench/counts.json)
   --rounds N      rounds of the lab (3)
   --seconds S     whole seconds of one run in the lab (2)
   --profiles L    of ${PROFILE_NAMES.join(',')} (all)
@@ -81,7 +89,7 @@ export const USAGE = `npm run bench -- [--json] [--only memory|heap|memif|links|
                   workload; direct is always measured, and who cannot do a workload is left out of it)
   --raw FILE      where the lab's single runs are kept, a line of JSON each (a new file in the folder for temporary ones)
   --scale F       iterations in memory, seconds of memif and rest of idle, as a factor (1)
-  --tasks RE      tasks of memif, links of heap and XDP modes whose name matches (all)
+  --tasks RE      tasks of memif, links of heap, XDP modes, subjects of --check whose name matches (all)
   --sessions L    numbers of idle sessions to hold, rising (1000,9000,20000)`;
 
 /** Throws an Error that names the mistake. */
@@ -91,6 +99,9 @@ export function readOptions(args: readonly string[]): BenchOptions {
     args: [...args],
     options: {
       json: { type: 'boolean', default: false },
+      check: { type: 'boolean', default: false },
+      store: { type: 'boolean', default: false },
+      counts: { ...text, default: 'test/bench/counts.json' },
       only: text,
       rounds: { ...text, default: '3' },
       seconds: { ...text, default: '2' },
@@ -107,6 +118,9 @@ export function readOptions(args: readonly string[]): BenchOptions {
   if (only !== undefined && !PARTS.includes(only)) throw new Error(`--only ${only}: one of ${PARTS.join(', ')}`);
   return {
     json: values.json,
+    check: values.check || values.store,
+    store: values.store,
+    counts: values.counts,
     memory: (only ?? 'memory') === 'memory',
     heap: (only ?? 'heap') === 'heap',
     memif: (only ?? 'memif') === 'memif',

@@ -3,7 +3,7 @@
  * says nothing here; that is for a quiet machine.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -69,6 +69,25 @@ testUnless(noNamespaces() ?? noCommands('ip', 'taskset'), test)(
     }
   },
 );
+
+test('check: nothing allocates, deoptimises or asks the system more than what is stored', () => {
+  const subjects = '^(ping|FullNAT, UDP|link memory|link memif)$';
+  const { status, stdout, stderr } = bench('--check', '--tasks', subjects);
+  assert.is(status, 0, stdout + stderr);
+  assert.match(stdout, /^8 counts, 0 risen$/m);
+});
+
+testUnless(noNamespaces() ?? noCommands('ip'), test)('check: a count above the stored one is named', () => {
+  const counts = join(FOLDER, 'counts.json');
+  const stored = JSON.parse(readFileSync('test/bench/counts.json', 'utf8')) as Record<string, number>;
+  const calls = 'link tap: system calls per 1000 packets';
+  const before = stored[calls]! / 2;
+  writeFileSync(counts, JSON.stringify({ ...stored, [calls]: before }));
+  const { status, stdout, stderr } = bench('--check', '--tasks', '^link tap$', '--counts', counts);
+  assert.is(status, 1, stdout + stderr);
+  assert.match(stdout, new RegExp(`^risen: ${calls}: ${before} before, \\d+ now$`, 'm'));
+  assert.match(stdout, /^2 counts, 1 risen$/m);
+});
 
 test('in memory: pings, TCP with and without large segments, and layer 4', () => {
   const { machine, conditions, rows, raw } = measured('--only', 'memory', '--scale', '0.01');
