@@ -18,13 +18,12 @@ import type { Logger } from 'pino';
 import { SessionLogReader } from '../../lb/l7/session-log.ts';
 import { SpscRing } from '../../stack/mem/spsc-ring.ts';
 import { type Loaded, loadFile } from '../config/load.ts';
-import { type Config, type GlobalConfig, INTERFACE_KINDS, type LinkKind } from '../config/model.ts';
+import type { Config, GlobalConfig } from '../config/model.ts';
 import { formatService } from '../config/service-address.ts';
 import { RunningConfig } from '../control/running-config.ts';
 import { ControlServer } from '../control/server.ts';
 import { Snapshot } from '../control/snapshot.ts';
 import { ControlSocketError, defaultSocket } from '../control/socket.ts';
-import { MtuWatch, mtuWords } from '../links/mtu-watch.ts';
 import { LinkError } from '../links/syscall.ts';
 import { AccessLog, type LineSink, openLines } from '../log/access-log.ts';
 import { createLogger, type LogFormat } from '../log/logger.ts';
@@ -44,9 +43,6 @@ import { describeFaults, readFaults } from './fault-option.ts';
 import { withLink } from './link-option.ts';
 import { finalCounters } from './summary.ts';
 import { formatAge, plural } from './units.ts';
-
-/** Kinds of links whose MTU others can change. */
-const WITH_INTERFACE: readonly LinkKind[] = ['tap', ...INTERFACE_KINDS];
 
 export interface RunOptions {
   readonly config: string;
@@ -237,17 +233,7 @@ class Running {
     }
     const link = config.links.map(({ kind, device }) => `${kind}:${device}`).join(', ');
     log.info({ link, control: this.control.path }, `on ${link}; control socket ${this.control.path}`);
-    this.watchMtus();
     log.info('ready');
-  }
-
-  private watchMtus(): void {
-    const links = this.running.config.links
-      .filter(({ kind }) => WITH_INTERFACE.includes(kind))
-      .map(({ kind, device }) => ({ link: `${kind}:${device}`, device }));
-    new MtuWatch(links, (link, was, is) => {
-      this.log.warn({ link, mtu: is }, mtuWords(link, was, is));
-    }).start();
   }
 
   private workerLost(worker: number, error: Error): void {

@@ -482,7 +482,7 @@ const linkRows = {
     range: '576..1500',
     reloadable: false,
     example: '1500',
-    doc: 'The largest IP packet on the link, without the Ethernet header.',
+    doc: 'The largest IP packet on the link, without the Ethernet header; less where the interface takes less, which is followed when it changes.',
   },
   address: {
     type: 'list of addresses',

@@ -39,9 +39,9 @@ export class Network {
     const counter = (name: string): number =>
       this.counters.reduce((n, counters) => n + counters.values[counters.index(name)]!, 0);
     return {
-      links: links.map(({ name, kind, device, mtu, offload }, i): LinkReply => {
-        const { macHi, macLo, ...numbers } = this.numbers(i);
-        return { name, kind, device, mtu, offload, mac: formatMacWords(macHi, macLo), ...numbers };
+      links: links.map(({ name, kind, device, mtu: most, offload }, i): LinkReply => {
+        const { macHi, macLo, mtu, ...numbers } = this.numbers(i);
+        return { name, kind, device, mtu: Math.min(mtu, most), offload, mac: formatMacWords(macHi, macLo), ...numbers };
       }),
       frames: { inUse: counter('pool.inUse'), free: counter('pool.freeSmall') + counter('pool.freeBig') },
     };

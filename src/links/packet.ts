@@ -19,7 +19,7 @@ import type { Context } from '../../stack/context.ts';
 import { LINK_DOWN, LINK_ERROR, OVERSIZE, TX_FULL } from '../../stack/drop.ts';
 import type { FramePool } from '../../stack/mem/frame-pool.ts';
 import { F_CSUM_PARTIAL, GSO_NONE } from '../../stack/mem/frame-pool.ts';
-import type { Capabilities, Device, DeviceStats } from '../../stack/netif/device.ts';
+import type { ChangingCapabilities, Device, DeviceStats } from '../../stack/netif/device.ts';
 import { FRAME_OVERHEAD, newStats } from '../../stack/netif/device.ts';
 import type { FrameId } from '../../stack/types.ts';
 import { DROP } from '../../stack/verdict.ts';
@@ -67,7 +67,7 @@ const LOOK_MS = 100;
 
 export class PacketDevice implements Device {
   readonly name: string;
-  readonly caps: Capabilities;
+  readonly caps: ChangingCapabilities;
   readonly stats: DeviceStats = newStats();
   fd = -1;
   readonly revives = true;
@@ -86,7 +86,7 @@ export class PacketDevice implements Device {
   private readonly poolAddress: number;
   private query!: InterfaceQuery;
   /** Largest frame to send without segmentation, in bytes. */
-  private readonly maxFrame: number;
+  private maxFrame: number;
   private readonly batch = new Int32Array(AT_ONCE);
   private batched = 0;
   /** Of the interface that the socket is bound to, -1 = none. */
@@ -137,8 +137,16 @@ export class PacketDevice implements Device {
     if (this.handle.workers > 1) this.follow(index);
     else if (index >= 0 && index !== this.index) this.bindAgain(index);
     this.up = index >= 0 && this.index === index && this.query.isUp();
+    this.followMtu();
     const dropped = droppedSince(sys, this.fd, this.statistics);
     if (dropped > 0) this.stats.missed += dropped;
+  }
+
+  private followMtu(): void {
+    const mtu = this.query.mtu();
+    if (mtu <= 0) return;
+    this.caps.mtu = mtu;
+    this.maxFrame = mtu + FRAME_OVERHEAD;
   }
 
   /** Uses the socket that our seat names. */

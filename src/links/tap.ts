@@ -27,7 +27,7 @@ import type { Context } from '../../stack/context.ts';
 import { LINK_DOWN, LINK_ERROR, LINK_METADATA, OVERSIZE, POOL_EMPTY } from '../../stack/drop.ts';
 import type { FramePool } from '../../stack/mem/frame-pool.ts';
 import { F_CSUM_PARTIAL, GSO_NONE, HEADROOM } from '../../stack/mem/frame-pool.ts';
-import type { Capabilities, Device, DeviceStats } from '../../stack/netif/device.ts';
+import type { ChangingCapabilities, Device, DeviceStats } from '../../stack/netif/device.ts';
 import { FRAME_OVERHEAD, newStats } from '../../stack/netif/device.ts';
 import type { FrameId } from '../../stack/types.ts';
 import { DROP } from '../../stack/verdict.ts';
@@ -50,7 +50,7 @@ const COUNT_MS = 500;
 
 export class TapDevice implements Device {
   readonly name: string;
-  readonly caps: Capabilities;
+  readonly caps: ChangingCapabilities;
   readonly stats: DeviceStats = newStats();
   fd: number;
   readonly revives = true;
@@ -72,7 +72,7 @@ export class TapDevice implements Device {
   private readonly smallRoom: number;
   private readonly restRoom: number;
   /** Largest frame to send without segmentation, in bytes. */
-  private readonly maxFrame: number;
+  private maxFrame: number;
   /** Slots the next read goes to; 0 = none yet. */
   private small: FrameId = 0;
   private big: FrameId = 0;
@@ -281,6 +281,7 @@ export class TapDevice implements Device {
     if (this.closed) return;
     this.lookedMs = this.ctx.nowMs;
     this.stats.missed = this.lost.read() - this.lostBefore;
+    this.followMtu();
     if (this.up) return;
     const index = this.query.index();
     if (index < 0 || this.crew?.isOurTurn(index) === false) return;
@@ -294,6 +295,13 @@ export class TapDevice implements Device {
       this.countName(error.code);
       this.notice = `the interface is there again and cannot be opened: ${error.message}`;
     }
+  }
+
+  private followMtu(): void {
+    const mtu = this.query.mtu();
+    if (mtu <= 0) return;
+    this.caps.mtu = mtu;
+    this.maxFrame = mtu + FRAME_OVERHEAD;
   }
 
   private countError(errno: number): void {

@@ -24,7 +24,7 @@ import type { Context } from '../../stack/context.ts';
 import { LINK_ERROR, POOL_EMPTY, PORT_CLOSED } from '../../stack/drop.ts';
 import type { FramePool } from '../../stack/mem/frame-pool.ts';
 import { duplicate } from '../../stack/netif/copy.ts';
-import type { Capabilities, Device, DeviceStats } from '../../stack/netif/device.ts';
+import type { ChangingCapabilities, Device, DeviceStats } from '../../stack/netif/device.ts';
 import { FRAME_OVERHEAD, newStats } from '../../stack/netif/device.ts';
 import type { FrameId, Ipv4 } from '../../stack/types.ts';
 import { DELIVERED, DROP } from '../../stack/verdict.ts';
@@ -47,7 +47,7 @@ const SHARE = 4;
 
 export class XdpDevice implements Device {
   readonly name: string;
-  readonly caps: Capabilities;
+  readonly caps: ChangingCapabilities;
   readonly stats: DeviceStats = newStats();
   readonly moreFds: Int32Array;
   readonly revives = true;
@@ -65,7 +65,7 @@ export class XdpDevice implements Device {
   /** Bits of an address within its slot. */
   private readonly shift: number;
   private readonly umemBytes: number;
-  private readonly maxFrame: number;
+  private maxFrame: number;
   /** By slot: lent to the kernel; times it is on its way out. */
   private readonly lent: Uint8Array;
   private readonly leaving: Uint8Array;
@@ -261,8 +261,16 @@ export class XdpDevice implements Device {
     if (this.isOpen && index !== this.handle.index) this.release();
     if (!this.isOpen && index >= 0) this.reopen();
     this.up = this.queues.length > 0 && this.query.isUp();
+    this.followMtu();
     this.stats.missed = this.losses.read(this.queues);
     if (this.losses.tooLarge && this.notice === '') this.notice = LARGE.replaceAll('NAME', this.name.slice(4));
+  }
+
+  private followMtu(): void {
+    const mtu = this.query.mtu();
+    if (mtu <= 0) return;
+    this.caps.mtu = mtu;
+    this.maxFrame = mtu + FRAME_OVERHEAD;
   }
 
   private take(handle: XdpHandle): void {

@@ -92,6 +92,15 @@ export function describe(event: WorkerEvent, names: Names): LogLine | null {
       };
     case 'linkUp':
       return { level: 'info', fields: { link: event.name }, message: `link ${event.name} is up` };
+    case 'mtuChanged': {
+      const { name, mtu, used } = event;
+      const kept = used < mtu ? `, as its \`mtu\` says` : '';
+      return {
+        level: 'warn',
+        fields: { link: name, mtu: used },
+        message: `link ${name}: the MTU of its interface is now ${mtu} bytes: packets have at most ${used} from now on${kept}`,
+      };
+    }
     case 'linkNotice':
       return { level: 'warn', fields: { link: event.name }, message: `link ${event.name}: ${event.notice}` };
     case 'strain': {

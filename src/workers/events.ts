@@ -42,6 +42,8 @@ export type WorkerEvent =
   /** `linkGone`: for good; `linkDown`: it comes back by itself, and then there is a `linkUp`. */
   | { readonly type: 'linkGone' | 'linkDown' | 'linkUp'; readonly name: string }
   | { readonly type: 'linkNotice'; readonly name: string; readonly notice: string }
+  /** The MTU of an interface, in bytes; `used`: that of the link from now on. */
+  | { readonly type: 'mtuChanged'; readonly name: string; readonly mtu: number; readonly used: number }
   /** The `index`-th link has something else open than it was given: what a successor of the thread has to know. */
   | { readonly type: 'linkChanged'; readonly index: number; readonly link: LinkHandle }
   /** Batch `version` (commands.ts) holds from now on; or `error`, and nothing has changed. */

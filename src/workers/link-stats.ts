@@ -3,16 +3,21 @@
  * beside the counters (stats.ts); the control socket reads it (src/control/network.ts).
  */
 import type { Port } from '../../stack/netif/port.ts';
+import type { RemoteState } from '../../stack/steer/handover.ts';
 
 /** Float64 per link. */
-const WORDS = 9;
+const WORDS = 10;
+/** The fourth. */
+const MTU = 3;
 /** Of which counts are those from here on. */
-const COUNTS = 3;
+const COUNTS = 4;
 
 export interface LinkNumbers {
   readonly up: boolean;
   readonly macHi: number;
   readonly macLo: number;
+  /** Of the interface, in bytes. */
+  readonly mtu: number;
   readonly rxFrames: number;
   readonly rxBytes: number;
   readonly txFrames: number;
@@ -39,19 +44,33 @@ export class LinkStats {
       const { rxFrames, rxBytes, txFrames, txBytes, missed, errors } = device.stats;
       const failed = Object.values(errors).reduce((sum, n) => sum + n, 0);
       const at = i * WORDS;
-      this.words.set([Number(device.up), macHi, macLo], at);
+      this.words.set([Number(device.up), macHi, macLo, device.caps.mtu], at);
       [rxFrames, rxBytes, txFrames, txBytes, missed, failed].forEach((n, k) => {
         this.words[at + COUNTS + k] = n + this.before[at + COUNTS + k]!;
       });
     });
   }
 
+  /** What a worker has to know at any time of a link that this one drives for it; `mtu` until that has told. @hot */
+  of(index: number, mtu: number): RemoteState {
+    const { words } = this;
+    const at = index * WORDS;
+    return {
+      get up() {
+        return words[at] !== 0;
+      },
+      get mtu() {
+        return words[at + MTU] || mtu;
+      },
+    };
+  }
+
   /** Of the link with this index. */
   read(index: number): LinkNumbers {
     const at = (word: number): number => this.words[index * WORDS + word]!;
     return {
-      ...{ up: at(0) !== 0, macHi: at(1), macLo: at(2), rxFrames: at(3), rxBytes: at(4) },
-      ...{ txFrames: at(5), txBytes: at(6), missed: at(7), errors: at(8) },
+      ...{ up: at(0) !== 0, macHi: at(1), macLo: at(2), mtu: at(3), rxFrames: at(4), rxBytes: at(5) },
+      ...{ txFrames: at(6), txBytes: at(7), missed: at(8), errors: at(9) },
     };
   }
 }

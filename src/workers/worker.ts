@@ -22,6 +22,7 @@ import { driveLink, injectFaults, type LinkHandle } from './link.ts';
 import { LinkStats } from './link-stats.ts';
 import { LinkWatch } from './link-watch.ts';
 import { type Engine, runLoop } from './loop.ts';
+import { MtuFollower } from './mtu-follow.ts';
 import { Peers } from './peers.ts';
 import { pinTo } from './pin.ts';
 import { buildPipeline } from './pipeline.ts';
@@ -85,7 +86,7 @@ const plugs = data.links.map((link, i) => {
     return { mac, device: peers === null ? device : peers.handover.around(device) };
   }
   const seen = new LinkStats(data.peers[link.via]!.links);
-  return { mac, device: peers!.handover.remote(link.device, link.mtu, link.via, () => seen.read(i).up) };
+  return { mac, device: peers!.handover.remote(link.device, link.via, seen.of(i, link.mtu)) };
 });
 const devices = plugs.map(({ device }) => device);
 
@@ -174,6 +175,15 @@ const watch = new LinkWatch(
   },
   isFirst ? tell : () => {},
 );
+const mtus = new MtuFollower(
+  pipeline.ports,
+  data.config.links.map(({ mtu }) => mtu),
+  () => {
+    host.routes.refresh();
+    host.tcp.followLinks();
+  },
+  isFirst ? tell : () => {},
+);
 const strain = new StrainWatch(boundsOf(devices, host, proxy, l4), tell);
 const publisher = new StatsPublisher(data.share.counters, host, proxy, l4, health, loop);
 const linkStats = new LinkStats(data.share.links);
@@ -248,6 +258,7 @@ runLoop(
       Atomics.store(control, CLOCK_MS, ctx.nowMs);
       limiter.flush(ctx.nowMs);
       strain.look(ctx.nowMs);
+      mtus.look();
       return watch.look() && !(draining && busy() === 0 && (peers?.allQuiet() ?? true));
     },
   },

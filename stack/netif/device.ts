@@ -12,7 +12,7 @@
 import type { Ipv4 } from '../types.ts';
 
 export interface Capabilities {
-  /** Largest layer-3 packet in bytes (the MTU), without segmentation offload. */
+  /** Largest layer-3 packet in bytes (the MTU), without segmentation offload. That of an interface may change at any time. */
   readonly mtu: number;
   /** tx completes partial layer-4 checksums (F_CSUM_PARTIAL); otherwise netif does before tx. */
   readonly txChecksum: boolean;
@@ -25,6 +25,9 @@ export interface Capabilities {
   /** Number of queues; a worker uses one of each port. */
   readonly queues: number;
 }
+
+/** Of a device that changes its MTU. Whoever wraps it has the same object. */
+export type ChangingCapabilities = Omit<Capabilities, 'mtu'> & { mtu: number };
 
 export interface DeviceStats {
   rxFrames: number;

@@ -37,6 +37,13 @@ export interface PortMacs {
   macLo(id: PortId): number;
 }
 
+/** A link that another worker drives, as that one tells. */
+export interface RemoteState {
+  readonly up: boolean;
+  /** Bytes. */
+  readonly mtu: number;
+}
+
 /** Wakes a worker if it sleeps. */
 export type Wake = (worker: number) => void;
 
@@ -97,11 +104,11 @@ export class Handover {
     return new HandoverDevice(this.ctx, device, this, this.inner.length - 1);
   }
 
-  /** The next port, whose link worker `via` drives for us. `isUp`: whether it has one. */
-  remote(name: string, mtu: number, via: number, isUp: () => boolean): Device {
+  /** The next port, whose link worker `via` drives for us. */
+  remote(name: string, via: number, state: RemoteState): Device {
     this.arrivals.push(new Arrivals());
     this.inner.push(null);
-    return new RemoteDevice(name, mtu, via, isUp, this, this.inner.length - 1);
+    return new RemoteDevice(name, via, state, this, this.inner.length - 1);
   }
 
   /** Frames that came over and wait. */
@@ -326,22 +333,27 @@ class RemoteDevice implements Device {
   readonly stats: DeviceStats = newStats();
   readonly fd = -1;
   private readonly via: number;
-  private readonly isUp: () => boolean;
+  private readonly state: RemoteState;
   private readonly handover: Handover;
   private readonly index: number;
   private closed = false;
 
-  constructor(name: string, mtu: number, via: number, isUp: () => boolean, handover: Handover, index: number) {
+  constructor(name: string, via: number, state: RemoteState, handover: Handover, index: number) {
     this.name = name;
     this.via = via;
-    this.caps = { mtu, txChecksum: false, rxChecksum: true, tso: false, scatter: false, queues: 1 };
-    this.isUp = isUp;
+    this.caps = {
+      ...{ txChecksum: false, rxChecksum: true, tso: false, scatter: false, queues: 1 },
+      get mtu() {
+        return state.mtu;
+      },
+    };
+    this.state = state;
     this.handover = handover;
     this.index = index;
   }
 
   get up(): boolean {
-    return !this.closed && this.isUp();
+    return !this.closed && this.state.up;
   }
 
   /** The worker that drives it tells. */

@@ -12,6 +12,7 @@
  */
 import type { TimerHandler, TimerRange } from '../timer/timers.ts';
 import type { Ipv4 } from '../types.ts';
+import { followLink } from './pmtu.ts';
 import * as st from './state.ts';
 import { CA_OPEN, type KeepAlive, type SocketOwner, Tcb } from './tcb.ts';
 import type { Tcp } from './tcp.ts';
@@ -225,6 +226,7 @@ export class Parking implements TimerHandler {
     tcb.reoSeen = (bits >>> REO_SEEN) & 1;
     tcb.reoPersist = (bits >>> REO_PERSIST) & 31;
     tcb.reoMult = bits >>> REO_MULT;
+    followLink(tcp, tcb);
     tcb.sndUna = tcb.sndEnd = tcb.recover = tcb.tlpEnd = tcb.sndNxt;
     // What was reduced for was said, on data behind it: from here on echoes are news.
     tcb.ecnEnd = (tcb.sndNxt - 1) | 0;

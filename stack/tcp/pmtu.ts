@@ -7,7 +7,7 @@
  * | silence: full-sized segments vanish (RFC 2923 §2.1) | `onTimeout`           | 10 minutes, once smaller pass |
  *
  * The MTU of a path only falls; after 10 minutes it is forgotten (RFC 1191 §6.3), and new connections begin with that
- * of the link again. A connection keeps the size it has come down to.
+ * of the link again. A connection keeps the size it has come down to, also when it is the MTU of our own link that fell and grows again.
  *
  * The table is bounded: sets of four, of which the oldest makes room. Who floods it makes paths be learned anew.
  * @hot
@@ -114,6 +114,15 @@ export function mssToSend(tcp: Tcp, addr: Ipv4): number {
 }
 
 const payloadOf = (tcb: Tcb, mtu: number): number => mtu - HEADERS - (tcb.tsOk !== 0 ? TIMESTAMP_BYTES : 0);
+
+/** The MTU of links has changed: segments of `tcb` are no larger than the one it leaves by takes. True when they are smaller now. */
+export function followLink(tcp: Tcp, tcb: Tcb): boolean {
+  const mtu = tcp.ip.mtuTowards(tcb.raddr);
+  const mss = payloadOf(tcb, mtu);
+  if (mtu === 0 || mss >= tcb.mss) return false;
+  tcb.mss = mss;
+  return true;
+}
 
 /** A router could not forward a segment of `tcb`. True when its segments are smaller from now on. */
 export function fragNeeded(tcp: Tcp, tcb: Tcb, nextHopMtu: number): boolean {

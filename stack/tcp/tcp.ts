@@ -24,7 +24,7 @@ import { fairShare, hasRoom } from './limits.ts';
 import { Listeners } from './listen.ts';
 import { output } from './output.ts';
 import { Parking } from './park.ts';
-import { mssToSend, PathMtus } from './pmtu.ts';
+import { followLink, mssToSend, PathMtus } from './pmtu.ts';
 import { resetRecovery } from './recovery.ts';
 import { RTO_INITIAL_MS } from './rtt.ts';
 import { SegmentTable } from './segments.ts';
@@ -370,6 +370,13 @@ export class Tcp implements TimerHandler, TimeWaitReply {
       if (tcb === null || tcb.state === st.CLOSED) continue;
       if (tcb.state !== st.SYN_SENT) sendAbort(this, tcb);
       this.close(tcb, st.END_ABORTED, false);
+    }
+  }
+
+  /** The MTU of a link has changed. Cold; parked connections look when they wake. */
+  followLinks(): void {
+    for (const tcb of this.blocks) {
+      if (tcb !== null && tcb.state !== st.CLOSED && followLink(this, tcb)) this.touch(tcb);
     }
   }
 

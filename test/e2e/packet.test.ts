@@ -5,7 +5,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { MtuWatch, mtuWords } from '../../src/links/mtu-watch.ts';
 import { PacketDevice } from '../../src/links/packet.ts';
 import { closePacket, openPacket, type PacketOptions } from '../../src/links/packet-open.ts';
 import { LinkError } from '../../src/links/syscall.ts';
@@ -130,24 +129,16 @@ scene('frames that came while we were late are counted', (rig, later) => {
   assert.is(rxFrames + missed, total);
 });
 
-scene('a changed MTU is told, once each time; an interface that is away is no change', () => {
-  const told: string[] = [];
-  const watch = pairOf().inside(
-    () => new MtuWatch([{ link: 'packet:va', device: 'va' }], (link, was, is) => told.push(mtuWords(link, was, is))),
-  );
-  watch.look();
-  for (const mtu of ['1400', '1500']) {
-    pairOf().ip('link', 'set', 'va', 'mtu', mtu);
-    watch.look();
-    watch.look();
+scene('a changed MTU is followed; an interface that is away is no change', (rig, later) => {
+  assert.is(rig.a.caps.mtu, 1500);
+  for (const mtu of [1400, 1500, 9000]) {
+    pairOf().ip('link', 'set', 'va', 'mtu', String(mtu));
+    later();
+    assert.is(rig.a.caps.mtu, mtu);
   }
   pairOf().remove();
-  watch.look();
-  watch.close();
-  assert.equal(told, [
-    'link packet:va: the MTU of its interface is now 1400 bytes, and was 1500 when tsvs began: it is taken over by a restart; packets above 1400 bytes may not leave until then',
-    'link packet:va: the MTU of its interface is now 1500 bytes, as it was',
-  ]);
+  later();
+  assert.is(rig.a.caps.mtu, 9000);
 });
 
 add('packet: says why an interface cannot be opened', () => {

@@ -134,7 +134,7 @@ export class CrewNetwork {
       });
       const handover = new Handover(ctx, new Steering(w, workers), out, into, () => {});
       let device: Device;
-      if (remote && w > 0) device = handover.remote('memory:lan', wire.mtu, 0, () => true);
+      if (remote && w > 0) device = handover.remote('memory:lan', 0, { up: true, mtu: wire.mtu });
       else {
         const [mine, theirs] = memoryWire(ctx, fabric, wire);
         queues.push(theirs);

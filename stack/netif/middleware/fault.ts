@@ -83,6 +83,15 @@ const CE = 3;
 /** Heap entries that one admitted frame may need: itself and its duplicate. */
 const PER_FRAME = 2;
 
+/** The MTU is what the device says at any time. */
+const withoutOffloads = (caps: Capabilities): Capabilities => ({
+  ...caps,
+  ...{ txChecksum: false, tso: false, scatter: false },
+  get mtu() {
+    return caps.mtu;
+  },
+});
+
 export class Fault implements Device {
   readonly name: string;
   readonly caps: Capabilities;
@@ -104,7 +113,7 @@ export class Fault implements Device {
     this.incoming = new Impairment(ctx, options.rx, options.capacity, random, this.rxCounts);
     this.outgoing = new Impairment(ctx, options.tx, options.capacity, random, this.txCounts);
     this.name = inner.name;
-    this.caps = options.tx.corrupt > 0 ? { ...inner.caps, txChecksum: false, tso: false, scatter: false } : inner.caps;
+    this.caps = options.tx.corrupt > 0 ? withoutOffloads(inner.caps) : inner.caps;
     this.stats = inner.stats;
   }
 

@@ -1,0 +1,50 @@
+/** The MTU of an interface is changed under a transfer: it is said and followed, down and up, and every byte arrives. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { LinkKind } from '../../src/config/model.ts';
+import { PATHS } from '../../src/control/api.ts';
+import type { LinksReply } from '../../src/control/api-network.ts';
+import { ask } from '../../src/control/client.ts';
+import { poll, SWITCH } from '../lib/netns.ts';
+import { patternHash } from '../lib/pattern.ts';
+import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
+import { LB, VIP, VipNet } from '../lib/vip-net.ts';
+
+const add = testUnless(noNamespaces() ?? noCommands('ip', 'curl'), test);
+const BYTES = 4_000_000;
+
+for (const [link, place, device] of [
+  ['tap', SWITCH, 'tap0'],
+  ['packet', LB, 'eth0'],
+  ['xdp', LB, 'eth0'],
+] as [LinkKind, string, string][]) {
+  add(`${link}: its MTU falls and grows again under a transfer`, async () => {
+    const lab = await VipNet.start({ link });
+    try {
+      await lab.startHttp();
+      const slow = `curl -sS -f --limit-rate 4M http://${VIP}/bytes/${BYTES} | sha256sum | cut -d' ' -f1`;
+      const transfer = lab.shell(slow, 30_000);
+      for (const mtu of [1200, 1500]) {
+        const { code, stderr } = await lab.net.exec(place, ['ip', 'link', 'set', device, 'mtu', String(mtu)]);
+        assert.is(code, 0, stderr);
+        await lab.tsvs.waitFor(new RegExp(`the MTU of its interface is now ${mtu} bytes: packets have at most ${mtu}`));
+        // The worker has told before it publishes: its numbers follow within 100 ms.
+        await poll(
+          'the new MTU',
+          2000,
+          async () => (await ask<LinksReply>(lab.socket, PATHS.links)).links[0]!.mtu === mtu,
+        );
+        assert.is(
+          await lab.shell(`curl -sS -f http://${VIP}/bytes/100000 | sha256sum | cut -d' ' -f1`),
+          patternHash(100_000),
+        );
+      }
+      assert.is(await transfer, patternHash(BYTES));
+      await lab.quiet();
+    } finally {
+      await lab.close();
+    }
+  });
+}
+
+test.run();
