@@ -36,6 +36,8 @@ export class MemifQueue implements SendQueue {
   private readonly leaving: Int32Array;
   private taken = 0;
   private given = 0;
+  /** What the server has been told of `given`. */
+  private shown = 0;
   private put = 0;
   private back = 0;
   /** Up to here, what was on its way out when we came: slots, but no frames of ours. */
@@ -76,6 +78,8 @@ export class MemifQueue implements SendQueue {
   receive(out: Int32Array, first: number, max: number): number {
     const { ctx, pool, capacity, stats, lent, fromServer: ring } = this;
     const { i32 } = ring;
+    // One call later than they were lent: by then what was written there has left this processor, which would wait for it here.
+    if (this.shown !== this.given) this.show();
     let n = (ring.tail() - this.taken) & 0xffff;
     if (n === 0) return first;
     if (n > max - first) n = max - first;
@@ -100,11 +104,15 @@ export class MemifQueue implements SendQueue {
       out[given++] = f;
     }
     this.taken = (this.taken + n) & 0xffff;
-    ring.setHead(this.given);
     this.touch(out, first, given);
     stats.rxFrames += given - first;
     stats.rxBytes += bytes;
     return given;
+  }
+
+  private show(): void {
+    this.fromServer.setHead(this.given);
+    this.shown = this.given;
   }
 
   /** Loads the headers, which lie in another core's cache, in a loop of nothing else, so that the loads overlap. */
@@ -265,7 +273,7 @@ export class MemifQueue implements SendQueue {
       this.lend(f);
     }
     this.fromServer.wantInterrupts(false);
-    this.fromServer.setHead(this.given);
+    this.show();
   }
 
   /** What is on its way out is lost. */

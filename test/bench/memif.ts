@@ -29,7 +29,7 @@ import { PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { noCommands } from '../lib/privilege.ts';
 import { seeded } from '../lib/random.ts';
 import { ip } from '../lib/sim.ts';
-import { distance } from './distance.ts';
+import { Distance } from './distance.ts';
 import type { MemoryRow } from './memory.ts';
 import { startTestpmd } from './testpmd.ts';
 
@@ -223,6 +223,9 @@ function cores(): readonly [generator: string, ours: string] {
   return [String(all.at(-1)), String(all[0])];
 }
 
+/** Shorter runs give no figures, and nobody asks how far the processors are from each other. */
+const WORTH_MS = 200;
+
 interface Run {
   readonly mpps: number;
   readonly idle: number;
@@ -234,6 +237,7 @@ interface Run {
 async function measure(task: Task, ms: number, runs: number, generator: string, ours: string): Promise<Run[]> {
   const folder = mkdtempSync(join(tmpdir(), 'tsvs-memif-'));
   const paths = (task.ports === 2 ? ['a', 'b'] : ['a']).map((name) => join(folder, name));
+  const distance = ms < WORTH_MS ? null : await Distance.between(Number(generator), Number(ours));
   const testpmd = startTestpmd(paths, task.flows, generator, ours);
   try {
     const world = new World(task, paths);
@@ -243,8 +247,9 @@ async function measure(task: Task, ms: number, runs: number, generator: string, 
     if (l4 !== null) world.until(`${task.flows} connections`, 60_000, () => l4.open >= task.flows);
     world.run(ms);
     const measured = async (): Promise<number> => {
+      if (distance === null) return 0;
       testpmd.pause();
-      const ns = await distance(Number(generator), Number(ours));
+      const ns = await distance.measure();
       testpmd.resume();
       return ns;
     };
@@ -264,14 +269,16 @@ async function measure(task: Task, ms: number, runs: number, generator: string, 
     return results.sort((a, b) => a.mpps - b.mpps);
   } finally {
     await testpmd.end();
+    await distance?.end();
     rmSync(folder, { recursive: true });
   }
 }
 
 /**
- * The rows of the tasks named by `only`, the median of `runs` runs each; where there was often nothing to do, or little in a turn, the generator was
- * the slower side. How far the two processors are from each other is told before and after. `scale` below 1 makes runs short and flows few: no figures then. Each task has a process of its own, as what V8 makes of
- * the code depends on what ran before.
+ * The rows of the tasks named by `only`, the median of `runs` runs each; where there was often nothing to do, or little in a turn,
+ * the generator was the slower side. How far the two processors are from each other is told before and after each run. `scale` below
+ * 1 makes runs short and flows few: no figures then. Each task has a process of its own, as what V8 makes of the code depends on what
+ * ran before.
  */
 export function memifRows(scale: number, runs: number, only: RegExp): Promise<MemoryRow[]> {
   const tasks = TASKS.filter(({ what }) => only.test(what));
@@ -318,6 +325,7 @@ async function row(task: Task, scale: number, runs: number): Promise<MemoryRow[]
   const of = (at: number): number => Number(results[at]!.mpps.toPrecision(4));
   const { idle, atOnce } = results[runs >> 1]!;
   note += `${of(0)} to ${of(runs - 1)} in ${runs} runs; ${Math.round(idle * 100)} % of the time nothing to do, `;
-  note += `${Math.round(atOnce)} frames a turn; ${byDistance(results)}`;
+  note += `${Math.round(atOnce)} frames a turn`;
+  if (results.every(({ distances }) => distances[0] > 0)) note += `; ${byDistance(results)}`;
   return [{ group: 'memif', what: `memif, ${task.what}`, value: of(runs >> 1), unit: 'Mpps', note }];
 }

@@ -120,6 +120,28 @@ test('ids and secrets that do not match are refused, and both sides say so', () 
   }
 });
 
+test('slots that were taken are lent again by the next look, whether or not anything has come', () => {
+  const s = server();
+  const c = client();
+  turns(20, c, s);
+  const out = new Int32Array(64);
+  const fill = (): number => {
+    const frames = Array.from({ length: 64 }, (_, i) => testFrame(s.ctx, 100, i));
+    const sent = s.device.tx(Int32Array.from(frames), 0, 64);
+    for (const f of frames.slice(sent)) s.ctx.settle(f, 2);
+    return sent;
+  };
+  for (let round = 0; round < 3; round++) {
+    assert.is(fill(), 63);
+    assert.is(c.device.rx(out, 64), 63);
+    c.ctx.fate[0]! += 63;
+    for (const f of out.subarray(0, 63)) c.ctx.settle(f, 2);
+    assert.is(fill(), 0);
+    assert.is(c.device.rx(out, 64), 0);
+  }
+  done(c, s);
+});
+
 test('a sleeper is woken: it is armed, and its descriptor becomes readable with the first packet', () => {
   const s = server();
   const c = client();
