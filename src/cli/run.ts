@@ -27,7 +27,7 @@ import { ControlSocketError, defaultSocket } from '../control/socket.ts';
 import { LinkError } from '../links/syscall.ts';
 import { AccessLog, type LineSink, openLines } from '../log/access-log.ts';
 import { createLogger, type LogFormat } from '../log/logger.ts';
-import { describe } from '../log/words.ts';
+import { describe, queueWords } from '../log/words.ts';
 import { PrivilegeError } from '../privileges/account.ts';
 import { Identity } from '../privileges/identity.ts';
 import { UserSchedulers } from '../schedulers/known.ts';
@@ -233,6 +233,10 @@ class Running {
     }
     const link = config.links.map(({ kind, device }) => `${kind}:${device}`).join(', ');
     log.info({ link, control: this.control.path }, `on ${link}; control socket ${this.control.path}`);
+    config.links.forEach((one, i) => {
+      const drivers = supervisor.drivers(i);
+      if (drivers < supervisor.workers) log.info({ link: one.name }, queueWords(one, drivers, supervisor.workers));
+    });
     log.info('ready');
   }
 

@@ -7,6 +7,7 @@ import * as result from '../../lb/health/result.ts';
 import { END_REFUSED, END_RESET, END_TIMEOUT, END_UNREACHABLE } from '../../stack/tcp/state.ts';
 import { plural } from '../cli/units.ts';
 import { formatIpv4, formatMacWords } from '../config/address.ts';
+import type { LinkConfig, LinkKind } from '../config/model.ts';
 import type { WorkerEvent } from '../workers/events.ts';
 import type { Strain } from '../workers/strain-watch.ts';
 
@@ -161,3 +162,21 @@ export function describe(event: WorkerEvent, names: Names): LogLine | null {
 }
 
 const times = (count: number): string => (count > 1 ? ` (${count} times)` : '');
+
+/** How a link gets a queue for each worker. */
+const MORE_QUEUES: Readonly<Partial<Record<LinkKind, string>>> = {
+  tap: "a TAP is made for several by 'ip tuntap add NAME mode tap multi_queue'",
+  xdp: "'ethtool -L' gives a card more receive queues",
+  memif: 'memif_queues, and the other side, set how many there are',
+};
+
+/** A link of which only so many of the workers have queues. */
+export function queueWords(
+  { kind, device, exception }: Pick<LinkConfig, 'kind' | 'device' | 'exception'>,
+  drivers: number,
+  workers: number,
+): string {
+  const how = exception === null ? MORE_QUEUES[kind] : 'a link with exception has one';
+  const who = `${kind}:${device} has queues for ${drivers} of ${workers} workers, which receive and send for the others`;
+  return how === undefined ? who : `${who}: ${how}`;
+}

@@ -120,6 +120,15 @@ export class Supervisor extends EventEmitter implements Drainable {
     return this.shares.map(({ capture }) => capture);
   }
 
+  get workers(): number {
+    return this.plans.length;
+  }
+
+  /** How many workers have queues of the link with this index. */
+  drivers(link: number): number {
+    return this.plans.filter(({ links }) => links[link]!.kind !== 'remote').length;
+  }
+
   private startThread(plan: WorkerData): WorkerThread {
     const { index } = plan;
     const thread = new WorkerThread(plan);

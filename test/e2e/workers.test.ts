@@ -32,6 +32,7 @@ for (const [name, link, queues, bytes] of [
   add(`two workers on ${name}: ping, curl, a long transfer, sums over both`, async () => {
     const lab = await VipNet.start({ link, queues, global: TWO });
     try {
+      assert.is(lab.tsvs.output.includes('has queues for 1 of 2 workers'), link === 'tap' && !queues);
       await lab.startHttp();
       const { stdout } = await lab.client(['ping', '-f', '-q', '-c', '500', VIP]);
       assert.match(stdout, /500 received, 0% packet loss/);

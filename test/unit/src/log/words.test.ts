@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PASSED, TIMEOUT, withStatus } from '../../../../lb/health/result.ts';
 import { createLogger, type LogFormat } from '../../../../src/log/logger.ts';
-import { describe } from '../../../../src/log/words.ts';
+import { describe, queueWords } from '../../../../src/log/words.ts';
 import type { WorkerEvent } from '../../../../src/workers/events.ts';
 import { END_REFUSED, END_TIMEOUT, END_UNREACHABLE } from '../../../../stack/tcp/state.ts';
 
@@ -100,6 +100,16 @@ test('a pool of ports that is running out', () => {
     words(event),
     'local address 10.0.0.20 has 51609 of its 64511 ports towards a server in use: add another local_address',
   );
+});
+
+test('a link with fewer queues than workers', () => {
+  const link = { kind: 'memif', device: '/run/lb.sock', exception: null } as const;
+  assert.is(
+    queueWords(link, 1, 4),
+    'memif:/run/lb.sock has queues for 1 of 4 workers, which receive and send for the others: memif_queues, and the other side, set how many there are',
+  );
+  assert.match(queueWords({ ...link, exception: 'host0' }, 1, 2), /: a link with exception has one$/);
+  assert.match(queueWords({ ...link, kind: 'pcap' }, 1, 2), /for the others$/);
 });
 
 test.run();
