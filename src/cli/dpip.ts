@@ -7,6 +7,7 @@ import { PATHS } from '../control/api.ts';
 import type {
   AddressesReply,
   AddressRequest,
+  FlushRequest,
   LinkReply,
   LinksReply,
   NeighReply,
@@ -22,8 +23,10 @@ const USAGE = `Usage: tsvs dpip [-s] OBJECT { COMMAND | help }
   dpip [-s] link show [ LINK ]
   dpip addr show [ dev LINK ]
   dpip addr { add | del } ADDR[/PLEN] dev LINK
+  dpip addr flush dev LINK
   dpip route show
-  dpip route { add | del } { PREFIX | default } [ via ADDR ] [ dev LINK ]
+  dpip route { add | del | set } { PREFIX | default } [ via ADDR ] [ dev LINK ]
+  dpip route flush [ dev LINK ]
   dpip neigh show [ dev LINK ]
   dpip neigh { add | del } ADDR [ lladdr MAC ] dev LINK
 Options: -4 is understood, -s adds statistics.`;
@@ -68,9 +71,20 @@ async function text(object: string, command: string, rest: readonly string[], st
       if (Number(named['valid_lft'] ?? 0) > 0) throw usage('addresses have no lifetime here');
       return change<AddressRequest>(command, PATHS.addresses, { address: main, link: named['dev'] });
     }
+    case 'addr flush': {
+      const { dev } = wordsOf(rest, ['dev']).named;
+      if (dev === undefined) throw usage('no device specified.');
+      return change<FlushRequest>(command, PATHS.addresses, { all: true, link: dev });
+    }
+    case 'route flush': {
+      const { dev } = wordsOf(rest, ['dev']).named;
+      return change<FlushRequest>(command, PATHS.routes, { all: true, ...(dev && { link: dev }) });
+    }
     case 'route show':
       return formatRoutes(await get<RoutesReply>(PATHS.routes));
     case 'route add':
+    case 'route set':
+    case 'route replace':
     case 'route del': {
       const { main, named } = wordsOf(rest, ['via', 'dev', 'scope']);
       if (main === undefined) throw usage('missing prefix');
@@ -117,8 +131,10 @@ function wordsOf(
 
 const get = <T>(path: string): Promise<T> => request({}, (socket) => ask<T>(socket, path));
 
+const METHODS: Readonly<Record<string, Method>> = { add: 'POST', set: 'PUT', replace: 'PUT' };
+
 async function change<T extends object>(command: string, path: string, body: T): Promise<string> {
-  const method: Method = command === 'add' ? 'POST' : 'DELETE';
+  const method = METHODS[command] ?? 'DELETE';
   await request(
     {},
     (socket) => send(socket, method, path, body),

@@ -59,6 +59,12 @@ export interface AddressesReply {
   }[];
 }
 
+/** DELETE of /v1/addresses, of one link, and of /v1/routes: all that somebody has added. */
+export interface FlushRequest {
+  readonly all: true;
+  readonly link?: string;
+}
+
 /** POST and DELETE of /v1/addresses. */
 export interface AddressRequest {
   /** `10.1.0.2/24`; without length a /32. */
@@ -80,7 +86,7 @@ export interface RouteReply {
   readonly scope: 'host' | 'link' | 'global';
 }
 
-/** POST and DELETE of /v1/routes; 0.0.0.0/0 is the default route. */
+/** POST and DELETE of /v1/routes, and PUT, which takes the place of a route to the same prefix; 0.0.0.0/0 is the default route. */
 export interface RouteRequest {
   readonly prefix: string;
   readonly via?: string;

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { parseIpv4, parseMac } from '../config/address.ts';
 import { formatError } from '../config/error.ts';
 import { load } from '../config/load.ts';
-import type { DestConfig, ServiceConfig } from '../config/model.ts';
+import type { Config, DestConfig, ServiceConfig } from '../config/model.ts';
 import {
   type ChangeReply,
   type ConnRequest,
@@ -20,10 +20,19 @@ import {
   type ServiceRequest,
   type ZeroRequest,
 } from './api.ts';
-import type { AddressRequest, NeighRequest, RouteRequest } from './api-network.ts';
+import type { AddressRequest, FlushRequest, NeighRequest, RouteRequest } from './api-network.ts';
 import { addServer, deleteServer, deleteService, patchService, putService, setLocal } from './edit.ts';
 import { MUTATION } from './mutation-form.ts';
-import { addAddress, addRoute, deleteAddress, deleteRoute, linkIndex } from './network.ts';
+import {
+  addAddress,
+  addRoute,
+  deleteAddress,
+  deleteRoute,
+  flushAddresses,
+  flushRoutes,
+  linkIndex,
+  setRoute,
+} from './network.ts';
 import { ChangeError, ERROR_CODES, find, findServer, type RunningConfig } from './running-config.ts';
 import type { Snapshot } from './snapshot.ts';
 
@@ -59,6 +68,8 @@ const SERVER = z.strictObject({
 const TEXT = z.union([z.string(), z.number(), z.boolean()]);
 const SERVICE = z.object({ servers: z.array(SERVER).optional() }).catchall(z.union([TEXT, z.null(), z.array(TEXT)]));
 
+const FLUSH = z.strictObject({ all: z.literal(true), link: z.string().optional() });
+
 const FORMS = {
   reload: z.strictObject({ file: z.string().min(1).optional() }),
   wish: z
@@ -75,8 +86,11 @@ const FORMS = {
   service: SERVICE,
   timeouts: z.strictObject({ tcp: SECONDS, tcpfin: SECONDS, udp: SECONDS }),
   zero: z.strictObject({ service: z.string().optional() }),
-  address: z.strictObject({ address: z.string(), link: z.string() }),
-  route: z.strictObject({ prefix: z.string(), via: z.string().optional(), link: z.string().optional() }),
+  address: z.union([z.strictObject({ address: z.string(), link: z.string() }), FLUSH]),
+  route: z.union([
+    z.strictObject({ prefix: z.string(), via: z.string().optional(), link: z.string().optional() }),
+    FLUSH,
+  ]),
   neigh: z.strictObject({ address: z.string(), link: z.string(), mac: z.string().optional() }),
   conn: z.strictObject({ proto: z.enum(['tcp', 'udp']), client: ENDPOINT, vip: ENDPOINT }),
   ipvs: z.strictObject({
@@ -94,8 +108,8 @@ const HINTS: Readonly<Record<keyof typeof FORMS, string>> = {
     'send the keys of [service NAME] in lb.conf, as in {"ip": "10.0.0.10", "ports": 80, "mode": "nat", "servers": [{"address": "10.0.0.11:80"}]}',
   timeouts: 'send seconds, as in {"tcp": 900, "tcpfin": 120, "udp": 300}; 0 or left out: as it is',
   zero: 'send {} or {"service": "web"}',
-  address: 'send {"address": "10.1.0.2/24", "link": "lan"}',
-  route: 'send {"prefix": "10.5.0.0/16", "via": "10.1.0.254"}',
+  address: 'send {"address": "10.1.0.2/24", "link": "lan"}; DELETE takes {"all": true, "link": "lan"} as well',
+  route: 'send {"prefix": "10.5.0.0/16", "via": "10.1.0.254"}; DELETE takes {"all": true} as well',
   neigh: 'send {"address": "10.0.0.11", "link": "lan", "mac": "02:00:00:00:00:11"}; DELETE needs no mac',
   conn: 'send {"proto": "tcp", "client": "10.0.0.7:40000", "vip": "10.0.0.10:80"}',
   ipvs: 'send {"mutations": [...]}, as src/ipvsadm/ops.ts has them',
@@ -131,9 +145,13 @@ const METHODS: Readonly<Record<string, readonly string[]>> = {
   [PATHS.ipvs]: ['POST'],
   [PATHS.conns]: ['DELETE'],
   [PATHS.addresses]: ['POST', 'DELETE'],
-  [PATHS.routes]: ['POST', 'DELETE'],
+  [PATHS.routes]: ['POST', 'PUT', 'DELETE'],
   [PATHS.neigh]: ['POST', 'DELETE'],
   [PATHS.services]: ['DELETE'],
+};
+
+const ROUTE_EDITS: Readonly<Record<string, (config: Config, route: RouteRequest) => Config>> = {
+  ...{ POST: addRoute, PUT: setRoute, DELETE: deleteRoute },
 };
 
 /** The methods that change something at `path`. */
@@ -196,14 +214,24 @@ async function changeWhole(
       return done([]);
     }
     case PATHS.addresses: {
-      const address = read<AddressRequest>('address', body);
-      const edit = method === 'POST' ? addAddress : deleteAddress;
-      return done(await running.change((held) => edit(held, address)));
+      const asked = read<AddressRequest | FlushRequest>('address', body);
+      if ('all' in asked && method === 'POST') throw new ChangeError(400, 'all what?', HINTS.address);
+      return done(
+        await running.change((held) => {
+          if ('all' in asked) return flushAddresses(held, asked);
+          return method === 'POST' ? addAddress(held, asked) : deleteAddress(held, asked);
+        }),
+      );
     }
     case PATHS.routes: {
-      const route = read<RouteRequest>('route', body);
-      const edit = method === 'POST' ? addRoute : deleteRoute;
-      return done(await running.change((held) => edit(held, route)));
+      const asked = read<RouteRequest | FlushRequest>('route', body);
+      if ('all' in asked && method !== 'DELETE') throw new ChangeError(400, 'all what?', HINTS.route);
+      return done(
+        await running.change((held) => {
+          if ('all' in asked) return flushRoutes(held, asked);
+          return ROUTE_EDITS[method]!(held, asked);
+        }),
+      );
     }
     case PATHS.neigh: {
       const { address, link, mac } = read<NeighRequest>('neigh', body);

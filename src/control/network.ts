@@ -11,6 +11,7 @@ import type { WorkerShare } from '../workers/plan.ts';
 import type {
   AddressesReply,
   AddressRequest,
+  FlushRequest,
   LinkReply,
   LinksReply,
   RouteReply,
@@ -140,6 +141,35 @@ export function addRoute(config: Config, { prefix, via, link }: RouteRequest): C
     }
     return { ...one, routes: [...one.routes, { network, prefixLen, gateway }] };
   });
+}
+
+/** `addRoute` in the place of the route to the same prefix, if there is one. Throws ChangeError. */
+export function setRoute(config: Config, route: RouteRequest): Config {
+  const { ip, prefixLen } = prefixOf(route.prefix);
+  const network = networkOf(ip, prefixLen);
+  const isKnown = config.links.some(({ routes }) =>
+    routes.some((one) => one.network === network && one.prefixLen === prefixLen),
+  );
+  const had = prefixLen === 0 ? config.network.gateway !== null : isKnown;
+  return addRoute(had ? deleteRoute(config, route) : config, route);
+}
+
+/** No route through a router any more, of a link or at all; the default route is of the link that its router is at. Throws ChangeError. */
+export function flushRoutes(config: Config, { link }: FlushRequest): Config {
+  if (link !== undefined) linkIndex(config, link);
+  const isMeant = (name: string): boolean => link === undefined || name === link;
+  const { gateway } = config.network;
+  const goes = gateway !== null && isMeant(config.links[homeOf(config, gateway).link]!.name);
+  const links = config.links.map((one) => (isMeant(one.name) ? { ...one, routes: [] } : one));
+  return { ...config, links, network: { ...config.network, gateway: goes ? null : gateway } };
+}
+
+/** No address of ours on a link any more, apart from those of services. Throws ChangeError. */
+export function flushAddresses(config: Config, { link }: FlushRequest): Config {
+  if (link === undefined) throw new ChangeError(400, 'which link?', 'send {"all": true, "link": "lan"}');
+  const flushed = withLink(config, link, (one) => ({ ...one, addresses: [] }));
+  const isFirst = config.links[0]!.name === link;
+  return isFirst ? { ...flushed, network: { ...flushed.network, localAddresses: [] } } : flushed;
 }
 
 /** Throws ChangeError. */

@@ -525,7 +525,18 @@ scene('dpip: addresses, routes and neighbours while it runs; servers of another 
   assert.match(inUse.stderr, /10\.0\.1\.100 is a virtual address: it goes with its service/);
   const needed = await dpip('addr', 'del', '192.168.0.1/24', 'dev', 'tap0');
   assert.match(needed.stderr, /192\.168\.0\.254|192\.168\.0\.11/);
+  await done('route set 172.16.0.0/12 via 192.168.0.253');
+  assert.match(await done('route show'), /^inet 172\.16\.0\.0\/12 via 192\.168\.0\.253 /m);
   await done('route del 172.16.0.0/12');
+  for (const line of ['route add 172.17.0.0/16 via 192.168.0.254', 'route set 172.18.0.0/16 via 192.168.0.254'])
+    await done(line);
+  await done('route flush dev tap0');
+  assert.not.match(await done('route show'), /proto static/);
+  await done('addr add 10.77.0.1/24 dev tap0');
+  const stillNeeded = await dpip('addr', 'flush', 'dev', 'tap0');
+  assert.match(stillNeeded.stderr, /192\.168\.0\.11/);
+  assert.match(await done('addr show'), /10\.77\.0\.1\/24/, 'nothing of it has been done');
+  await done('addr del 10.77.0.1/24 dev tap0');
   const shown = (await lab.program('dist/bin.js', 'config', 'show')).stdout;
   assert.match(shown, /^address = 192\.168\.0\.1\/24$/m);
   assert.not.match(shown, /172\.16/);

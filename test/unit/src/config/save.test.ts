@@ -17,6 +17,7 @@ import {
   type DestConfig,
   ECN_WORDS,
   EXPIRE_QUIESCENT,
+  INTERFACE_KINDS,
   LINK_KINDS,
   LOG_LEVELS,
   MATCH_PROTOS,
@@ -330,7 +331,7 @@ const config: fc.Arbitrary<Config> = network
           };
           const addresses = [{ ip: 0x01020304, prefixLen: 29 }];
           const routes = [{ network: 0x01030000, prefixLen: 16, gateway: 0x01020305 }];
-          const exception = one.kind === 'packet' || one.kind === 'xdp' ? null : 'host0';
+          const exception = INTERFACE_KINDS.includes(one.kind) ? null : 'host0';
           const other = {
             ...first,
             name: `${one.name.slice(0, 10)}${one.name.endsWith('-2') ? '-3' : '-2'}`,
