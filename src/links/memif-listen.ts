@@ -11,7 +11,7 @@ import * as m from './memif-message.ts';
 import type { MemifHandle } from './memif-open.ts';
 import { MemifRing, ringBytes } from './memif-ring.ts';
 import { GONE, MemifSocket, NOTHING } from './memif-socket.ts';
-import { MAP_FAILED, NativeBytes, PROT_READ_WRITE, type Syscalls } from './syscall.ts';
+import { F_GETFL, F_SETFL, MAP_FAILED, NativeBytes, O_NONBLOCK, PROT_READ_WRITE, type Syscalls } from './syscall.ts';
 
 const MAX_REGION_BYTES = 2 ** 32;
 const MAX_LOG2 = 14;
@@ -19,6 +19,7 @@ const MAP_SHARED = 1;
 const F_GET_SEALS = 1034;
 const F_SEAL_SHRINK = 2;
 const SEEK_END = 2;
+const ACKNOWLEDGED: ReadonlySet<number> = new Set([m.INIT, m.ADD_REGION, m.ADD_RING]);
 
 export class MemifListen {
   /** What to tell an operator, '' = nothing. */
@@ -92,24 +93,23 @@ export class MemifListen {
     return true;
   }
 
-  /** Null, or the words to end the connection with; empty: the client ended it. Descriptors are kept or closed here. */
+  /** Null, or the words to end the connection with; empty: the client ended it. The descriptor is kept or closed here. */
   private answer(bytes: Uint8Array, fd: number): string | null {
     const type = m.typeOf(bytes);
-    let problem: string | null = null;
-    let kept = false;
-    if (type === m.DISCONNECT) return '';
-    if (type === m.INIT) problem = this.know(m.readInit(bytes));
-    else if (!this.known) problem = 'who are you?';
-    else if (isConnected(this.connection.number)) problem = 'connected already';
-    else if (type === m.ADD_REGION) problem = this.map(m.readRegion(bytes), fd);
-    else if (type === m.ADD_RING) {
-      problem = this.add(m.readRing(bytes), fd);
-      kept = problem === null;
-    } else if (type === m.CONNECT) return this.connect();
-    else return null;
-    if (fd >= 0 && !kept) this.sys.close(fd);
-    if (problem === null) this.client!.send(m.ack());
+    const problem = this.heed(type, bytes, fd);
+    if (fd >= 0 && (type !== m.ADD_RING || problem !== null)) this.sys.close(fd);
+    if (problem === null && ACKNOWLEDGED.has(type)) this.client!.send(m.ack());
     return problem;
+  }
+
+  private heed(type: number, bytes: Uint8Array, fd: number): string | null {
+    if (type === m.DISCONNECT) return '';
+    if (type === m.INIT) return this.know(m.readInit(bytes));
+    if (!this.known) return 'who are you?';
+    if (isConnected(this.connection.number)) return 'connected already';
+    if (type === m.ADD_REGION) return this.map(m.readRegion(bytes), fd);
+    if (type === m.ADD_RING) return this.add(m.readRing(bytes), fd);
+    return type === m.CONNECT ? this.connect() : null;
   }
 
   private know({ version, id, mode, secret }: m.Init): string | null {
@@ -126,7 +126,8 @@ export class MemifListen {
     if (index !== brought.regions().length || index >= MAX_REGIONS) return 'Invalid region index';
     if (fd < 0 || size <= 0 || size > MAX_REGION_BYTES) return 'Invalid region size';
     // A file that became shorter would end us with SIGBUS.
-    if ((sys.fcntl(fd, F_GET_SEALS, 0) & F_SEAL_SHRINK) === 0) return 'Region not sealed';
+    const seals = sys.fcntl(fd, F_GET_SEALS, 0);
+    if (seals < 0 || (seals & F_SEAL_SHRINK) === 0) return 'Region not sealed';
     if (sys.lseek(fd, 0, SEEK_END) < size) return 'Region shorter than said';
     const address = sys.mmap(0, size, PROT_READ_WRITE, MAP_SHARED, fd, 0);
     if (address === MAP_FAILED) return 'Cannot map region';
@@ -141,6 +142,9 @@ export class MemifListen {
     if (place === undefined || log2 > MAX_LOG2 || offset % 64 !== 0) return 'Invalid ring';
     if (offset + ringBytes(log2) > place.size) return 'Ring outside its region';
     if (fd < 0) return 'Ring without interrupt';
+    // Neither reading nor writing it may hold us up.
+    const flags = this.sys.fcntl(fd, F_GETFL, 0);
+    if (this.sys.fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return 'Invalid interrupt';
     this.brought.addRing(ring, fd);
     return null;
   }

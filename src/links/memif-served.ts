@@ -39,6 +39,8 @@ export class MemifServed implements SendQueue {
   private readonly inPool: Places;
   private readonly maxFrame: number;
   private readonly capacity: number;
+  /** Second answer of `regionOf`. */
+  private place = 0;
 
   constructor(
     ctx: Context,
@@ -89,7 +91,7 @@ export class MemifServed implements SendQueue {
         ctx.refuse(0, late);
         continue;
       }
-      this.take(region!, ring.i32[d + D_OFFSET]! >>> 0, pool.off[f]!, length);
+      this.take(region!, this.place, pool.off[f]!, length);
       pool.len[f] = length;
       stats.rxFrames += 1;
       stats.rxBytes += length;
@@ -132,7 +134,7 @@ export class MemifServed implements SendQueue {
         ctx.settle(f, DROP | LINK_ERROR);
         continue;
       }
-      this.give(region, ring.i32[d + D_OFFSET]! >>> 0, pool.off[f]!, length);
+      this.give(region, this.place, pool.off[f]!, length);
       ring.i32[d + D_FLAGS_REGION]! &= ~0xffff;
       ring.i32[d + D_LENGTH] = length;
       stats.txFrames += 1;
@@ -166,10 +168,13 @@ export class MemifServed implements SendQueue {
     else for (let i = 0; i < length; i++) u8[at + i] = buf[off + i]!;
   }
 
-  /** Where the bytes of a descriptor lie; null when they are not within a region. */
+  /**
+   * The region in which the bytes of a descriptor lie, and at which `place` in it; null when they are not within one. The client may change
+   * the descriptor at any time, so what was checked is not read again.
+   */
   private regionOf(ring: MemifRing, d: number, length: number): MappedRegion | null {
     const region = this.regions[ring.i32[d + D_FLAGS_REGION]! >>> 16];
-    if (region === undefined) return null;
-    return (ring.i32[d + D_OFFSET]! >>> 0) + length <= region.size ? region : null;
+    this.place = ring.i32[d + D_OFFSET]! >>> 0;
+    return region !== undefined && this.place + length <= region.size ? region : null;
   }
 }

@@ -75,6 +75,9 @@ export interface Syscalls {
 
 export const O_RDWR = 2;
 export const O_NONBLOCK = 0x800;
+/** Commands of fcntl(2). */
+export const F_GETFL = 3;
+export const F_SETFL = 4;
 export const O_CLOEXEC = 0x80000;
 export const POLLIN = 1;
 export const SOL_SOCKET = 1;

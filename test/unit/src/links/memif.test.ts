@@ -1,5 +1,5 @@
 /** Both ends of memif when the other does not behave, goes away and comes back. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -9,7 +9,7 @@ import * as m from '../../../../src/links/memif-message.ts';
 import { type MemifOptions, openMemif, sharePool } from '../../../../src/links/memif-open.ts';
 import { MemifServer } from '../../../../src/links/memif-server.ts';
 import { MemifSocket } from '../../../../src/links/memif-socket.ts';
-import { syscalls } from '../../../../src/links/syscall.ts';
+import { F_GETFL, F_SETFL, O_NONBLOCK, syscalls } from '../../../../src/links/syscall.ts';
 import { LINK_ERROR, OVERSIZE } from '../../../../stack/drop.ts';
 import type { Device } from '../../../../stack/netif/device.ts';
 import { assertConserved, bytesOf, newContext, testFrame } from '../../../contract/device.ts';
@@ -213,6 +213,52 @@ test('a server believes nothing that a client writes', () => {
   done(c, s);
 });
 
+/** A ring as the server has it. */
+interface Ring {
+  i32: Int32Array;
+}
+
+/** Runs `what` while every read but the first one of the offset in the ring's first descriptor gives a place outside of all regions. */
+function changing<T>(ring: Ring, what: () => T): T {
+  const { i32 } = ring;
+  const offset = '34';
+  let reads = 0;
+  ring.i32 = new Proxy(i32, {
+    get: (words, key) => (key === offset && reads++ > 0 ? -256 : Reflect.get(words, key, words)),
+    set: (words, key, value) => Reflect.set(words, key, value, words),
+  });
+  try {
+    return what();
+  } finally {
+    ring.i32 = i32;
+    assert.ok(reads > 0);
+  }
+}
+
+test('a descriptor that changes while it is looked at leads to no memory but what was checked', () => {
+  const s = server();
+  const c = client();
+  turns(20, c, s);
+  const { queues } = s.device as unknown as { queues: { fromClient: Ring; toClient: Ring }[] };
+  const { fromClient, toClient } = queues[0]!;
+  const f = testFrame(c.ctx, 100, 1);
+  const sent = bytesOf(c.ctx, f);
+  c.device.tx(Int32Array.of(f), 0, 1);
+  const out = new Int32Array(1);
+  assert.is(
+    changing(fromClient, () => s.device.rx(out, 1)),
+    1,
+  );
+  s.ctx.fate[0]! += 1;
+  assert.equal(bytesOf(s.ctx, out[0]!), sent);
+  changing(toClient, () => s.device.tx(out, 0, 1));
+  assert.is(c.device.rx(out, 1), 1);
+  c.ctx.fate[0]! += 1;
+  assert.equal(bytesOf(c.ctx, out[0]!), sent);
+  c.ctx.settle(out[0]!, 2);
+  done(c, s);
+});
+
 test('nonsense on the control channel ends the connection, and the next client is served', () => {
   const s = server();
   const sys = syscalls();
@@ -245,9 +291,60 @@ test('nonsense on the control channel ends the connection, and the next client i
   done(c, s);
 });
 
+/** Says something to the server, with descriptors, until the last word is said; the notice then. */
+function talk(s: End<MemifServer>, ...messages: (readonly [Uint8Array, number])[]): string {
+  const socket = MemifSocket.connect(syscalls(), options().path)!;
+  turns(1, s);
+  for (const [bytes, fd] of messages) {
+    socket.send(bytes, fd);
+    turns(1, s);
+  }
+  const { notice } = s.device;
+  socket.close();
+  turns(2, s);
+  return notice;
+}
+
+const HELLO = { minVersion: 1, maxVersion: 513, maxRegion: 255, maxToClient: 3, maxToServer: 4, maxLog2: 14 };
+const greeting = [m.init('x', 3, 'abc'), -1] as const;
+
+test('a region that may become shorter is refused, whatever kind of file it is', () => {
+  const s = server();
+  const file = join(folder, 'region');
+  writeFileSync(file, new Uint8Array(8192));
+  const fd = openSync(file, 'r+');
+  assert.match(talk(s, greeting, [m.addRegion(0, 8192), fd]), /Region not sealed/);
+  closeSync(fd);
+  done(s);
+});
+
+test('a descriptor that comes with a message that wants none is closed', () => {
+  const s = server();
+  const sys = syscalls();
+  const fd = sys.eventfd(0, 0);
+  const before = readdirSync('/proc/self/fd').length;
+  for (const message of [m.ack(), m.hello('x', HELLO), m.connect('x'), m.disconnect('x')])
+    talk(s, greeting, [message, fd]);
+  assert.is(readdirSync('/proc/self/fd').length, before);
+  sys.close(fd);
+  done(s);
+});
+
+test('interrupts of a client that would have us wait are made not to', () => {
+  const sys = syscalls();
+  const s = server();
+  const ctx = newContext();
+  const handle = openMemif(options(), [sharePool(ctx.pool)])[0]!;
+  for (const fd of handle.interrupts) sys.fcntl(fd, F_SETFL, 0);
+  const c = { ctx, device: new MemifClient(ctx, handle) };
+  turns(20, c, s);
+  assert.ok(s.device.up);
+  for (const fd of handle.interrupts) assert.ok((sys.fcntl(fd, F_GETFL, 0) & O_NONBLOCK) !== 0);
+  done(c, s);
+});
+
 test('messages say what they were made of', () => {
-  const hello = { minVersion: 1, maxVersion: 513, maxRegion: 255, maxToClient: 3, maxToServer: 4, maxLog2: 14 };
-  assert.equal(m.readHello(m.hello('x', hello)), hello);
+  assert.equal(m.readHello(m.hello('x', HELLO)), HELLO);
   assert.equal(m.readInit(m.init('x', 2 ** 32 - 1, 'secret')), {
     version: 0x200,
     id: 2 ** 32 - 1,
