@@ -14,7 +14,7 @@ import { heapOf } from './link-heap-rows.ts';
 import { readOptions } from './options.ts';
 
 /** Packets of the shorter run with a link, of the least length there is. */
-const PACKETS = 20_000;
+const PACKETS = 30_000;
 const LENGTH = 60;
 
 function countSubject(name: string): Counted {
