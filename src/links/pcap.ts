@@ -28,9 +28,11 @@ import { ETH_LEN } from '../../stack/wire/ethernet.ts';
 import * as ipv4 from '../../stack/wire/ipv4.ts';
 import { TCP_LEN } from '../../stack/wire/tcp.ts';
 import { askingSocket, InterfaceQuery } from './ifreq.ts';
+import { IOV_BYTES } from './packet-messages.ts';
 import { markPartial, partialNotice } from './partial-checksum.ts';
 import type { PcapHandle } from './pcap-open.ts';
 import { AWAY, FAILED, OPEN, RECORD_MAX, REPORT_BYTES } from './pcap-record.ts';
+import { Places } from './places.ts';
 import { EAGAIN, EINTR, ENOBUFS, errnoName, MSG_DONTWAIT, NativeBytes, type Syscalls, syscalls } from './syscall.ts';
 import { objectionTo } from './whole-frame.ts';
 
@@ -50,7 +52,13 @@ export class PcapDevice implements Device {
   private readonly query: InterfaceQuery;
   private readonly socket: number;
   private readonly record: NativeBytes;
-  private readonly poolAddress: number;
+  private readonly recordAt: bigint;
+  private readonly inPool: Places;
+  private readonly iov: NativeBytes;
+  private readonly iovAt: bigint;
+  /** Address of `pool.buf[0]`, in two halves. */
+  private readonly low: number;
+  private readonly high: number;
   private readonly maxFrame: number;
   /** The process has the interface open, as far as it has said. */
   private open = true;
@@ -67,7 +75,13 @@ export class PcapDevice implements Device {
     this.socket = askingSocket(this.sys);
     this.query = new InterfaceQuery(this.sys, this.socket, name);
     this.record = new NativeBytes(this.sys, RECORD_MAX);
-    this.poolAddress = this.sys.addressOf(new Uint8Array(ctx.pool.share.memory));
+    this.recordAt = this.record.pointer();
+    this.iov = new NativeBytes(this.sys, IOV_BYTES);
+    this.iovAt = this.iov.pointer();
+    const address = this.sys.addressOf(ctx.pool.buf);
+    this.inPool = new Places(address);
+    this.low = address | 0;
+    this.high = Math.floor(address / 4294967296);
     this.maxFrame = mtu + FRAME_OVERHEAD;
     this.lookedMs = ctx.nowMs;
     this.up = this.query.isUp();
@@ -80,11 +94,11 @@ export class PcapDevice implements Device {
 
   rx(out: Int32Array, max: number): number {
     if (this.fd < 0) return 0;
-    const { sys, record, ctx } = this;
+    const { sys, ctx } = this;
     if (((ctx.nowMs - this.lookedMs) | 0) >= LOOK_MS) this.look();
     let given = 0;
     for (let turn = 0; turn < max; turn++) {
-      const length = sys.recv(this.fd, record.address, RECORD_MAX, MSG_DONTWAIT);
+      const length = sys.recv(this.fd, this.recordAt, RECORD_MAX, MSG_DONTWAIT);
       if (length < ETH_LEN) {
         if (length === REPORT_BYTES) this.heed();
         else if (length === 0 || this.isOver()) this.lose();
@@ -112,7 +126,7 @@ export class PcapDevice implements Device {
       this.ctx.refuse(0, POOL_EMPTY);
       return 0;
     }
-    this.sys.memcpy(this.poolAddress + pool.off[f]!, this.record.address, length);
+    this.sys.memcpy(this.inPool.at(pool.off[f]!), this.recordAt, length);
     pool.len[f] = length;
     if (markPartial(pool, f)) this.unfinished(f);
     stats.rxFrames += 1;
@@ -162,7 +176,7 @@ export class PcapDevice implements Device {
 
   tx(frames: Int32Array, from: number, to: number): number {
     if (!this.up) return 0;
-    const { ctx, pool, sys, stats } = this;
+    const { ctx, pool, iov, stats } = this;
     for (let i = from; i < to; i++) {
       const f = frames[i]!;
       const reason = objectionTo(pool, f, this.maxFrame);
@@ -172,7 +186,9 @@ export class PcapDevice implements Device {
         continue;
       }
       const length = pool.len[f]!;
-      if (sys.sendto(this.fd, this.poolAddress + pool.off[f]!, length, MSG_DONTWAIT, 0, 0) < 0) {
+      iov.setAddress(0, this.low, this.high, pool.off[f]!);
+      iov.set64(8, length);
+      if (this.sys.writev(this.fd, this.iovAt, 1) < 0) {
         // Full: the rest stays with the caller. What the other side left unread shows at the next look.
         this.isOver();
         return i - from;
