@@ -60,6 +60,7 @@ export async function memoryRows(scale: number): Promise<MemoryRow[]> {
   }
   const open = time(opening(), count(100_000));
   add('FullNAT, new connections of nine packets', 1e6 / open.median, 'k/s', `best ${(1e6 / open.best).toFixed(0)}`);
+  add('FullNAT, new connections, heap', await allocated(opening(), count(100_000)), 'bytes/million');
   for (const kind of Object.keys(KINDS) as (keyof typeof KINDS)[]) {
     const flows = scale < 1 ? 1 << 12 : 1 << 20;
     expiring(kind, flows); // compiles it
