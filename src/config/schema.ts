@@ -171,7 +171,7 @@ const globalRows = {
     range: '1 to 16, auto',
     reloadable: false,
     example: '2',
-    doc: 'How many threads carry packets; `auto` is one per processor. Each has a part of the connections, and a processor of its own as far as there are enough.',
+    doc: 'How many threads carry packets; `auto` is one per processor. Each has a part of the connections, and a processor of its own as far as there are enough. Each counts by itself: with N workers a limit (of connections of a server, half-open ones, sessions) holds N times over all of them, and least-connection schedulers compare what one worker sees.',
   },
   polling: {
     type: 'word',
@@ -352,7 +352,7 @@ const serverRows = {
     range: '0..2147483647',
     reloadable: true,
     example: '1000',
-    doc: 'How many connections this server may have, as in `server1_upper`; 0 is no limit.',
+    doc: 'How many connections this server may have, as in `server1_upper`; 0 is no limit. With several `workers` each keeps to it.',
   },
   [SERVER_KEYS.lower]: {
     type: 'number',
@@ -841,7 +841,7 @@ const serviceRows = {
     range: '0..1000000; 0 is no limit',
     reloadable: false,
     example: '200',
-    doc: 'How many connections each server may have, those being opened and closed included. A server that has as many gets no more until one has ended.',
+    doc: 'How many connections each server may have, those being opened and closed included. A server that has as many gets no more until one has ended. With several `workers` each keeps to it: divide it by their number for what all of them together may open.',
   },
   queue_timeout: {
     type: 'time',

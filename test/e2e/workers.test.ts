@@ -190,9 +190,7 @@ add('a server that fails its checks gets nothing from any worker; idle workers s
 for (const [link, worker] of [
   ['tap', 1],
   ['packet', 0],
-  ['packet', 1],
   ['xdp', 0],
-  ['xdp', 1],
 ] as [LinkKind, number][]) {
   add(`${link}: worker ${worker} dies: it is reported, the other goes on, and it is started again`, () =>
     workerDies({ link, global: TWO, queues: true }, worker),
