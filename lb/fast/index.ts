@@ -16,15 +16,14 @@
  */
 import type { Context } from '../../stack/context.ts';
 import { DF, ID_FRAGMENT } from '../../stack/ipv4/plain.ts';
-import { type Adjacencies, HEADER, KEPT, KEY, MTU, PORT } from '../../stack/neigh/adjacency.ts';
+import { type Adjacencies, KEPT, KEY, MTU, PORT, putHeader } from '../../stack/neigh/adjacency.ts';
 import type { Neighbours } from '../../stack/neigh/output.ts';
 import { BURST } from '../../stack/netif/device.ts';
 import type { BurstInput, Netif, Port } from '../../stack/netif/port.ts';
 import type { Routes4 } from '../../stack/route/route4.ts';
-import type { Ipv4 } from '../../stack/types.ts';
+import type { FrameId, Ipv4 } from '../../stack/types.ts';
 import { STOLEN } from '../../stack/verdict.ts';
 import { swap32 } from '../../stack/wire/bytes.ts';
-import { ETH_LEN } from '../../stack/wire/ethernet.ts';
 import * as ip from '../../stack/wire/ipv4.ts';
 import * as wire from '../../stack/wire/tcp.ts';
 import type { ConnTable } from '../conn.ts';
@@ -51,6 +50,9 @@ const TUNNELLED = c.TUN << c.MODE_SHIFT;
 const OUTER_SRC = KEPT;
 const OUTER_SUM = KEPT + 1;
 const OUTER_FLOW = KEPT + 2;
+
+/** Words of an outer header. */
+const OUTER_WORDS = ip.IPV4_LEN >> 2;
 
 /** A burst is 64 packets of at most 65535 bytes: 23 bits of bytes, 7 of packets. */
 const SUM_SHIFT = 23;
@@ -99,7 +101,8 @@ export class FastPath implements BurstInput {
   private readonly sums: Int32Array;
   private readonly noted = new Int32Array(BURST);
   private nNoted = 0;
-  /** Packets of the burst that go through tunnels, which, and those whose addresses change. */
+  /** Packets of the burst that pass, those of them that go through tunnels, which, and those whose addresses change. */
+  private passed = 0;
   private tunnelled = 0;
   private readonly through = new Int32Array(BURST);
   private rewritten = 0;
@@ -139,7 +142,7 @@ export class FastPath implements BurstInput {
       if (this.moving) this.segments.move(tcpBurst);
       if (this.rewritten > 0) this.rewriteTcp(tcpBurst);
       if (this.tunnelled > 0) this.tunnel(tcpBurst);
-      this.forward(tcpBurst);
+      if (this.passed > this.tunnelled) this.forward(tcpBurst);
     }
     if (udpBurst.n > 0) {
       udpBurst.hash();
@@ -148,7 +151,7 @@ export class FastPath implements BurstInput {
       this.admit(udpBurst, this.udpTimeouts, verdicts);
       if (this.rewritten > 0) this.rewriteUdp(udpBurst);
       if (this.tunnelled > 0) this.tunnel(udpBurst);
-      this.forward(udpBurst);
+      if (this.passed > this.tunnelled) this.forward(udpBurst);
     }
     if (this.nNoted > 0) this.settleCounts();
     return this.packets - before;
@@ -254,6 +257,7 @@ export class FastPath implements BurstInput {
       passed += 1;
     }
     this.packets += passed;
+    this.passed = passed;
     this.tunnelled = tunnelled;
     this.rewritten = passed - tunnelled - direct;
   }
@@ -320,11 +324,13 @@ export class FastPath implements BurstInput {
     }
   }
 
+  /** Puts both headers in front, and queues the frames: nothing else is to be done to these. */
   private tunnel(burst: TableBurst): void {
-    const { tunnels, through, tunnelled } = this;
+    const { netif, tunnels, through, tunnelled } = this;
+    const { pool } = this.ctx;
     const { words } = this.adjacencies;
-    const { i32 } = this.ctx.pool;
-    const { word, len, to: tos, hits, hop: hops } = burst;
+    const { i32 } = pool;
+    const { frame, word, len, to: tos, hits, hop: hops } = burst;
     for (let i = 0; i < tunnelled; i++) {
       const k = through[i];
       const to = tos[k];
@@ -333,8 +339,15 @@ export class FastPath implements BurstInput {
       if (words[hop + KEY] !== to || words[hop + OUTER_SRC] === 0) hop = this.outer(burst.table, hits[k], to, hop);
       const id = (i32[w + ID_FRAGMENT] & DF) !== 0 ? 0 : tunnels.ids.nextOf(words[hop + OUTER_FLOW]);
       encapsulate(i32, w, len[k], id, words[hop + OUTER_SRC], swap32(to), words[hop + OUTER_SUM]);
-      word[k] = w - (ip.IPV4_LEN >> 2);
-      len[k] += ip.IPV4_LEN;
+      hits[k] = 0;
+      const f = frame[k];
+      if (hop === 0) {
+        this.longWay(f, w - OUTER_WORDS, len[k] + ip.IPV4_LEN, to);
+        continue;
+      }
+      putHeader(pool, words, hop, f, w - OUTER_WORDS, len[k] + ip.IPV4_LEN);
+      const verdict = netif.transmitPlain(f, words[hop + PORT]);
+      if (verdict !== STOLEN) this.ctx.settle(f, verdict);
     }
   }
 
@@ -352,43 +365,35 @@ export class FastPath implements BurstInput {
     return at;
   }
 
-  /** Puts the Ethernet headers in front and queues the frames. */
+  /** Sends on what is not tunnelled. */
   private forward(burst: TableBurst): void {
     const { netif } = this;
+    const { pool } = this.ctx;
     const { words } = this.adjacencies;
-    const { i32, off, len: lens } = this.ctx.pool;
-    const { frame, word, len, hits, key, hop: hops, n } = burst;
+    const { frame, word, len, to, hits, key, hop: hops, n } = burst;
     for (let k = 0; k < n; k++) {
       if (hits[k] === 0) continue;
       const hop = hops[k];
       // None, or another packet of the burst has taken its place.
       if (words[hop + KEY] !== key[k]) {
-        this.longWay(burst, k);
+        this.longWay(frame[k], word[k], len[k], to[k]);
         continue;
       }
-      const f = frame[k];
-      const w = word[k];
-      i32[w - 4] = words[hop + HEADER];
-      i32[w - 3] = words[hop + HEADER + 1];
-      i32[w - 2] = words[hop + HEADER + 2];
-      i32[w - 1] = words[hop + HEADER + 3];
-      off[f] = (w << 2) - ETH_LEN;
-      lens[f] = len[k] + ETH_LEN;
-      const verdict = netif.transmitPlain(f, words[hop + PORT]);
-      if (verdict !== STOLEN) this.ctx.settle(f, verdict);
+      putHeader(pool, words, hop, frame[k], word[k], len[k]);
+      const verdict = netif.transmitPlain(frame[k], words[hop + PORT]);
+      if (verdict !== STOLEN) this.ctx.settle(frame[k], verdict);
     }
   }
 
-  /** The rewritten packet, by route and neighbour. */
-  private longWay(burst: TableBurst, k: number): void {
+  /** The finished packet, by route and neighbour. */
+  private longWay(f: FrameId, w: number, len: number, to: Ipv4): void {
     const { routes } = this;
     const { pool } = this.ctx;
-    const f = burst.frame[k];
-    const l3 = burst.word[k] << 2;
+    const l3 = w << 2;
     pool.off[f] = l3;
     pool.l3[f] = l3;
-    pool.len[f] = burst.len[k];
-    routes.lookup(burst.to[k]);
+    pool.len[f] = len;
+    routes.lookup(to);
     this.ctx.settle(f, this.neighbours.output(f, routes.outPort, routes.outNextHop));
   }
 

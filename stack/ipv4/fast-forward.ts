@@ -10,13 +10,12 @@
 import type { Context } from '../context.ts';
 import { FORWARD, type Hooks, POST_ROUTING, PRE_ROUTING } from '../hook.ts';
 import type { LocalAddresses } from '../inetaddr/addr.ts';
-import { type Adjacencies, HEADER, KEY, PORT } from '../neigh/adjacency.ts';
+import { type Adjacencies, KEY, PORT, putHeader } from '../neigh/adjacency.ts';
 import { BURST } from '../netif/device.ts';
 import type { BurstInput, Netif, Port } from '../netif/port.ts';
 import type { Routes4 } from '../route/route4.ts';
 import { PASS, STOLEN } from '../verdict.ts';
 import { swap32 } from '../wire/bytes.ts';
-import { ETH_LEN } from '../wire/ethernet.ts';
 import { isUnicast } from './input.ts';
 import { DST, decrementTtl, macRest, macStart, packetLength, plainWord, SRC, TTL_SUM } from './plain.ts';
 
@@ -111,7 +110,7 @@ export class FastForward implements BurstInput {
   private send(frames: Int32Array, verdicts: Int32Array, n: number): number {
     const { netif, index, word, length, nextHop, out, hop: hops } = this;
     const { words } = this.adjacencies;
-    const { i32, off, len } = this.ctx.pool;
+    const { pool } = this.ctx;
     let taken = 0;
     for (let k = 0; k < n; k++) {
       const hop = hops[k];
@@ -119,13 +118,8 @@ export class FastForward implements BurstInput {
       if (words[hop + KEY] !== nextHop[k] || words[hop + PORT] !== out[k]) continue;
       const f = frames[index[k]];
       const w = word[k];
-      decrementTtl(i32, w);
-      i32[w - 4] = words[hop + HEADER];
-      i32[w - 3] = words[hop + HEADER + 1];
-      i32[w - 2] = words[hop + HEADER + 2];
-      i32[w - 1] = words[hop + HEADER + 3];
-      off[f] = (w << 2) - ETH_LEN;
-      len[f] = length[k] + ETH_LEN;
+      decrementTtl(pool.i32, w);
+      putHeader(pool, words, hop, f, w, length[k]);
       const verdict = netif.transmitPlain(f, out[k]);
       if (verdict !== STOLEN) this.ctx.settle(f, verdict);
       verdicts[index[k]] = STOLEN;

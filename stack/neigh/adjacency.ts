@@ -15,10 +15,11 @@
  */
 import type { Context } from '../context.ts';
 import type { LocalAddresses } from '../inetaddr/addr.ts';
+import type { FramePool } from '../mem/frame-pool.ts';
 import type { Routes4 } from '../route/route4.ts';
-import type { Ipv4, PortId } from '../types.ts';
+import type { FrameId, Ipv4, PortId } from '../types.ts';
 import { swap32 } from '../wire/bytes.ts';
-import { ETHERTYPE_IPV4 } from '../wire/ethernet.ts';
+import { ETH_LEN, ETHERTYPE_IPV4 } from '../wire/ethernet.ts';
 import type { Link } from './link.ts';
 import { STALE } from './state.ts';
 import { MAC_HI, MAC_LO, type NeighTable, STATE, USED } from './table.ts';
@@ -41,6 +42,17 @@ export const KEPT = 12;
 const SLOTS = 512;
 const SHIFT = Math.clz32(SLOTS) + 1;
 const ROW_SHIFT = 4;
+
+/** Puts the header of entry `hop` before the packet of `len` bytes whose IP header is at word `w`: the frame is complete. */
+export function putHeader(pool: FramePool, words: Int32Array, hop: number, f: FrameId, w: number, len: number): void {
+  const { i32 } = pool;
+  i32[w - 4] = words[hop + HEADER]!;
+  i32[w - 3] = words[hop + HEADER + 1]!;
+  i32[w - 2] = words[hop + HEADER + 2]!;
+  i32[w - 1] = words[hop + HEADER + 3]!;
+  pool.off[f] = (w << 2) - ETH_LEN;
+  pool.len[f] = len + ETH_LEN;
+}
 
 /** Entry 0 stands for none. */
 const place = (key: Ipv4): number => ((Math.imul(key, 0x9e3779b1) >>> SHIFT) + 1) << ROW_SHIFT;
