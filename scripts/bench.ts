@@ -45,6 +45,7 @@ try {
     entryPoints: {
       bench: 'test/bench/main.ts',
       check: 'test/bench/check.ts',
+      'crew-member': 'test/bench/crew-member.ts',
       'check-run': 'test/bench/check-run.ts',
       'link-generator': 'test/bench/link-generator.ts',
       'link-heap': 'test/bench/link-heap.ts',

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem, version } from 'node:os';
+import { crewRows } from './crew.ts';
 import { type IdleResult, noIdle, printIdle, runIdle } from './idle.ts';
 import { type LabResult, noLab, runLab } from './lab.ts';
 import { labLines } from './lab-report.ts';
@@ -32,6 +33,12 @@ const print = !options.json;
 if (print) console.log(`${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node}\n`);
 const memory = options.memory ? await memoryRows(options.scale) : [];
 if (print && memory.length > 0) printMemory(memory);
+
+const crew = options.workers ? await crewRows(options.scale, options.tasks) : [];
+if (print && crew.length > 0) {
+  console.log('');
+  printMemory(crew);
+}
 
 const heap = options.heap ? await heapRows(options.scale, options.tasks) : [];
 if (print && heap.length > 0) {
@@ -83,7 +90,7 @@ if (options.json)
       {
         machine,
         conditions,
-        rows: [...memory, ...heap, ...memif, ...links.rows, ...lab.rows],
+        rows: [...memory, ...crew, ...heap, ...memif, ...links.rows, ...lab.rows],
         raw,
         links: links.runs,
         idle,

@@ -7,7 +7,7 @@ import { LAYER4, opening, passing } from './l4.ts';
 import { bulk, PROFILES } from './tcp-memory.ts';
 
 export interface MemoryRow {
-  readonly group: 'memory' | 'memif' | 'heap' | 'links';
+  readonly group: 'memory' | 'workers' | 'memif' | 'heap' | 'links';
   readonly what: string;
   readonly value: number;
   readonly unit: string;

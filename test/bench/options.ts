@@ -40,7 +40,7 @@ const USUAL_PEERS: Readonly<Record<WorkloadName, readonly PeerName[]>> = {
   ping: ['direct', 'mirror', 'mirror-busy', 'tsvs', 'tsvs-busy'],
 };
 
-const PARTS = ['memory', 'heap', 'memif', 'links', 'lab', 'idle'];
+const PARTS = ['memory', 'workers', 'heap', 'memif', 'links', 'lab', 'idle'];
 
 export interface BenchOptions {
   readonly json: boolean;
@@ -52,6 +52,8 @@ export interface BenchOptions {
   readonly memory: boolean;
   /** memif, with testpmd at its other end. */
   readonly memif: boolean;
+  /** In memory, with one and two workers. */
+  readonly workers: boolean;
   /** Bytes allocated by each link. */
   readonly heap: boolean;
   /** AF_XDP between two veth pairs. */
@@ -64,7 +66,7 @@ export interface BenchOptions {
   readonly seconds: number;
   /** Of the iterations in memory, the seconds of memif and the rest before idle memory is read; 1 gives figures worth something. */
   readonly scale: number;
-  /** Which tasks of memif, links of heap, modes of XDP and subjects of the check, by name. */
+  /** Which tasks of memif, links of heap, modes of XDP and subjects of workers and the check, by name. */
   readonly tasks: RegExp;
   readonly profiles: readonly ProfileName[];
   /** As asked for; null: those that are usual for the profile. */
@@ -77,7 +79,7 @@ export interface BenchOptions {
   readonly sessions: readonly number[];
 }
 
-export const USAGE = `npm run bench -- [--json] [--only memory|heap|memif|links|lab|idle] | --check | --store
+export const USAGE = `npm run bench -- [--json] [--only memory|workers|heap|memif|links|lab|idle] | --check | --store
   --check         counts that do not depend on the machine against those stored in a file: exit code 1 when one has risen
   --store         stores them anew
   --counts FILE   that file (test/bench/counts.json)
@@ -89,7 +91,7 @@ export const USAGE = `npm run bench -- [--json] [--only memory|heap|memif|links|
                   workload; direct is always measured, and who cannot do a workload is left out of it)
   --raw FILE      where the lab's single runs are kept, a line of JSON each (a new file in the folder for temporary ones)
   --scale F       iterations in memory, seconds of memif and rest of idle, as a factor (1)
-  --tasks RE      tasks of memif, links of heap, XDP modes, subjects of --check whose name matches (all)
+  --tasks RE      tasks of memif, links of heap, XDP modes, subjects of workers and --check whose name matches (all)
   --sessions L    numbers of idle sessions to hold, rising (1000,9000,20000)`;
 
 /** Throws an Error that names the mistake. */
@@ -122,6 +124,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
     store: values.store,
     counts: values.counts,
     memory: (only ?? 'memory') === 'memory',
+    workers: (only ?? 'workers') === 'workers',
     heap: (only ?? 'heap') === 'heap',
     memif: (only ?? 'memif') === 'memif',
     links: (only ?? 'links') === 'links',

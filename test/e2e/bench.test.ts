@@ -70,6 +70,16 @@ testUnless(noNamespaces() ?? noCommands('ip', 'taskset'), test)(
   },
 );
 
+test('workers: one and two, each with its part of the sum', () => {
+  const rows = measured('--only', 'workers', '--scale', '0.1', '--tasks', 'IPv4').rows as readonly MemoryRow[];
+  assert.is(rows.length, 2);
+  for (const { what, value, note } of rows) {
+    const each = note.split(';')[0]!.split(' + ').map(Number);
+    assert.is(each.length, what.endsWith(', 1 worker') ? 1 : 2, what);
+    assert.ok(each.every((mpps) => mpps > 0) && Math.abs(each.reduce((a, b) => a + b) - value) < 0.02, note);
+  }
+});
+
 test('check: nothing allocates, deoptimises or asks the system more than what is stored', () => {
   const subjects = '^(ping|FullNAT, UDP|link memory|link memif)$';
   const { status, stdout, stderr } = bench('--check', '--tasks', subjects);
