@@ -7,6 +7,7 @@ import { loadSteering } from '../../src/links/tap-steering.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
 import { Steering } from '../../stack/steer/steering.ts';
 import { SMALL_POOL } from '../contract/device.ts';
+import { flowFrames } from '../lib/flow-frames.ts';
 import { isRealRoot, testUnless } from '../lib/privilege.ts';
 
 const able = process.arch === 'x64' && isRealRoot();
@@ -31,33 +32,6 @@ function run(program: number, frame: Uint8Array): number {
   return attr.i32[1]! >>> 0;
 }
 
-const be16 = (v: number): number[] => [v >> 8, v & 255];
-const byte = fc.integer({ min: 0, max: 255 });
-const address = fc.tuple(byte, byte, byte, byte);
-const port = fc.integer({ min: 0, max: 65535 });
-
-/** Bytes of a frame that the program and the stack must agree about: not ICMP errors, nor IP options before ports. */
-const frames = fc
-  .record({
-    ...{ src: address, dst: address, sport: port, dport: port },
-    proto: fc.constantFrom(6, 17, 1, 47),
-    fragment: fc.constantFrom(0, 0, 0, 0x4000, 0x2000, 7),
-    echo: fc.constantFrom(0, 8),
-    type: fc.constantFrom(0x0800, 0x0800, 0x0800, 0x86dd, 0x88b5),
-  })
-  .map(({ src, dst, sport, dport, proto, fragment, echo, type }) => {
-    const l4 =
-      proto === 1 ? [echo, 0, 0, 0, ...be16(sport), ...be16(dport)] : [...be16(sport), ...be16(dport), 0, 8, 0, 0];
-    const ip = [0x45, 0, 0, 28, 0, 1, ...be16(fragment), 64, proto, 0, 0, ...src, ...dst];
-    return Uint8Array.from([
-      ...[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2],
-      ...be16(type),
-      ...ip,
-      ...l4,
-      ...new Array(18).fill(0),
-    ]);
-  });
-
 add('the kernel and every worker name the same owner', () => {
   const pool = FramePool.create(SMALL_POOL);
   const f = pool.alloc();
@@ -65,7 +39,7 @@ add('the kernel and every worker name the same owner', () => {
     const program = loadSteering(syscalls(), workers);
     const steering = new Steering(0, workers);
     fc.assert(
-      fc.property(frames, (frame) => {
+      fc.property(flowFrames, (frame) => {
         pool.buf.set(frame, pool.off[f]!);
         pool.len[f] = frame.length;
         const owner = steering.owner(pool, f);

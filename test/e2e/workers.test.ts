@@ -34,9 +34,9 @@ for (const [name, link, queues, bytes] of [
     try {
       assert.is(lab.tsvs.output.includes('has queues for 1 of 2 workers'), link === 'tap' && !queues);
       await lab.startHttp();
+      const before = await lab.counter('workers.handedOver');
       const { stdout } = await lab.client(['ping', '-f', '-q', '-c', '500', VIP]);
       assert.match(stdout, /500 received, 0% packet loss/);
-      const before = await lab.counter('workers.handedOver');
       const answers = await greetings(lab, 40);
       assert.equal([...answers.keys()].sort(), ['rs-1', 'rs-2']);
       const hash = await lab.shell(`curl -sS -f http://${VIP}/bytes/${bytes} | sha256sum | cut -d' ' -f1`, 60_000);
