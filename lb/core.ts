@@ -15,7 +15,7 @@
  * | TCP of no connection, no bare SYN                    | PASS: the VIP is ours, and the stack resets it                 |
  * | FIN or RST of the client with a number it cannot have | goes on, changes no state (heard.ts)                           |
  * | no server to be had                                  | DROP\|LB_NO_SERVER, ICMP port unreachable to the client (LVS)  |
- * | FullNAT without a free local port                    | DROP\|LB_NO_LOCAL_PORT                                         |
+ * | FullNAT, SNAT without a free local port              | DROP\|LB_NO_LOCAL_PORT, ICMP port unreachable to who asks       |
  * | no row left                                          | DROP\|LB_CONN_FULL                                             |
  * | NAT: another connection has the server's tuple       | DROP\|LB_CONN_CLASH; one that is over gives way                |
  * | server drained or gone, and the service says so      | the connection ends; DROP\|LB_QUIESCED, UDP begins a new one     |

@@ -120,10 +120,7 @@ export class Opener {
     spec.dest = dest;
     spec.service = service;
     if (mode === c.FNAT) {
-      if (!locals.acquire(service, spec.raddr, spec.rport)) {
-        this.stats.noLocalPort += 1;
-        return DROP | LB_NO_LOCAL_PORT;
-      }
+      if (!locals.acquire(service, spec.raddr, spec.rport)) return this.noPort(f);
       spec.laddr = locals.addr;
       spec.lport = locals.port;
       spec.flags |= c.F_LOCAL_PORT;
@@ -148,8 +145,7 @@ export class Opener {
       dest = this.flow.avoid(dest) ? this.services.retry(service, this.flow) : 0;
       if (dest !== 0) continue;
       locals.refuse(service);
-      this.stats.noLocalPort += 1;
-      return DROP | LB_NO_LOCAL_PORT;
+      return this.noPort(f);
     }
     spec.caddr = dst;
     spec.cport = dport;
@@ -171,6 +167,13 @@ export class Opener {
     this.stats.noServer += 1;
     this.error.send(f, UNREACHABLE, UNREACH_PORT, 0);
     return DROP | LB_NO_SERVER;
+  }
+
+  /** Whoever asks is told, so that he does not try again for seconds in vain. */
+  private noPort(f: FrameId): Verdict {
+    this.stats.noLocalPort += 1;
+    this.error.send(f, UNREACHABLE, UNREACH_PORT, 0);
+    return DROP | LB_NO_LOCAL_PORT;
   }
 
   private enter(table: ConnTable, proto: number): Verdict {

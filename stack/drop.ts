@@ -154,7 +154,7 @@ export const LB_NO_SERVER = reason(
 export const LB_NO_LOCAL_PORT = reason(
   'lb_no_local_port',
   'limit',
-  'FullNAT: no local address of the service has a free port towards the server.',
+  'FullNAT, SNAT: no local address of the service has a free port towards the other side: whoever asks is told.',
 );
 export const LB_CONN_FULL = reason('lb_conn_full', 'limit', 'The connection table is full.');
 export const LB_CONN_CLASH = reason(

@@ -105,7 +105,7 @@ export function newRow(
   const pooled = out || mode === c.FNAT;
   const own = { addr: src, port: sport };
   const local = choice ?? (pooled ? l4.locals.foresee(service, raddr, rport) : own);
-  if (local === null) return drop(LB_NO_LOCAL_PORT);
+  if (local === null) return drop(LB_NO_LOCAL_PORT, 'icmp');
   if (pooled) steps.push({ at: 'local address', addr: local.addr, port: local.port });
 
   const row = new Int32Array(c.ROW_WORDS);
@@ -134,11 +134,11 @@ function poolAddress({ locals }: L4, services: ServiceTable, steps: Step[], serv
   const key = keyOf(flow);
   for (let tries = 0; ; tries++) {
     const dest = schedule(services, steps, service, flow, key);
-    if (dest === 0) return tries === 0 ? drop(LB_NO_SERVER, 'icmp') : drop(LB_NO_LOCAL_PORT);
+    if (dest === 0) return tries === 0 ? drop(LB_NO_SERVER, 'icmp') : drop(LB_NO_LOCAL_PORT, 'icmp');
     const addr = services.dests.addr[dest]!;
     const port = locals.foreseeOf(addr, flow.dst, flow.ports & 0xffff);
     if (port >= 0) return { dest, addr, port };
-    if (!key.avoid(dest)) return drop(LB_NO_LOCAL_PORT);
+    if (!key.avoid(dest)) return drop(LB_NO_LOCAL_PORT, 'icmp');
   }
 }
 

@@ -323,7 +323,8 @@ test('an address without a port for whom it asks is passed over; without any the
   assert.equal(sources(3), [second, second, second]);
   const other = rig.l4.pools.find(second)!;
   while (other.acquire(WORLD, 443) !== 0);
-  assert.equal(sources(1), [0]);
+  const [error] = rig.feed(tcpFrom(HOST, WORLD, { sport: 99, dport: 443, flags: 'S' }));
+  assert.equal([error!.dst, error!.l4[0], error!.l4[1]], [HOST, 3, 3]);
   assert.is(rig.fate, 'lb_no_local_port');
   assert.equal([rig.l4.core.stats.noLocalPort, rig.l4.locals.refused[rig.snat]], [1, 1]);
 });

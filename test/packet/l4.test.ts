@@ -331,10 +331,18 @@ test('a full table refuses by name and takes no local port', () => {
   assert.is(rig.l4.pools.find(LOCAL)!.used, 2);
 });
 
-test('FullNAT without an address refuses by name', () => {
-  const rig = new L4Rig({ mode: 'FNAT', service: { localAddresses: [] } });
-  rig.feed(fromClient({ flags: 'S' }));
-  assert.is(rig.fate, 'lb_no_local_port');
+test('FullNAT without an address, or a port, refuses by name, and tells the client', () => {
+  const none = new L4Rig({ mode: 'FNAT', service: { localAddresses: [] } });
+  const used = new L4Rig({ mode: 'FNAT' });
+  while (used.l4.pools.find(LOCAL)!.acquire(SERVER, RPORT) !== 0);
+  for (const rig of [none, used]) {
+    const packet = fromClient({ flags: 'S' });
+    const [error] = rig.feed(packet);
+    assert.is(rig.fate, 'lb_no_local_port');
+    assert.equal([error!.proto, error!.l4[0], error!.l4[1], error!.src, error!.dst], [1, 3, 3, VIP, CLIENT]);
+    assert.equal(error!.l4.subarray(8), packet);
+    assert.equal([rig.l4.open, rig.l4.core.stats.noLocalPort], [0, 1]);
+  }
 });
 
 test('NAT: the same client port to the same server through two services is refused by name', () => {
