@@ -1,23 +1,22 @@
 /**
  * tsvs on an interface through libpcap: ping, curl, a download of which every byte arrives, with the segments and unfinished checksums
- * of the neighbours' offloads and without; the interface is set down, deleted and created again.
+ * of the neighbours' offloads; the interface is set down, deleted and created again.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { patternHash } from '../lib/pattern.ts';
 import { isRealRoot, noCommands, noNamespaces, noPackage, testUnless } from '../lib/privilege.ts';
-import { Capture } from '../lib/tshark.ts';
-import { LB, VIP, VIP_MAC, VipNet } from '../lib/vip-net.ts';
+import { LB, VIP, VipNet } from '../lib/vip-net.ts';
 
-const tools = noCommands('ip', 'ping', 'curl', 'ethtool', 'tcpdump', 'tshark');
+const tools = noCommands('ip', 'ping', 'curl');
 const add = testUnless(noNamespaces() ?? tools ?? noPackage('cap'), test);
 
 const FIVE_MB = 5_000_000;
 const NOBODY = [65534, 65534] as const;
 
 async function greetings(lab: VipNet): Promise<void> {
-  const { stdout } = await lab.client(['ping', '-f', '-q', '-c', '1000', VIP]);
-  assert.match(stdout, /1000 received, 0% packet loss/);
+  const { stdout } = await lab.client(['ping', '-f', '-q', '-c', '200', VIP]);
+  assert.match(stdout, /200 received, 0% packet loss/);
   const answers = await lab.shell(`curl -sS -f http://${VIP}/ && curl -sS -f http://${VIP}/`);
   assert.equal(answers.split('\n').sort(), ['rs-1', 'rs-2']);
 }
@@ -51,24 +50,6 @@ add('pcap: neighbours with offloads; the interface is set down, deleted and crea
     await lab.linked();
     await greetings(lab);
     await lab.quiet();
-  } finally {
-    await lab.close();
-  }
-});
-
-add('pcap: without offloads every checksum on the wire is right', async () => {
-  const lab = await VipNet.start({ link: 'pcap', offload: false });
-  try {
-    await lab.startHttp();
-    const capture = await Capture.start(lab, 'client');
-    await greetings(lab);
-    await download(lab);
-    await lab.quiet();
-    await capture.stop();
-    const { bad, good, segments } = await capture.judge();
-    assert.equal(bad, []);
-    assert.ok(good > 3000, `${good} checksums looked at`);
-    assert.ok(segments.get(VIP_MAC)! > 1200);
   } finally {
     await lab.close();
   }
