@@ -77,6 +77,7 @@ export class TapDevice implements Device {
   private small: FrameId = 0;
   private big: FrameId = 0;
   private readonly handle: TapHandle;
+  private readonly changed: (handle: TapHandle) => void;
   private readonly crew: TapCrew | null;
   private readonly socket: number;
   private readonly query: InterfaceQuery;
@@ -86,7 +87,7 @@ export class TapDevice implements Device {
   private lookedMs = 0;
   private closed = false;
 
-  private constructor(ctx: Context, handle: TapHandle) {
+  private constructor(ctx: Context, handle: TapHandle, changed: (handle: TapHandle) => void) {
     const { config, share } = ctx.pool;
     this.name = `tap:${handle.name}`;
     this.crew = handle.seat === null ? null : new TapCrew(handle.seat);
@@ -105,6 +106,7 @@ export class TapDevice implements Device {
     this.pool = ctx.pool;
     this.sys = syscalls();
     this.handle = handle;
+    this.changed = changed;
     this.socket = askingSocket(this.sys);
     this.query = new InterfaceQuery(this.sys, this.socket, handle.name);
     this.lost = new KernelDrops(this.sys, handle.name);
@@ -126,8 +128,8 @@ export class TapDevice implements Device {
   }
 
   /** Drives a TAP that `openTap` opened, here or in another thread; the descriptor is ours from now on. */
-  static fromFd(ctx: Context, handle: TapHandle): TapDevice {
-    return new TapDevice(ctx, handle);
+  static fromFd(ctx: Context, handle: TapHandle, changed: (handle: TapHandle) => void = () => {}): TapDevice {
+    return new TapDevice(ctx, handle, changed);
   }
 
   rx(out: Int32Array, max: number): number {
@@ -273,6 +275,7 @@ export class TapDevice implements Device {
     this.crew?.lost();
     this.sys.close(this.fd);
     this.fd = -1;
+    this.changed({ ...this.handle, fd: -1 });
     this.lookedMs = this.ctx.nowMs;
   }
 
@@ -287,6 +290,7 @@ export class TapDevice implements Device {
     if (index < 0 || this.crew?.isOurTurn(index) === false) return;
     try {
       this.fd = openTap(this.handle, this.crew !== null).fd;
+      this.changed({ ...this.handle, fd: this.fd });
       this.crew?.attached(this.sys, index, this.fd);
       this.up = true;
       this.notice = '';

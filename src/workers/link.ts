@@ -74,7 +74,7 @@ const DRIVERS: { readonly [K in OpenKind]: Driver<Opened[K]> } = {
       const options = { name: link.device, offload: link.offload === 'on' };
       return workers === 1 ? [openTap(options)] : openTapQueues(options, workers);
     },
-    drive: (ctx, handle) => TapDevice.fromFd(ctx, handle),
+    drive: (ctx, handle, changed) => TapDevice.fromFd(ctx, handle, changed),
   },
   packet: {
     open: (link, workers) =>
@@ -188,7 +188,9 @@ export function takeOver(link: LinkHandle | RemoteLink, share: PoolShare): LinkH
 export function driveLink(ctx: Context, link: LinkHandle, changed: (link: LinkHandle) => void): Plug {
   const { kind, handle, mac, exception } = link;
   const driver: Driver<typeof handle> = DRIVERS[kind];
-  const device = driver.drive(ctx, handle, (next) => changed({ ...link, handle: next } as LinkHandle));
+  let current = link;
+  const change = (next: object): void => changed((current = { ...current, ...next } as LinkHandle));
+  const device = driver.drive(ctx, handle, (next) => change({ handle: next }));
   if (exception === null) return { device, mac };
   const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = macBytes(mac);
   const options = {
@@ -196,7 +198,15 @@ export function driveLink(ctx: Context, link: LinkHandle, changed: (link: LinkHa
     macLo: (c << 24) | (d << 16) | (e << 8) | f,
     sharesMac: formatMac(exception.hostMac) === mac,
   };
-  return { device: new Exception(ctx, device, TapDevice.fromFd(ctx, exception), options), mac };
+  return {
+    device: new Exception(
+      ctx,
+      device,
+      TapDevice.fromFd(ctx, exception, (next) => change({ exception: next })),
+      options,
+    ),
+    mac,
+  };
 }
 
 /** The device of link `name`, the `index`-th, wrapped in the faults that were asked for. */

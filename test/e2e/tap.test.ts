@@ -37,6 +37,9 @@ function ip(...words: string[]): void {
   if (status !== 0) throw new Error(`ip ${words.join(' ')}: ${stderr}`);
 }
 
+/** Descriptors that devices have exchanged, by interface. */
+const changes: [name: string, fd: number][] = [];
+
 /** Opens a TAP, as the main thread would, moves it to the switch of `net` and drives it, as a worker would. */
 function plugIn(net: Net, ctx: Context, end: string, offload: boolean): TapDevice {
   const handle = openTap({ name: nameOf(end), offload });
@@ -44,7 +47,7 @@ function plugIn(net: Net, ctx: Context, end: string, offload: boolean): TapDevic
   ip('link', 'set', handle.name, 'netns', namespace);
   ip('-n', namespace, 'link', 'set', handle.name, 'master', 'br0', 'up');
   // What goes to a worker has to survive the journey.
-  return TapDevice.fromFd(ctx, structuredClone(handle));
+  return TapDevice.fromFd(ctx, structuredClone(handle), ({ name, fd }) => changes.push([name, fd]));
 }
 
 let shared: Net | undefined;
@@ -177,6 +180,8 @@ add('tap: a deleted interface is gone, and is attached to when it is created aga
     assert.not(rig.a.up, 'not before 100 ms have passed');
     later(1.2e6);
     assert.ok(rig.a.up && rig.b.up);
+    const told = changes.filter(([name]) => name === nameOf('a')).map(([, fd]) => fd);
+    assert.equal(told, [-1, rig.a.fd], 'who takes over is told');
     for (const end of ['a', 'b']) {
       ip('link', 'set', nameOf(end), 'netns', shared!.namespace(SWITCH));
       ip('-n', shared!.namespace(SWITCH), 'link', 'set', nameOf(end), 'master', 'br0', 'up');
