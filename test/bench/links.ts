@@ -35,6 +35,9 @@ const PACE = 1_200_000;
 /** Packets of a run, and of the one before all others. */
 const RUN = 2_000_000;
 const WARM = 3_000_000;
+/** Between two looks at the counters, which tsvs publishes about 20 times a second; and looks at most. */
+const LOOK_MS = 250;
+const LOOKS = 40;
 
 const MODES = ['generic', 'native'] as const;
 export type XdpMode = (typeof MODES)[number];
@@ -182,9 +185,19 @@ class Bench {
     };
   }
 
-  /** The counters, when what is on its way has arrived and tsvs has published its own. */
+  /** The counters, when what is on its way has arrived and tsvs has published its own: they stand still. */
   private async quiet(): Promise<Ledger> {
-    await pause(300);
+    let last = await this.counters();
+    for (let i = 0; i < LOOKS; i++) {
+      await pause(LOOK_MS);
+      const now = await this.counters();
+      if (JSON.stringify(now) === JSON.stringify(last)) return now;
+      last = now;
+    }
+    throw new Error(`links: packets are still on their way: ${JSON.stringify(last)}`);
+  }
+
+  private async counters(): Promise<Ledger> {
     const stat = async (place: string, device: string): Promise<Stats64> => {
       const text = await this.shell(place, `ip -s -j link show dev ${device}`);
       return (JSON.parse(text) as [{ stats64: Stats64 }])[0].stats64;
