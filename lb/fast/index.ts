@@ -265,7 +265,9 @@ export class FastPath implements BurstInput {
   /** Bytes of the largest packet that the way takes; 0 = there is no way. */
   private mtuOf(burst: TableBurst, k: number, dir: number): number {
     const hop = burst.hop[k];
-    return dir === c.IN && hop !== 0 ? this.adjacencies.words[hop + MTU] : this.mtuByRoute(burst, k);
+    const { words } = this.adjacencies;
+    // A later packet of the burst may have taken the server's place.
+    return dir === c.IN && words[hop + KEY] === burst.key[k] ? words[hop + MTU] : this.mtuByRoute(burst, k);
   }
 
   /** The same for a client, whose route may differ from its gateway's, or where there is no adjacency. */

@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert';
 import * as c from '../../lb/conn-row.ts';
 import * as tcp from '../../lb/proto/tcp.ts';
 import { POST_ROUTING } from '../../stack/hook.ts';
+import { Adjacencies } from '../../stack/neigh/adjacency.ts';
 import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import { PASS } from '../../stack/verdict.ts';
 import { MODE_NAMES, type ModeName } from '../lib/l4-net.ts';
@@ -302,6 +303,47 @@ test('a next hop that is not known to be there is asked for, and the packet goes
   assert.is(r.feed(packet)[0]!.to, 77, 'an address that changes is felt at once');
   nud.setStatic(GATEWAY, 1, 0x0200, 55);
   assert.is(r.feed(fromServer(r, { ack: ISN + 2, seq: SERVER_ISN + 1 }))[0]!.to, 55);
+});
+
+/** An address behind the gateway that shares SERVER's place in the cache of adjacencies. */
+function sharingPlace({ ctx, host: { routes, addresses, neigh, netif } }: L4Rig): number {
+  const adjacencies = new Adjacencies(ctx, routes, addresses, neigh.table, netif);
+  const hops = new Int32Array(2);
+  for (let addr = (10 << 24) | (9 << 16); ; addr++) {
+    adjacencies.findAll(Int32Array.of(SERVER, addr), hops, 2);
+    if (hops[0] === hops[1]) return addr;
+  }
+}
+
+test('a server whose place in the cache another one takes within a burst keeps its own MTU', () => {
+  for (const mode of MODE_NAMES) {
+    const r = new L4Rig({ mode });
+    const route = { port: 1, metric: 0, src: 0, scope: SCOPE_GLOBAL };
+    r.host.routes.add({ ...route, prefix: SERVER, len: 32, gateway: 0, mtu: 1000 });
+    const servers = [SERVER, sharingPlace(r)];
+    r.services.setDests(
+      r.service,
+      servers.map((addr) => ({ addr, port: r.rport, weight: 1 })),
+    );
+    r.l4.setService(r.service, r.wanted);
+    const first = r.feed(fromClient({ flags: 'S' }))[0]!;
+    r.feed(fromClient({ sport: CPORT + 1, flags: 'S' }));
+    const ports = first.to === (SERVER & 255) ? [CPORT, CPORT + 1] : [CPORT + 1, CPORT];
+    const before = r.l4.fast.packets;
+    const sent = r.feedAll(
+      [1100, 10].map((bytes, k) => fromClient({ sport: ports[k]!, seq: ISN + 1, data: new Uint8Array(bytes) })),
+    );
+    assert.ok(r.l4.fast.packets > before, mode);
+    assert.ok(
+      sent.every(({ ip }) => ip.length < 1000),
+      mode,
+    );
+    assert.is(
+      sent.filter(({ proto, dst }) => proto === 1 && dst === CLIENT).length,
+      1,
+      `${mode}: fragmentation needed`,
+    );
+  }
 });
 
 test('all but the first SYN and resets take the short cut', () => {
