@@ -17,7 +17,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { type DropsReply, PATHS } from '../../src/control/api.ts';
+import { type DropsReply, PATHS, type StatsReply } from '../../src/control/api.ts';
 import type { LinksReply } from '../../src/control/api-network.ts';
 import { ask } from '../../src/control/client.ts';
 import { Net, SWITCH } from '../lib/netns.ts';
@@ -53,6 +53,8 @@ export interface Ledger {
   /** tsvs, for a reason. */
   readonly dropped: number;
   readonly forwarded: number;
+  /** Of those: made by tsvs, which announces its addresses. */
+  readonly own: number;
   /** The second interface: it left there, or was refused by the other end. */
   readonly refusedOut: number;
   readonly arrived: number;
@@ -172,7 +174,8 @@ class Bench {
     const after = await this.quiet();
     const names = Object.keys(before) as (keyof Ledger)[];
     const ledger = Object.fromEntries(names.map((name) => [name, after[name] - before[name]])) as unknown as Ledger;
-    const { sent, arrived, refusedIn, missed, dropped, refusedOut } = ledger;
+    const { sent, refusedIn, missed, dropped, own, refusedOut } = ledger;
+    const arrived = ledger.arrived - own;
     const lost = count - arrived;
     return {
       mode,
@@ -207,6 +210,7 @@ class Bench {
     const out = await stat(SWITCH, 'sink');
     const { links } = await ask<LinksReply>(this.socket, PATHS.links);
     const drops = await ask<DropsReply>(this.socket, PATHS.drops);
+    const { frames } = await ask<StatsReply>(this.socket, PATHS.stats);
     return {
       sent: from.tx.packets,
       refusedIn: from.tx.dropped,
@@ -214,6 +218,8 @@ class Bench {
       received: links[0]!.rxFrames,
       dropped: drops.total,
       forwarded: links[1]!.txFrames,
+      // By the first link nothing leaves but what tsvs has made.
+      own: frames.created - links[0]!.txFrames,
       refusedOut: out.tx.dropped,
       arrived: to.rx.packets,
     };
@@ -264,7 +270,7 @@ function rowsOf(runs: readonly LinkRun[]): MemoryRow[] {
   const middle = runs.length >> 1;
   const rates = sorted(runs.map(({ arrivedMpps }) => arrivedMpps));
   const offered = sorted(runs.map(({ offeredMpps }) => offeredMpps))[middle]!;
-  const lost = sorted(runs.map((run) => (100 * run.lost) / (run.lost + run.ledger.arrived)));
+  const lost = sorted(runs.map((run) => (100 * run.lost) / run.ledger.sent));
   const unaccounted = runs.reduce((sum, run) => sum + run.unaccounted, 0);
   const what = `AF_XDP ${mode}, direct routing between two ports, ${rate === 0 ? 'all there is' : `${rate / 1e6} Mpps`}`;
   const range = `${rounded(rates[0]!)} to ${rounded(rates.at(-1)!)} in ${runs.length} runs; ${rounded(offered)} offered`;
