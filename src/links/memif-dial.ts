@@ -6,8 +6,8 @@ import { isConnected, type MemifConnection } from './memif-connection.ts';
 import * as m from './memif-message.ts';
 import { type MemifHandle, ringAt, ringMemory } from './memif-open.ts';
 import type { MemifRing } from './memif-ring.ts';
-import { GONE, MemifSocket, NOTHING } from './memif-socket.ts';
-import type { Syscalls } from './syscall.ts';
+import { GONE, isNobody, MemifSocket, NOTHING } from './memif-socket.ts';
+import { EACCES, errnoName, type Syscalls } from './syscall.ts';
 
 /** Regions: the rings, and then the frame pools by worker. */
 const RINGS = 0;
@@ -55,8 +55,12 @@ export class MemifDial {
     const { connection } = this;
     if (this.socket === null) {
       if (!mayConnect || !connection.isOver()) return;
-      this.socket = MemifSocket.connect(this.sys, this.handle.path);
-      if (this.socket === null) return;
+      const got = MemifSocket.connect(this.sys, this.handle.path);
+      if (typeof got === 'number') {
+        if (!isNobody(got)) this.notice = cannotConnect(this.handle.path, got);
+        return;
+      }
+      this.socket = got;
       connection.channel = this.socket.fd;
       this.said = 0;
       this.script = [];
@@ -159,4 +163,12 @@ export class MemifDial {
     this.socket?.send(m.disconnect('closed'));
     this.hangUp();
   }
+}
+
+function cannotConnect(path: string, errno: number): string {
+  const hint =
+    errno === EACCES
+      ? 'who tsvs runs as (user in [global]) must be allowed to write to it'
+      : 'is it the socket of a memif server?';
+  return `cannot connect to ${path} (${errnoName(errno)}): ${hint}`;
 }

@@ -5,7 +5,9 @@
 import { MESSAGE_BYTES } from './memif-message.ts';
 import {
   EAGAIN,
+  ECONNREFUSED,
   EINTR,
+  ENOENT,
   errnoName,
   LinkError,
   MSG_DONTWAIT,
@@ -55,13 +57,14 @@ export class MemifSocket {
     this.native = new NativeBytes(sys, DATA + MESSAGE_BYTES);
   }
 
-  /** Connected to a server's socket, or null: nobody is there yet. */
-  static connect(sys: Syscalls, path: string): MemifSocket | null {
+  /** Connected to a server's socket, or the errno of what failed; see `isNobody`. */
+  static connect(sys: Syscalls, path: string): MemifSocket | number {
     const fd = open(sys, path);
     const address = addressOf(sys, path);
     if (sys.connect(fd, address.address, ADDRESS_BYTES) >= 0) return new MemifSocket(sys, fd);
+    const errno = sys.errno();
     sys.close(fd);
-    return null;
+    return errno;
   }
 
   /** A socket that waits for clients. Throws LinkError. */
@@ -70,8 +73,8 @@ export class MemifSocket {
     const address = addressOf(sys, path);
     // A socket that a dead process left behind is in nobody's way.
     const other = MemifSocket.connect(sys, path);
-    if (other === null) sys.unlink(path);
-    else other.close();
+    if (other instanceof MemifSocket) other.close();
+    else sys.unlink(path);
     if (sys.bind(fd, address.address, ADDRESS_BYTES) < 0 || sys.listen(fd, 1) < 0) {
       const code = errnoName(sys.errno());
       sys.close(fd);
@@ -159,6 +162,9 @@ export class MemifSocket {
     this.sys.close(this.fd);
   }
 }
+
+/** Whether `connect` failed because no server listens there, or it has not got round to us: a time later it may. */
+export const isNobody = (errno: number): boolean => errno === ENOENT || errno === ECONNREFUSED || errno === EAGAIN;
 
 function open(sys: Syscalls, path: string): number {
   const fd = sys.socket(AF_UNIX, SOCK_SEQPACKET, 0);

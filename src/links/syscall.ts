@@ -109,6 +109,7 @@ export const EBADFD = 77;
 export const EMSGSIZE = 90;
 export const ENETDOWN = 100;
 export const ENOBUFS = 105;
+export const ECONNREFUSED = 111;
 
 /** A link could not be opened, or a system call it depends on failed. `code` is the errno name, or a name of our own. */
 export class LinkError extends Error {

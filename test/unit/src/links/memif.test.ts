@@ -1,5 +1,6 @@
 /** Both ends of memif when the other does not behave, goes away and comes back. */
 import { closeSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -90,6 +91,22 @@ test('a client waits for its server, and finds it again after it was away', () =
     assertConserved(c.ctx, 'client alone');
   }
   done(c);
+});
+
+test('a client says why it cannot connect, unless nobody is there', async () => {
+  const c = client();
+  turns(2, c);
+  assert.is(c.device.notice, '');
+  const other = createServer();
+  await new Promise<void>((resolve) => void other.listen(options().path, resolve));
+  turns(2, c);
+  assert.match(c.device.notice, /cannot connect to .*sock\d+ \(EPROTOTYPE\): is it the socket of a memif server/);
+  await new Promise((resolve) => void other.close(resolve));
+  const s = server();
+  turns(20, c, s);
+  assert.ok(c.device.up);
+  assert.is(c.device.notice, '');
+  done(c, s);
 });
 
 test('a server takes the next client when one has gone', () => {
@@ -264,7 +281,7 @@ test('nonsense on the control channel ends the connection, and the next client i
   const sys = syscalls();
   const { path } = options();
   const say = (...messages: Uint8Array[]): void => {
-    const socket = MemifSocket.connect(sys, path)!;
+    const socket = MemifSocket.connect(sys, path) as MemifSocket;
     turns(1, s);
     for (const message of messages) {
       socket.send(message);
@@ -293,7 +310,7 @@ test('nonsense on the control channel ends the connection, and the next client i
 
 /** Says something to the server, with descriptors, until the last word is said; the notice then. */
 function talk(s: End<MemifServer>, ...messages: (readonly [Uint8Array, number])[]): string {
-  const socket = MemifSocket.connect(syscalls(), options().path)!;
+  const socket = MemifSocket.connect(syscalls(), options().path) as MemifSocket;
   turns(1, s);
   for (const [bytes, fd] of messages) {
     socket.send(bytes, fd);
