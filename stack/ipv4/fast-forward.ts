@@ -1,5 +1,5 @@
 /**
- * The short cut of IPv4 forwarding: what forward.ts does with plain packets between ports whose next hops are known, a burst
+ * The short cut of IPv4 forwarding (RFC 1812 §5.2): what forward.ts does with plain packets between ports whose next hops are known, a burst
  * at a time, in loops each of which touches one thing (as lb/fast, which sees each burst before). Whatever else there is stays as it
  * came, for the long way: options, packets for us, time to live at its end, packets too long, no route, unknown neighbours,
  * broadcasts. While somebody wants to look at packets on their way (hook.ts), everything goes that way.
