@@ -16,7 +16,7 @@ import { LINK_ERROR, POOL_EMPTY } from '../../stack/drop.ts';
 import { type FramePool, GSO_TCPV4 } from '../../stack/mem/frame-pool.ts';
 import { allocFor } from '../../stack/netif/copy.ts';
 import {
-  type Capabilities,
+  type ChangingCapabilities,
   type Device,
   type DeviceStats,
   FRAME_OVERHEAD,
@@ -40,7 +40,7 @@ const LOOK_MS = 100;
 
 export class PcapDevice implements Device {
   readonly name: string;
-  readonly caps: Capabilities;
+  readonly caps: ChangingCapabilities;
   readonly stats: DeviceStats = newStats();
   fd: number;
   up = true;
@@ -59,7 +59,7 @@ export class PcapDevice implements Device {
   /** Address of `pool.buf[0]`, in two halves. */
   private readonly low: number;
   private readonly high: number;
-  private readonly maxFrame: number;
+  private maxFrame: number;
   /** The process has the interface open, as far as it has said. */
   private open = true;
   private lookedMs: number;
@@ -116,6 +116,10 @@ export class PcapDevice implements Device {
     // The process does not survive that, and cannot say so.
     if (!this.query.isSetUp()) this.open = false;
     this.up = this.open && this.query.isUp();
+    const mtu = this.query.mtu();
+    if (mtu <= 0) return;
+    this.caps.mtu = mtu;
+    this.maxFrame = mtu + FRAME_OVERHEAD;
   }
 
   /** Makes a frame of the record; 0 when there is no slot for it. */

@@ -7,17 +7,19 @@ import type { LinksReply } from '../../src/control/api-network.ts';
 import { ask } from '../../src/control/client.ts';
 import { poll, SWITCH } from '../lib/netns.ts';
 import { patternHash } from '../lib/pattern.ts';
-import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
+import { noCommands, noNamespaces, noPackage, testUnless } from '../lib/privilege.ts';
 import { LB, VIP, VipNet } from '../lib/vip-net.ts';
 
-const add = testUnless(noNamespaces() ?? noCommands('ip', 'curl'), test);
+const tools = noNamespaces() ?? noCommands('ip', 'curl');
 const BYTES = 4_000_000;
 
 for (const [link, place, device] of [
   ['tap', SWITCH, 'tap0'],
   ['packet', LB, 'eth0'],
   ['xdp', LB, 'eth0'],
+  ['pcap', LB, 'eth0'],
 ] as [LinkKind, string, string][]) {
+  const add = testUnless(tools ?? (link === 'pcap' ? noPackage('cap') : undefined), test);
   add(`${link}: its MTU falls and grows again under a transfer`, async () => {
     const lab = await VipNet.start({ link });
     try {
