@@ -71,8 +71,15 @@ export class SendQueues {
       else if (this.isStuck(q)) ctx.settle(f, DROP | TX_FULL);
       else break;
     }
-    for (let q = 0; q < queues.length; q++) if (count[q]! > 0) queues[q]!.send(sorted[q]!, 0, count[q]!);
+    for (let q = 0; q < queues.length; q++) if (count[q]! > 0) this.sendBy(q);
     return i - from;
+  }
+
+  /** What was sorted into queue `q`. The other side of a memif may say that there is room, and then that there is none: so much is lost. */
+  private sendBy(q: number): void {
+    const frames = this.sorted[q]!;
+    const n = this.count[q]!;
+    for (let i = this.queues[q]!.send(frames, 0, n); i < n; i++) this.ctx.settle(frames[i]!, DROP | TX_FULL);
   }
 
   private look(): void {

@@ -228,6 +228,24 @@ for (const worker of [0, 1]) {
   });
 }
 
+test('what a client has no room for any more, though it just had, is dropped and counted', () => {
+  const server = open('server', 2, 1);
+  const client = open('client', 2, 1);
+  turns(20, ...server.ends, ...client.ends);
+  const { ctx, device } = server.ends[0]!;
+  const { queues } = device as unknown as { queues: { toClient: { head(): number; tail(): number } }[] };
+  for (const { toClient } of queues) {
+    let asked = 0;
+    const before = toClient.head();
+    toClient.head = () => (asked++ === 0 ? before : toClient.tail());
+  }
+  const flows = Array.from({ length: 8 }, (_, flow) => packet(ctx, flow, 0));
+  assert.is(send(server.ends[0]!, ...flows), 8);
+  assert.is(ctx.drops[TX_FULL], 8);
+  assert.equal(receive(client.ends[0]!), []);
+  done(client, server);
+});
+
 test('a server wants a queue for each of its workers', () => {
   const server = open('server', 2, 2);
   const client = open('client', 1, 1);
