@@ -4,7 +4,7 @@ import { formatIpv4 } from './address.ts';
 import type { ErrorList } from './error.ts';
 import { CHECK_KINDS, CHECK_METHODS, type CheckConfig, type DestConfig } from './model.ts';
 import type { SectionValues } from './read-section.ts';
-import type { Rows } from './schema.ts';
+import type { Rows } from './rows/row.ts';
 import * as values from './values.ts';
 
 const HOUR_MS = 3_600_000;

@@ -8,8 +8,8 @@
 import { type Action, applyTo, type KeyChange, type ServiceRef, serverKey, serviceKey } from './actions.ts';
 import type { Config, DestConfig, ServiceConfig } from './model.ts';
 import { ownAddresses } from './own-addresses.ts';
+import { tcpLines } from './rows/tcp.ts';
 import { globalLines, type Line, linkLines, markLines, networkLines, serviceLines } from './save.ts';
-import { tcpLines } from './tcp-rows.ts';
 
 /** A key that only a restart changes. */
 export interface Refusal extends KeyChange {

@@ -9,7 +9,8 @@ import type { ErrorList, Located } from './error.ts';
 import { type IniSection, indexIni } from './ini-index.ts';
 import type { Ipv4 } from './model.ts';
 import { readSection } from './read-section.ts';
-import { type Row, SCHEMA } from './schema.ts';
+import type { Row } from './rows/row.ts';
+import { SCHEMA } from './schema.ts';
 
 const { gateway, netmask } = SCHEMA.network.rows;
 const PORT_ROWS = {

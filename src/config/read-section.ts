@@ -6,7 +6,8 @@ import type { ErrorList, Located, Where } from './error.ts';
 import type { IniEntry, IniSection } from './ini-index.ts';
 import type { Mode } from './model.ts';
 import { nearest } from './nearest.ts';
-import { type Row, type Rows, type RowValue, SCHEMA, SERVER_KEYS, SERVER_N } from './schema.ts';
+import { type Row, type Rows, type RowValue, SERVER_KEYS, SERVER_N } from './rows/row.ts';
+import { SCHEMA } from './schema.ts';
 import type { ServerValue } from './values.ts';
 
 /** By key: the value and its place, or null where there is none or a wrong one. */

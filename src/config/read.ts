@@ -18,8 +18,9 @@ import {
 } from './model.ts';
 import { nearest } from './nearest.ts';
 import { readSection, type SectionReading, type SectionValues, whereIs } from './read-section.ts';
-import { type Rows, SCHEMA, type SectionKind } from './schema.ts';
-import { readServiceTcp, readTcp } from './tcp-rows.ts';
+import type { Rows } from './rows/row.ts';
+import { readServiceTcp, readTcp } from './rows/tcp.ts';
+import { SCHEMA, type SectionKind } from './schema.ts';
 
 const KINDS = Object.keys(SCHEMA) as SectionKind[];
 const NAME = /^[A-Za-z0-9._:-]{1,64}$/;

@@ -22,7 +22,7 @@ import {
   type ServiceConfig,
   schedulerKeys,
 } from './model.ts';
-import { serviceTcpLines, tcpLines } from './tcp-rows.ts';
+import { serviceTcpLines, tcpLines } from './rows/tcp.ts';
 import { formatDuration } from './values.ts';
 
 /** A key and what it is set to, as a section of the file has them. */

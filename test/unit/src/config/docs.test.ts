@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CONFIG_DOC, renderConfigDoc } from '../../../../scripts/gen-config-docs.ts';
-import { SCHEMA, type Section } from '../../../../src/config/schema.ts';
+import type { Section } from '../../../../src/config/rows/row.ts';
+import { SCHEMA } from '../../../../src/config/schema.ts';
 
 test('the page is what the generator makes: run npx tsx scripts/gen-config-docs.ts', () => {
   assert.is(readFileSync(CONFIG_DOC, 'utf8'), renderConfigDoc());

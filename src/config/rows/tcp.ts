@@ -1,4 +1,4 @@
-/** The keys about TCP itself, of [tcp] and of a service, and what they mean to the model. Part of the schema (schema.ts). */
+/** The keys about TCP itself, of [tcp] and of a service, and what they mean to the model. Part of the schema (../schema.ts). */
 import {
   CONGESTION,
   ECN_WORDS,
@@ -6,14 +6,12 @@ import {
   type ServiceConfig,
   SYN_COOKIE_WORDS,
   type TcpSettings,
-} from './model.ts';
-import type { SectionValues } from './read-section.ts';
-import type { Row, Rows } from './schema.ts';
-import * as values from './values.ts';
+} from '../model.ts';
+import type { SectionValues } from '../read-section.ts';
+import * as values from '../values.ts';
+import { DAY_MS, HOUR_MS, type Row, type Rows } from './row.ts';
 
 const MINUTE_MS = 60_000;
-const HOUR_MS = 3_600_000;
-const DAY_MS = 86_400_000;
 /** Control blocks of a worker: more half-open connections than that there cannot be. */
 const MAX_HALF_OPEN = 65_536;
 
