@@ -8,7 +8,7 @@
  * | new connections                | the MSS they offer, and begin with                                          |
  * | existing connections of TCP    | a smaller one at once; they keep what they have when it grows (tcp/pmtu.ts) |
  */
-import type { Port } from '../../stack/netif/port.ts';
+import { type Port, portMtu } from '../../stack/netif/port.ts';
 import type { WorkerEvent } from './events.ts';
 
 export class MtuFollower {
@@ -40,7 +40,7 @@ export class MtuFollower {
       const { mtu } = caps;
       if (mtu === this.known[i]) return;
       this.known[i] = mtu;
-      const used = Math.min(mtu, this.most[i]!);
+      const used = portMtu(port.device, this.most[i]!);
       if (used !== port.mtu) changes++;
       port.mtu = used;
       this.tell({ type: 'mtuChanged', name, mtu, used });

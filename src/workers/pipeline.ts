@@ -21,7 +21,7 @@ import type { Context } from '../../stack/context.ts';
 import { DEFAULT_HOST, Host, type HostConfig, type HostEvents } from '../../stack/host.ts';
 import { type LocalAddress, PRIMARY, VIP } from '../../stack/inetaddr/addr.ts';
 import type { Device } from '../../stack/netif/device.ts';
-import type { Port } from '../../stack/netif/port.ts';
+import { type Port, portMtu } from '../../stack/netif/port.ts';
 import { type Route4, SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import type { Handover } from '../../stack/steer/handover.ts';
 import { congestionControl } from '../../stack/tcp/congestion/registry.ts';
@@ -127,7 +127,7 @@ export function buildPipeline(
   const ports = plugs.map(({ device, mac }, i) => {
     const bytes = macBytes(mac);
     const port = host.addPort(device, high(bytes), low(bytes));
-    port.mtu = Math.min(port.mtu, config.links[i]!.mtu);
+    port.mtu = portMtu(device, config.links[i]!.mtu);
     return port;
   });
   let networks: Pick<Config, 'network' | 'links'> = config;

@@ -16,6 +16,7 @@ import { LINK_DOWN, OVERSIZE, PORT_CLOSED, TX_FULL } from '../drop.ts';
 import { F_CSUM_PARTIAL } from '../mem/frame-pool.ts';
 import type { FrameId, PortId, Verdict } from '../types.ts';
 import { DROP, PASS, STOLEN } from '../verdict.ts';
+import { IPV4_MIN_MTU } from '../wire/ipv4.ts';
 import { BURST, type Device } from './device.ts';
 import { finishChecksum, linearize, Segmenter } from './gso.ts';
 
@@ -56,7 +57,7 @@ export class Port {
   readonly device: Device;
   readonly macHi: number;
   readonly macLo: number;
-  /** Largest IP packet in bytes; at most the device's. */
+  /** Largest IP packet in bytes, as `portMtu` says. */
   mtu: number;
   readonly queue = new Int32Array(TX_QUEUE);
   head = 0;
@@ -67,13 +68,16 @@ export class Port {
     this.device = device;
     this.macHi = macHi;
     this.macLo = macLo;
-    this.mtu = device.caps.mtu;
+    this.mtu = portMtu(device);
   }
 
   get queued(): number {
     return this.tail - this.head;
   }
 }
+
+/** The device's MTU, at most `most`; IPv4 cannot do with less than its minimum, so what is larger than the device then is lost there. */
+export const portMtu = ({ caps }: Device, most = caps.mtu): number => Math.max(Math.min(caps.mtu, most), IPV4_MIN_MTU);
 
 export class Netif {
   /** Index = port id; slot 0 is unused. */

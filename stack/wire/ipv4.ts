@@ -29,6 +29,8 @@ import { finish, fold, sum, update16 } from './checksum.ts';
 /** Header without options. */
 export const IPV4_LEN = 20;
 export const IPV4_MAX_LEN = 65535;
+/** Every link has to take so many bytes (RFC 791 §3.2). */
+export const IPV4_MIN_MTU = 68;
 export const DEFAULT_TTL = 64;
 
 export const PROTO_ICMP = 1;

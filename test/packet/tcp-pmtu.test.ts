@@ -1,6 +1,8 @@
 /** Path MTU (RFC 1191): told by routers, found out in silence, shared between connections, clamped by configuration. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { ChangingCapabilities } from '../../stack/netif/device.ts';
+import { portMtu } from '../../stack/netif/port.ts';
 import { PathMtus } from '../../stack/tcp/pmtu.ts';
 import { makeHost } from '../lib/sim.ts';
 import { type Conversation, HOST, PEER, pattern, type Recorder, TcpRig } from '../lib/tcp-peer.ts';
@@ -39,6 +41,22 @@ test('timestamps take their twelve bytes from a path’s segments, too', () => {
   const [d, other] = acceptMore(rig, 81, { mss: 1460, ts: [1, 0] });
   other.write(pattern(948));
   d.expect({ len: 948, ts: true });
+});
+
+test('a link set to less than IPv4 has to get leaves segments of some bytes', () => {
+  const rig = new TcpRig();
+  const [c, owner] = rig.accept({ mss: 1460, ts: [1, 0] });
+  const { netif, routes, tcp } = rig.host;
+  const port = netif.ports[1]!;
+  (port.device.caps as ChangingCapabilities).mtu = 50;
+  port.mtu = portMtu(port.device, 1500);
+  routes.refresh();
+  tcp.followLinks();
+  owner.write(pattern(48));
+  assert.equal(sizes(c), [16, 16, 16]);
+  const [d, other] = acceptMore(rig, 81, { mss: 1460, ts: [1, 0] });
+  other.write(pattern(32));
+  assert.equal(sizes(d), [16, 16]);
 });
 
 test('after ten minutes a path is tried anew', () => {
