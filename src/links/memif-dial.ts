@@ -6,7 +6,7 @@ import { isConnected, type MemifConnection } from './memif-connection.ts';
 import * as m from './memif-message.ts';
 import { type MemifHandle, ringAt, ringMemory } from './memif-open.ts';
 import type { MemifRing } from './memif-ring.ts';
-import { GONE, isNobody, MemifSocket, NOTHING } from './memif-socket.ts';
+import { AT_ONCE, GONE, isNobody, MemifSocket, NOTHING } from './memif-socket.ts';
 import { EACCES, errnoName, type Syscalls } from './syscall.ts';
 
 /** Regions: the rings, and then the frame pools by worker. */
@@ -65,7 +65,7 @@ export class MemifDial {
       this.said = 0;
       this.script = [];
     }
-    for (;;) {
+    for (let n = 0; n < AT_ONCE; n++) {
       const got = this.socket.receive();
       if (got === NOTHING) break;
       const problem = got === GONE ? '' : this.hear(got.bytes, got.fd);

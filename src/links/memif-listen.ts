@@ -10,7 +10,7 @@ import { isConnected, type MemifConnection } from './memif-connection.ts';
 import * as m from './memif-message.ts';
 import type { MemifHandle } from './memif-open.ts';
 import { MemifRing, ringBytes } from './memif-ring.ts';
-import { GONE, MemifSocket, NOTHING } from './memif-socket.ts';
+import { AT_ONCE, GONE, MemifSocket, NOTHING } from './memif-socket.ts';
 import { F_GETFL, F_SETFL, MAP_FAILED, NativeBytes, O_NONBLOCK, PROT_READ_WRITE, type Syscalls } from './syscall.ts';
 
 const MAX_REGION_BYTES = 2 ** 32;
@@ -54,7 +54,7 @@ export class MemifListen {
 
   look(): void {
     if (this.client === null && !this.meet()) return;
-    for (;;) {
+    for (let n = 0; n < AT_ONCE; n++) {
       const got = this.client!.receive();
       if (got === NOTHING) return;
       if (got === GONE) {

@@ -46,6 +46,9 @@ export interface Received {
 export const NOTHING = 'nothing';
 export const GONE = 'gone';
 
+/** Messages to take at a time: who sends without end shall not hold up packets. */
+export const AT_ONCE = 64;
+
 export class MemifSocket {
   readonly fd: number;
   private readonly sys: Syscalls;

@@ -347,6 +347,24 @@ test('a descriptor that comes with a message that wants none is closed', () => {
   done(s);
 });
 
+test('a client that says much at once is heard a part at a time', () => {
+  const s = server();
+  const socket = MemifSocket.connect(syscalls(), options().path) as MemifSocket;
+  for (let i = 0; i < 100; i++) assert.ok(socket.send(greeting[0]));
+  const answers = (): number => {
+    let n = 0;
+    while (typeof socket.receive() === 'object') n++;
+    return n;
+  };
+  turns(1, s);
+  assert.is(answers(), 65, 'a greeting, and 64 answers');
+  turns(1, s);
+  assert.is(answers(), 36);
+  socket.close();
+  turns(2, s);
+  done(s);
+});
+
 test('interrupts of a client that would have us wait are made not to', () => {
   const sys = syscalls();
   const s = server();
