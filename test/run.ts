@@ -1,6 +1,6 @@
 /**
- * The test runner: every `*.test.ts` file in a process of its own, two at a time, end-to-end files one at a time,
- * with the soak beside them, which waits for most of its minute.
+ * The test runner: every `*.test.ts` file in a process of its own, two at a time, end-to-end files one at a time; beside them
+ * the soak, which waits for most of its minute, and after it those end-to-end files that measure no time.
  * It shows the output of the files that failed and ends with the line `N passed, N failed` (`, N skipped` where
  * something was). A file counts as failed when it reports no test, dies, or exceeds its time limit; with CI=true a
  * skipped test counts as failed.
@@ -15,6 +15,10 @@ import { namespaceWrapper } from './lib/privilege.ts';
 
 const FILE_LIMIT_MS = 120_000;
 const E2E_LIMIT_MS = 240_000;
+/** End-to-end files that ask what a link does, not how long it takes: they bear company. */
+const BEAR_COMPANY = ['exception', 'mtu', 'netns', 'packet', 'pcap', 'tap', 'tap-steering', 'xdp'].map(
+  (name) => `test/e2e/${name}.test.ts`,
+);
 /** Time for a file to clean up (namespaces, processes) between SIGTERM and SIGKILL. */
 const GRACE_MS = 8_000;
 
@@ -139,6 +143,8 @@ await runAll(
 );
 if (files.some(inNamespaces)) {
   const wrapper = namespaceWrapper();
-  await Promise.all([of('e2e'), of('soak')].map((some) => runAll(some, 1, wrapper, E2E_LIMIT_MS)));
+  const beside = (file: string): boolean => BEAR_COMPANY.includes(file);
+  const lanes = [of('e2e').filter((file) => !beside(file)), [...of('soak'), ...of('e2e').filter(beside)]];
+  await Promise.all(lanes.map((some) => runAll(some, 1, wrapper, E2E_LIMIT_MS)));
 }
 process.exitCode = close();
