@@ -11,7 +11,7 @@ import type { ProfileName, TsvsName } from './options.ts';
 
 type Link = 'tap' | 'packet' | 'xdp';
 
-/** Where no link is named. With offloads TAP and packet socket have their virtio-net header, and AF_XDP nothing. */
+/** Where no link is named. TAP and packet socket have their virtio-net header, and AF_XDP nothing. */
 export const BEST_LINK: Readonly<Record<ProfileName, Link>> = { wire: 'xdp', offload: 'tap' };
 
 /** Ours alone, so that the balancer's kernel does not answer what comes to them. */
@@ -80,7 +80,8 @@ export function tsvsConfig(name: TsvsName, profile: ProfileName): string {
     '[link lan]',
     `kind = ${link}`,
     `device = ${link === 'tap' ? TAP : 'eth0'}`,
-    `offload = ${profile === 'offload' ? 'on' : 'off'}`,
+    // As the kernel's own TCP we may leave cutting and summing to the kernel: what then crosses the interfaces is as the profile says.
+    `offload = ${link === 'xdp' ? 'off' : 'on'}`,
     '[network]',
     'netmask = 255.255.255.0',
     // The servers have the VIP as well, so it cannot be what asks for their MAC addresses.

@@ -31,11 +31,13 @@ const USUAL_WORKLOADS: Readonly<Record<ProfileName, readonly WorkloadName[]>> = 
 };
 
 const BALANCERS: readonly PeerName[] = ['direct', 'nft', 'haproxy', 'node-net', 'tsvs', 'tsvs-fullnat'];
+/** Segments larger than the MTU are for links with a virtio-net header. */
+const BULK: readonly PeerName[] = ['direct', 'nft', 'haproxy', 'node-net', 'tsvs-tap', 'tsvs-fullnat-tap'];
 const USUAL_PEERS: Readonly<Record<WorkloadName, readonly PeerName[]>> = {
   conn: [...BALANCERS, 'tsvs-dr'],
   req: [...BALANCERS, 'tsvs-dr'],
-  bulk: BALANCERS,
-  'bulk-up': BALANCERS,
+  bulk: BULK,
+  'bulk-up': BULK,
   udp: ['direct', 'nft', 'tsvs-fullnat', 'tsvs-dr'],
   ping: ['direct', 'mirror', 'mirror-busy', 'tsvs', 'tsvs-busy'],
 };

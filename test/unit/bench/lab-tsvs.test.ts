@@ -22,7 +22,7 @@ test('each has mode, link and polling of its name', () => {
       assert.is(global.polling, words.includes('busy') ? 'busy' : 'adaptive', name);
       const link = words.find((word) => ['tap', 'packet', 'xdp'].includes(word));
       assert.is(links[0]!.kind, link ?? { wire: 'xdp', offload: 'tap' }[profile], name);
-      assert.is(links[0]!.offload, profile === 'offload' ? 'on' : 'off', name);
+      assert.is(links[0]!.offload, links[0]!.kind === 'xdp' ? 'off' : 'on', name);
     }
   }
 });
