@@ -31,7 +31,7 @@ const missing = options.lab ? noLab() : 'not asked for';
 const print = !options.json;
 
 if (print) console.log(`${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node}\n`);
-const memory = options.memory ? await memoryRows(options.scale) : [];
+const memory = options.memory ? await memoryRows(options.scale, options.tasks) : [];
 if (print && memory.length > 0) printMemory(memory);
 
 const crew = options.workers ? await crewRows(options.scale, options.tasks) : [];

@@ -31,6 +31,7 @@ import { seeded } from '../lib/random.ts';
 import { ip } from '../lib/sim.ts';
 import { Distance } from './distance.ts';
 import type { MemoryRow } from './memory.ts';
+import { rowsOf } from './own-process.ts';
 import { startTestpmd } from './testpmd.ts';
 
 /** What the generator sends (DPDK 22.11, app/test-pmd/flowgen.c): from one address to as many as there are flows, UDP 1000 to 1001. */
@@ -277,20 +278,11 @@ async function measure(task: Task, ms: number, runs: number, generator: string, 
 /**
  * The rows of the tasks named by `only`, the median of `runs` runs each; where there was often nothing to do, or little in a turn,
  * the generator was the slower side. How far the two processors are from each other is told before and after each run. `scale` below
- * 1 makes runs short and flows few: no figures then. Each task has a process of its own, as what V8 makes of the code depends on what
- * ran before.
+ * 1 makes runs short and flows few: no figures then. Each task has a process of its own.
  */
 export function memifRows(scale: number, runs: number, only: RegExp): Promise<MemoryRow[]> {
-  const tasks = TASKS.filter(({ what }) => only.test(what));
-  if (tasks.length === 1) return row(tasks[0]!, scale, runs);
-  const rows = tasks.flatMap(({ what }): MemoryRow[] => {
-    const own = [...process.execArgv, process.argv[1]!, '--json', '--only', 'memif', '--scale', String(scale)];
-    const words = [...own, '--tasks', `^${what}$`];
-    const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
-    if (status !== 0) throw new Error(`memif, ${what}: ${stderr}`);
-    return (JSON.parse(stdout) as { rows: MemoryRow[] }).rows;
-  });
-  return Promise.resolve(rows);
+  const subjects = TASKS.map((task) => ({ name: task.what, rows: () => row(task, scale, runs) }));
+  return rowsOf('memif', subjects, scale, only);
 }
 
 /** The medians of runs by how far the processors were from each other, where that has changed. */

@@ -68,7 +68,7 @@ export interface BenchOptions {
   readonly seconds: number;
   /** Of the iterations in memory, the seconds of memif and the rest before idle memory is read; 1 gives figures worth something. */
   readonly scale: number;
-  /** Which tasks of memif, links of heap, modes of XDP and subjects of workers and the check, by name. */
+  /** Which subjects of memory, tasks of memif, links of heap, modes of XDP and subjects of workers and the check, by name. */
   readonly tasks: RegExp;
   readonly profiles: readonly ProfileName[];
   /** As asked for; null: those that are usual for the profile. */
@@ -93,7 +93,7 @@ export const USAGE = `npm run bench -- [--json] [--only memory|workers|heap|memi
                   workload; direct is always measured, and who cannot do a workload is left out of it)
   --raw FILE      where the lab's single runs are kept, a line of JSON each (a new file in the folder for temporary ones)
   --scale F       iterations in memory, seconds of memif and rest of idle, as a factor (1)
-  --tasks RE      tasks of memif, links of heap, XDP modes, subjects of workers and --check whose name matches (all)
+  --tasks RE      subjects of memory, tasks of memif, links of heap, XDP modes, subjects of workers and --check whose name matches (all)
   --sessions L    numbers of idle sessions to hold, rising (1000,9000,20000)`;
 
 /** Throws an Error that names the mistake. */
