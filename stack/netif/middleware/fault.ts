@@ -15,16 +15,17 @@
 import type { Context } from '../../context.ts';
 import { FAULT_LOSS, FAULT_RATE, PORT_CLOSED } from '../../drop.ts';
 import { F_CSUM_PARTIAL, F_CSUM_VALID, GSO_NONE } from '../../mem/frame-pool.ts';
-import type { FrameId, Ipv4, Micros, Random } from '../../types.ts';
+import type { FrameId, Micros, Random } from '../../types.ts';
 import { DELIVERED, DROP } from '../../verdict.ts';
 import * as ethernet from '../../wire/ethernet.ts';
 import { ETH_LEN } from '../../wire/ethernet.ts';
 import * as ipv4 from '../../wire/ipv4.ts';
 import { IPV4_LEN } from '../../wire/ipv4.ts';
 import { duplicate } from '../copy.ts';
-import { type Capabilities, type Device, type DeviceStats, NO_FDS } from '../device.ts';
+import type { Capabilities, Device } from '../device.ts';
 import { finishChecksum } from '../gso.ts';
 import { DueHeap } from './due-heap.ts';
+import { Wrapper } from './wrapper.ts';
 
 export interface FaultRules {
   /** Probabilities per frame, 0..1. */
@@ -92,68 +93,33 @@ const withoutOffloads = (caps: Capabilities): Capabilities => ({
   },
 });
 
-export class Fault implements Device {
-  readonly name: string;
-  readonly caps: Capabilities;
-  readonly stats: DeviceStats;
+export class Fault extends Wrapper {
   /** What was injected, by direction. */
   readonly rxCounts = newCounts();
   readonly txCounts = newCounts();
 
   private readonly ctx: Context;
-  private readonly inner: Device;
   private readonly incoming: Impairment;
   private readonly outgoing: Impairment;
   private readonly scratch = new Int32Array(SCRATCH);
   private closed = false;
 
   constructor(ctx: Context, inner: Device, options: FaultOptions, random: Random) {
+    super(inner, options.tx.corrupt > 0 ? withoutOffloads(inner.caps) : inner.caps);
     this.ctx = ctx;
-    this.inner = inner;
     this.incoming = new Impairment(ctx, options.rx, options.capacity, random, this.rxCounts);
     this.outgoing = new Impairment(ctx, options.tx, options.capacity, random, this.txCounts);
-    this.name = inner.name;
-    this.caps = options.tx.corrupt > 0 ? withoutOffloads(inner.caps) : inner.caps;
-    this.stats = inner.stats;
   }
 
-  get fd(): number {
-    return this.inner.fd;
-  }
-
-  get moreFds(): Int32Array {
-    return this.inner.moreFds ?? NO_FDS;
-  }
-
-  get held(): number {
+  override get held(): number {
     return (this.inner.held ?? 0) + this.incoming.heap.size + this.outgoing.heap.size;
   }
 
-  get revives(): boolean {
-    return this.inner.revives ?? false;
-  }
-
-  get notice(): string {
-    return this.inner.notice ?? '';
-  }
-
-  brings(dst: Ipv4): boolean {
-    return this.inner.brings?.(dst) ?? true;
-  }
-
-  claim(addr: Ipv4, ours: boolean): void {
-    this.inner.claim?.(addr, ours);
-  }
-
-  prepareSleep(): boolean {
-    return this.inner.prepareSleep?.() ?? true;
-  }
-
-  get up(): boolean {
+  override get up(): boolean {
     return !this.closed && this.inner.up;
   }
 
-  get nextDueMs(): number {
+  override get nextDueMs(): number {
     const now = this.ctx.now;
     const inner = this.inner.nextDueMs ?? -1;
     let wait = inner < 0 ? Number.POSITIVE_INFINITY : inner;
@@ -163,7 +129,7 @@ export class Fault implements Device {
     return wait === Number.POSITIVE_INFINITY ? -1 : wait;
   }
 
-  rx(out: Int32Array, max: number): number {
+  override rx(out: Int32Array, max: number): number {
     this.sendDue();
     const want = Math.min(max, SCRATCH, this.incoming.room);
     const taken = want > 0 ? this.inner.rx(this.scratch, want) : 0;
@@ -176,7 +142,7 @@ export class Fault implements Device {
     return given;
   }
 
-  tx(frames: Int32Array, from: number, to: number): number {
+  override tx(frames: Int32Array, from: number, to: number): number {
     if (!this.up) return 0;
     this.sendDue();
     let i = from;
@@ -195,7 +161,7 @@ export class Fault implements Device {
     }
   }
 
-  close(): void {
+  override close(): void {
     if (this.closed) return;
     this.closed = true;
     this.incoming.abandon();

@@ -9,11 +9,12 @@
  * Frames dropped elsewhere can be added with the verdict as a comment: `ctx.probe = (f, v) => writer.record(f, DIRECTION_IN, name(v))`.
  */
 import type { Context } from '../../context.ts';
-import type { FrameId, Ipv4, Micros } from '../../types.ts';
+import type { FrameId, Micros } from '../../types.ts';
 import * as pcapng from '../../wire/pcapng.ts';
 import { DIRECTION_IN, DIRECTION_OUT } from '../../wire/pcapng.ts';
 import { copyBytes } from '../copy.ts';
-import { type Capabilities, type Device, type DeviceStats, NO_FDS } from '../device.ts';
+import type { Device } from '../device.ts';
+import { Wrapper } from './wrapper.ts';
 
 export interface PcapWriterOptions {
   /** Takes the bytes at once: the array is reused as soon as it returns. */
@@ -29,13 +30,8 @@ export interface PcapWriterOptions {
 const BUFFER_BYTES = 256 * 1024;
 const NO_COMMENT = new Uint8Array(0);
 
-export class PcapWriter implements Device {
-  readonly name: string;
-  readonly caps: Capabilities;
-  readonly stats: DeviceStats;
-
+export class PcapWriter extends Wrapper {
   private readonly ctx: Context;
-  private readonly inner: Device;
   private readonly options: PcapWriterOptions;
   private readonly iface: number;
   private readonly out = new Uint8Array(BUFFER_BYTES);
@@ -48,66 +44,23 @@ export class PcapWriter implements Device {
     if (options.snapLength < 1 || options.snapLength > BUFFER_BYTES / 2) {
       throw new Error(`pcap: snapLength must be 1..${BUFFER_BYTES / 2}, not ${options.snapLength}`);
     }
+    super(inner);
     this.ctx = ctx;
-    this.inner = inner;
     this.options = options;
-    this.name = inner.name;
-    this.caps = inner.caps;
-    this.stats = inner.stats;
     this.iface = options.iface ?? 0;
     if (this.iface === 0) this.used = pcapng.writeSection(this.out, 0, 'tsvs');
     this.used = pcapng.writeInterface(this.out, this.used, inner.name, options.snapLength);
     this.flush();
   }
 
-  get fd(): number {
-    return this.inner.fd;
-  }
-
-  get moreFds(): Int32Array {
-    return this.inner.moreFds ?? NO_FDS;
-  }
-
-  get held(): number {
-    return this.inner.held ?? 0;
-  }
-
-  get revives(): boolean {
-    return this.inner.revives ?? false;
-  }
-
-  get notice(): string {
-    return this.inner.notice ?? '';
-  }
-
-  brings(dst: Ipv4): boolean {
-    return this.inner.brings?.(dst) ?? true;
-  }
-
-  claim(addr: Ipv4, ours: boolean): void {
-    this.inner.claim?.(addr, ours);
-  }
-
-  prepareSleep(): boolean {
-    return this.inner.prepareSleep?.() ?? true;
-  }
-
-  get up(): boolean {
-    return this.inner.up;
-  }
-
-  get nextDueMs(): number {
-    return this.inner.nextDueMs ?? -1;
-  }
-
-  rx(out: Int32Array, max: number): number {
+  override rx(out: Int32Array, max: number): number {
     const n = this.inner.rx(out, max);
     for (let i = 0; i < n; i++) this.append(out[i]!, DIRECTION_IN, NO_COMMENT);
     this.flush();
     return n;
   }
 
-  tx(frames: Int32Array, from: number, to: number): number {
+  override tx(frames: Int32Array, from: number, to: number): number {
     let i = from;
     for (; i < to; i++) {
       // Recorded before it is sent, because the frame is freed then; taken back when the link did not want it.
@@ -151,7 +104,7 @@ export class PcapWriter implements Device {
     this.used = 0;
   }
 
-  close(): void {
+  override close(): void {
     if (this.closed) return;
     this.closed = true;
     this.flush();

@@ -8,77 +8,30 @@
  */
 import type { Context } from '../../context.ts';
 import { F_CSUM_PARTIAL, GSO_NONE } from '../../mem/frame-pool.ts';
-import type { FrameId, Ipv4 } from '../../types.ts';
+import type { FrameId } from '../../types.ts';
 import { describe } from '../../wire/pretty.ts';
-import { type Capabilities, type Device, type DeviceStats, NO_FDS } from '../device.ts';
+import type { Device } from '../device.ts';
+import { Wrapper } from './wrapper.ts';
 
 export type TraceLine = (line: string) => void;
 
-export class Tracer implements Device {
-  readonly name: string;
-  readonly caps: Capabilities;
-  readonly stats: DeviceStats;
-
+export class Tracer extends Wrapper {
   private readonly ctx: Context;
-  private readonly inner: Device;
   private readonly print: TraceLine;
 
   constructor(ctx: Context, inner: Device, print: TraceLine) {
+    super(inner);
     this.ctx = ctx;
-    this.inner = inner;
     this.print = print;
-    this.name = inner.name;
-    this.caps = inner.caps;
-    this.stats = inner.stats;
   }
 
-  get fd(): number {
-    return this.inner.fd;
-  }
-
-  get moreFds(): Int32Array {
-    return this.inner.moreFds ?? NO_FDS;
-  }
-
-  get held(): number {
-    return this.inner.held ?? 0;
-  }
-
-  get revives(): boolean {
-    return this.inner.revives ?? false;
-  }
-
-  get notice(): string {
-    return this.inner.notice ?? '';
-  }
-
-  brings(dst: Ipv4): boolean {
-    return this.inner.brings?.(dst) ?? true;
-  }
-
-  claim(addr: Ipv4, ours: boolean): void {
-    this.inner.claim?.(addr, ours);
-  }
-
-  prepareSleep(): boolean {
-    return this.inner.prepareSleep?.() ?? true;
-  }
-
-  get up(): boolean {
-    return this.inner.up;
-  }
-
-  get nextDueMs(): number {
-    return this.inner.nextDueMs ?? -1;
-  }
-
-  rx(out: Int32Array, max: number): number {
+  override rx(out: Int32Array, max: number): number {
     const n = this.inner.rx(out, max);
     for (let i = 0; i < n; i++) this.print(this.line(out[i]!, '<'));
     return n;
   }
 
-  tx(frames: Int32Array, from: number, to: number): number {
+  override tx(frames: Int32Array, from: number, to: number): number {
     for (let i = from; i < to; i++) {
       // The line is made first: the frame is freed as it is sent.
       const line = this.line(frames[i]!, '>');
@@ -95,9 +48,5 @@ export class Tracer implements Device {
     const gso = pool.gsoType[f] === GSO_NONE ? '' : `, gso ${pool.gsoSize[f]}`;
     const partial = (pool.flags[f]! & F_CSUM_PARTIAL) === 0 ? '' : ', csum partial';
     return `${seconds} ${this.name} ${direction} ${what}${gso}${partial}`;
-  }
-
-  close(): void {
-    this.inner.close();
   }
 }
