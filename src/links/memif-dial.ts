@@ -6,7 +6,7 @@ import { isConnected, type MemifConnection } from './memif-connection.ts';
 import * as m from './memif-message.ts';
 import { type MemifHandle, ringAt, ringMemory } from './memif-open.ts';
 import type { MemifRing } from './memif-ring.ts';
-import { AT_ONCE, GONE, isNobody, MemifSocket, NOTHING } from './memif-socket.ts';
+import { AT_ONCE, GONE, isNobody, MALFORMED, MemifSocket, NOTHING } from './memif-socket.ts';
 import { EACCES, errnoName, type Syscalls } from './syscall.ts';
 
 /** Regions: the rings, and then the frame pools by worker. */
@@ -14,6 +14,9 @@ const RINGS = 0;
 export const FIRST_POOL = 1;
 /** A ring that the server has not taken anything from in so many looks, though it is full, has nobody at its other end. */
 const PATIENCE = 10;
+/** Looks without a connection until that is told. */
+const HANDSHAKE = 30;
+const NO_MESSAGE = 'the server says what is no message of memif';
 
 export class MemifDial {
   /** What to tell an operator, '' = nothing. */
@@ -27,6 +30,8 @@ export class MemifDial {
   /** What is still to be said in the handshake: each after the answer to the one before. */
   private script: (readonly [Uint8Array, number])[] = [];
   private said = 0;
+  /** Looks since the server is there. */
+  private looks = 0;
   /** By ring to the server: its tail at the last look, and looks since that has moved. */
   private readonly tails: Int32Array;
   private readonly still: Int32Array;
@@ -63,18 +68,21 @@ export class MemifDial {
       this.socket = got;
       connection.channel = this.socket.fd;
       this.said = 0;
+      this.looks = 0;
       this.script = [];
     }
     for (let n = 0; n < AT_ONCE; n++) {
       const got = this.socket.receive();
       if (got === NOTHING) break;
-      const problem = got === GONE ? '' : this.hear(got.bytes, got.fd);
+      const problem = got === GONE ? '' : got === MALFORMED ? NO_MESSAGE : this.hear(got.bytes, got.fd);
       if (problem === null) continue;
       if (problem !== '') this.notice = problem;
       this.hangUp();
       return;
     }
-    if (mayConnect && isConnected(connection.number)) this.watch();
+    if (!mayConnect) return;
+    if (isConnected(connection.number)) this.watch();
+    else if (++this.looks === HANDSHAKE) this.notice = waits(this.script.length > 0);
   }
 
   private hear(bytes: Uint8Array, fd: number): string | null {
@@ -164,6 +172,11 @@ export class MemifDial {
     this.hangUp();
   }
 }
+
+const waits = (greeted: boolean): string =>
+  greeted
+    ? 'the server does not go on with the handshake'
+    : 'the server does not greet: it serves one client at a time, and may have another one';
 
 function cannotConnect(path: string, errno: number): string {
   const hint =

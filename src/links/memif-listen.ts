@@ -1,6 +1,7 @@
 /**
  * The control channel of memif from the side of the server: waits for a client, maps the regions that it brings, and sees when it has
- * gone. One client at a time. Belongs to worker 0; memif-connection.ts tells the others. Called by memif-server.ts, cold.
+ * gone. One client at a time, and one that has not got as far as CONNECT within HANDSHAKE_MS makes room for the next. Belongs to worker 0;
+ * memif-connection.ts tells the others. Called by memif-server.ts, cold.
  *
  * Nothing the client says is believed: regions must be sealed against shrinking and as large as said, rings must lie within them. What it
  * brought is given back when no worker uses it any more.
@@ -10,7 +11,7 @@ import { isConnected, type MemifConnection } from './memif-connection.ts';
 import * as m from './memif-message.ts';
 import type { MemifHandle } from './memif-open.ts';
 import { MemifRing, ringBytes } from './memif-ring.ts';
-import { AT_ONCE, GONE, MemifSocket, NOTHING } from './memif-socket.ts';
+import { AT_ONCE, GONE, MALFORMED, MemifSocket, NOTHING } from './memif-socket.ts';
 import { F_GETFL, F_SETFL, MAP_FAILED, NativeBytes, O_NONBLOCK, PROT_READ_WRITE, type Syscalls } from './syscall.ts';
 
 const MAX_REGION_BYTES = 2 ** 32;
@@ -19,6 +20,8 @@ const MAP_SHARED = 1;
 const F_GET_SEALS = 1034;
 const F_SEAL_SHRINK = 2;
 const SEEK_END = 2;
+/** How long a client may take from coming to CONNECT; DPDK and VPP need a few milliseconds. */
+export const HANDSHAKE_MS = 3000;
 const ACKNOWLEDGED: ReadonlySet<number> = new Set([m.INIT, m.ADD_REGION, m.ADD_RING]);
 
 export class MemifListen {
@@ -31,6 +34,8 @@ export class MemifListen {
   private readonly listener: MemifSocket;
   private client: MemifSocket | null = null;
   private known = false;
+  /** When the client came. */
+  private cameMs = 0;
   /** A client has gone, and what it brought is not given back yet. */
   private over = false;
 
@@ -44,7 +49,7 @@ export class MemifListen {
     if (fd < 0) return;
     // Ours, from before we died.
     this.client = MemifSocket.of(sys, fd);
-    if (!isConnected(connection.number)) this.hangUp(null);
+    if (!isConnected(connection.number)) this.hangUp('');
   }
 
   /** The client's channel, -1 = none. */
@@ -52,28 +57,32 @@ export class MemifListen {
     return this.client?.fd ?? -1;
   }
 
-  look(): void {
-    if (this.client === null && !this.meet()) return;
+  /** Meets a client, hears what it says, and sees that it has gone or does not get on. */
+  look(nowMs: number): void {
+    if (this.client === null && !this.meet(nowMs)) return;
+    if (!this.hear() || isConnected(this.connection.number)) return;
+    if (((nowMs - this.cameMs) | 0) >= HANDSHAKE_MS) this.hangUp(`Not connected within ${HANDSHAKE_MS / 1000} s`);
+  }
+
+  /** False: that was the end of it. */
+  private hear(): boolean {
     for (let n = 0; n < AT_ONCE; n++) {
       const got = this.client!.receive();
-      if (got === NOTHING) return;
-      if (got === GONE) {
-        this.hangUp(null);
-        return;
-      }
-      const refusal = this.answer(got.bytes, got.fd);
-      if (refusal !== null) {
-        this.hangUp(refusal);
-        return;
-      }
+      if (got === NOTHING) return true;
+      const end = got === GONE ? '' : got === MALFORMED ? 'Not a message' : this.answer(got.bytes, got.fd);
+      if (end === null) continue;
+      this.hangUp(end);
+      return false;
     }
+    return true;
   }
 
   /** The next client, once all have parted with the last. */
-  private meet(): boolean {
+  private meet(nowMs: number): boolean {
     if (!this.tidy()) return false;
     this.client = this.listener.accept();
     if (this.client === null) return false;
+    this.cameMs = nowMs;
     this.connection.channel = this.client.fd;
     const { queues } = this.handle;
     const most = { maxRegion: MAX_REGIONS - 1, maxToClient: queues - 1, maxToServer: queues - 1, maxLog2: MAX_LOG2 };
@@ -166,10 +175,10 @@ export class MemifListen {
     return null;
   }
 
-  /** `words` are sent before; null: there is nobody any more; empty: nothing is to be said. */
-  private hangUp(words: string | null): void {
+  /** `words` are sent before; empty: there is nobody any more, or nothing to be said. */
+  private hangUp(words: string): void {
     const { connection } = this;
-    if (words !== null && words !== '') {
+    if (words !== '') {
       this.client?.send(m.disconnect(words));
       this.notice = `a client was refused: ${words}`;
     }

@@ -112,7 +112,7 @@ export class MemifServer implements Device {
   private look(): void {
     if (this.closed) return;
     this.lookedMs = this.ctx.nowMs;
-    this.listen!.look();
+    this.listen!.look(this.ctx.nowMs);
     this.moreFds[0] = this.listen!.fd;
   }
 

@@ -2,6 +2,7 @@
  * The control channel of memif: a unix socket of packets (SOCK_SEQPACKET) with file descriptors in ancillary data, neither
  * of which Node's sockets have. Nothing here blocks. Called by memif-client.ts and memif-server.ts.
  */
+import { lstatSync } from 'node:fs';
 import { MESSAGE_BYTES } from './memif-message.ts';
 import {
   EAGAIN,
@@ -20,6 +21,7 @@ import {
 const AF_UNIX = 1;
 const SOCK_SEQPACKET = 5 | O_NONBLOCK | O_CLOEXEC;
 const MSG_NOSIGNAL = 0x4000;
+const MSG_TRUNC = 0x20;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
@@ -27,7 +29,8 @@ const SCM_RIGHTS = 1;
 const ADDRESS_BYTES = 110;
 export const PATH_MAX = 107;
 
-// Byte offsets in `native`: struct msghdr (56), struct iovec (16), ancillary data, the message.
+// Byte offsets in `native`: struct msghdr (56, its flags at 48), struct iovec (16), ancillary data, the message.
+const FLAGS = 48;
 const IOV = 64;
 const ANCILLARY = 128;
 const ANCILLARY_BYTES = 256;
@@ -42,9 +45,10 @@ export interface Received {
   readonly fd: number;
 }
 
-/** What `receive` says when there is no message: none yet, or the other side is gone. */
+/** What `receive` says when there is no message: none yet, the other side is gone, or what it said is shorter or longer than one. */
 export const NOTHING = 'nothing';
 export const GONE = 'gone';
+export const MALFORMED = 'malformed';
 
 /** Messages to take at a time: who sends without end shall not hold up packets. */
 export const AT_ONCE = 64;
@@ -74,14 +78,14 @@ export class MemifSocket {
   static listen(sys: Syscalls, path: string): MemifSocket {
     const fd = open(sys, path);
     const address = addressOf(sys, path);
-    // A socket that a dead process left behind is in nobody's way.
-    const other = MemifSocket.connect(sys, path);
-    if (other instanceof MemifSocket) other.close();
-    else sys.unlink(path);
+    clear(sys, path);
     if (sys.bind(fd, address.address, ADDRESS_BYTES) < 0 || sys.listen(fd, 1) < 0) {
       const code = errnoName(sys.errno());
       sys.close(fd);
-      throw new LinkError(code, `memif ${path}: cannot listen there (${code}): is another server using it?`);
+      throw new LinkError(
+        code,
+        `memif ${path}: cannot listen there (${code}): is another server using it, or is there a file?`,
+      );
     }
     return new MemifSocket(sys, fd);
   }
@@ -111,7 +115,7 @@ export class MemifSocket {
     return this.sys.sendmsg(this.fd, native.address, MSG_DONTWAIT | MSG_NOSIGNAL) === MESSAGE_BYTES;
   }
 
-  receive(): Received | typeof NOTHING | typeof GONE {
+  receive(): Received | typeof NOTHING | typeof GONE | typeof MALFORMED {
     const { native, sys } = this;
     this.header(ANCILLARY_BYTES);
     const n = sys.recvmsg(this.fd, native.address, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -120,9 +124,9 @@ export class MemifSocket {
       return errno === EAGAIN || errno === EINTR ? NOTHING : GONE;
     }
     const fd = this.descriptor();
-    if (n !== MESSAGE_BYTES) {
+    if (n !== MESSAGE_BYTES || (native.i32[FLAGS >> 2]! & MSG_TRUNC) !== 0) {
       if (fd >= 0) sys.close(fd);
-      return GONE;
+      return n === 0 ? GONE : MALFORMED;
     }
     return { bytes: native.u8.slice(DATA, DATA + MESSAGE_BYTES), fd };
   }
@@ -168,6 +172,14 @@ export class MemifSocket {
 
 /** Whether `connect` failed because no server listens there, or it has not got round to us: a time later it may. */
 export const isNobody = (errno: number): boolean => errno === ENOENT || errno === ECONNREFUSED || errno === EAGAIN;
+
+/** Removes a socket that a dead process left behind; whatever else is there stays, and `bind` finds it. */
+function clear(sys: Syscalls, path: string): void {
+  const other = MemifSocket.connect(sys, path);
+  if (other instanceof MemifSocket) other.close();
+  // Files that are no sockets refuse as well.
+  else if (other === ECONNREFUSED && lstatSync(path, { throwIfNoEntry: false })?.isSocket()) sys.unlink(path);
+}
 
 function open(sys: Syscalls, path: string): number {
   const fd = sys.socket(AF_UNIX, SOCK_SEQPACKET, 0);

@@ -1,5 +1,14 @@
 /** Both ends of memif when the other does not behave, goes away and comes back. */
-import { closeSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,11 +18,11 @@ import { MemifClient } from '../../../../src/links/memif-client.ts';
 import * as m from '../../../../src/links/memif-message.ts';
 import { type MemifOptions, openMemif, sharePool } from '../../../../src/links/memif-open.ts';
 import { MemifServer } from '../../../../src/links/memif-server.ts';
-import { MemifSocket } from '../../../../src/links/memif-socket.ts';
+import { GONE, MemifSocket } from '../../../../src/links/memif-socket.ts';
 import { F_GETFL, F_SETFL, O_NONBLOCK, syscalls } from '../../../../src/links/syscall.ts';
 import { LINK_ERROR, OVERSIZE } from '../../../../stack/drop.ts';
 import type { Device } from '../../../../stack/netif/device.ts';
-import { assertConserved, bytesOf, newContext, testFrame } from '../../../contract/device.ts';
+import { assertConserved, bytesOf, newContext, SeededRandom, testFrame } from '../../../contract/device.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tsvs-memif-'));
 let sockets = 0;
@@ -324,6 +333,147 @@ function talk(s: End<MemifServer>, ...messages: (readonly [Uint8Array, number])[
 
 const HELLO = { minVersion: 1, maxVersion: 513, maxRegion: 255, maxToClient: 3, maxToServer: 4, maxLog2: 14 };
 const greeting = [m.init('x', 3, 'abc'), -1] as const;
+
+test('who is silent in the handshake keeps nobody out: after three seconds the next client is served', () => {
+  const s = server();
+  const sys = syscalls();
+  const parts = [[], [greeting], [greeting, greeting, greeting]];
+  for (const said of parts) {
+    const silent = MemifSocket.connect(sys, options().path) as MemifSocket;
+    turns(1, s);
+    for (const [bytes, fd] of said) silent.send(bytes, fd);
+    const c = client();
+    turns(28, s, c);
+    assert.is(c.device.up, false);
+    turns(20, s, c);
+    assert.ok(c.device.up && s.device.up, `after ${said.length} messages`);
+    const heard: unknown[] = [];
+    for (let got = silent.receive(); typeof got === 'object'; got = silent.receive()) heard.push(got.bytes);
+    assert.is(m.readDisconnect(heard.at(-1) as Uint8Array), 'Not connected within 3 s');
+    assert.is(silent.receive(), GONE);
+    silent.close();
+    c.device.close();
+    turns(2, s);
+  }
+  assert.is(s.device.notice, '', 'nobody is refused at the end');
+  const silent = MemifSocket.connect(sys, options().path) as MemifSocket;
+  turns(31, s);
+  assert.is(s.device.notice, 'a client was refused: Not connected within 3 s');
+  silent.close();
+  done(s);
+});
+
+test('a server takes the place of a dead one, and of nobody and nothing else', async () => {
+  const { path } = options();
+  const listens = (): Device => server().device;
+  MemifSocket.listen(syscalls(), path).close();
+  listens().close();
+  writeFileSync(path, 'precious');
+  assert.throws(listens, /cannot listen there \(EADDRINUSE\)/);
+  assert.is(readFileSync(path, 'utf8'), 'precious');
+  rmSync(path);
+  const stream = createServer();
+  await new Promise<void>((resolve) => void stream.listen(path, resolve));
+  assert.throws(listens, /EADDRINUSE/);
+  assert.ok(existsSync(path), 'a socket of another kind');
+  await new Promise((resolve) => void stream.close(resolve));
+  // A server that does not get round to its clients: nobody else can queue up there.
+  const sys = syscalls();
+  const busy = MemifSocket.listen(sys, path);
+  const queue: MemifSocket[] = [];
+  for (let next = MemifSocket.connect(sys, path); next instanceof MemifSocket; ) {
+    queue.push(next);
+    next = MemifSocket.connect(sys, path);
+  }
+  assert.throws(listens, /EADDRINUSE/);
+  assert.ok(existsSync(path), 'a busy server');
+  for (const socket of [...queue, busy]) socket.close();
+  rmSync(path);
+});
+
+test('a client that is connected may be silent', () => {
+  const s = server();
+  const c = client();
+  turns(100, c, s);
+  assert.ok(c.device.up && s.device.up);
+  assert.ok(pass(c, s, 1) !== null);
+  done(c, s);
+});
+
+test('less or more than a message ends the connection, and the server says so', () => {
+  const s = server();
+  const sys = syscalls();
+  const { path } = options();
+  for (const bytes of [1, 127, 129, 4096]) {
+    const socket = MemifSocket.connect(sys, path) as MemifSocket;
+    turns(1, s);
+    const words = new Uint8Array(bytes).fill(1);
+    assert.is(sys.write(socket.fd, sys.addressOf(words), bytes), bytes);
+    turns(1, s);
+    assert.is(s.device.notice, 'a client was refused: Not a message', `${bytes} bytes`);
+    socket.close();
+    const c = client();
+    turns(20, c, s);
+    assert.is(s.device.notice, '');
+    assert.ok(pass(c, s, bytes) !== null, `after ${bytes} bytes`);
+    c.device.close();
+    turns(2, s);
+  }
+  done(s);
+});
+
+test('whatever bytes a client says, in whatever pieces, the next one is served', () => {
+  const s = server();
+  const sys = syscalls();
+  const { path } = options();
+  const random = new SeededRandom(7);
+  for (let round = 0; round < 200; round++) {
+    const socket = MemifSocket.connect(sys, path) as MemifSocket;
+    turns(1, s);
+    if (round % 2 === 0) socket.send(...greeting);
+    for (let i = 0; i < 8; i++) {
+      const words = Uint8Array.from({ length: 128 }, () => random.next());
+      // Mostly of a type that there is.
+      words.set([(random.next() >>> 8) % 10, 0]);
+      socket.send(words);
+      turns(1, s);
+    }
+    assert.is(s.device.up, false);
+    socket.close();
+    turns(2, s);
+  }
+  const c = client();
+  turns(20, c, s);
+  assert.ok(pass(c, s, 7) !== null);
+  done(c, s);
+});
+
+test('a client whose server does not greet, or does not go on, says so and waits', () => {
+  const sys = syscalls();
+  const { path } = options();
+  const listener = MemifSocket.listen(sys, path);
+  const c = client();
+  turns(20, c);
+  const peer = listener.accept()!;
+  assert.is(c.device.notice, '');
+  turns(20, c);
+  assert.match(c.device.notice, /does not greet/);
+  peer.send(m.hello('x', HELLO));
+  turns(2, c);
+  assert.equal(m.readInit((peer.receive() as { bytes: Uint8Array }).bytes).secret, 'abc', 'it has waited');
+  peer.close();
+  turns(2, c);
+  const next = listener.accept()!;
+  next.send(m.hello('x', HELLO));
+  turns(40, c);
+  assert.match(c.device.notice, /does not go on/);
+  sys.write(next.fd, sys.addressOf(new Uint8Array(3)), 3);
+  turns(1, c);
+  assert.match(c.device.notice, /no message of memif/);
+  next.close();
+  listener.close();
+  done(c);
+});
 
 test('a region that may become shorter is refused, whatever kind of file it is', () => {
   const s = server();
