@@ -142,6 +142,11 @@ export const TCP_BACKLOG = reason(
   'The listener has too many half-open or unaccepted connections.',
 );
 export const TCP_TABLE_FULL = reason('tcp_table_full', 'limit', 'No free TCP control block.');
+export const TCP_NO_ROUTE_BACK = reason(
+  'tcp_no_route_back',
+  'config',
+  'SYN from an address that no link which is up leads back to.',
+);
 export const TCP_WINDOW_FULL = reason('tcp_window_full', 'limit', 'Data beyond the receive buffer.');
 export const TCP_OFO_FULL = reason('tcp_ofo_full', 'limit', 'Too much out-of-order data held for one connection.');
 

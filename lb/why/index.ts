@@ -20,6 +20,7 @@ import {
   LB_MODE,
   LB_QUIESCED,
   TCP_BACKLOG,
+  TCP_NO_ROUTE_BACK,
   TCP_NO_SOCKET,
   UDP_NO_PORT,
 } from '../../stack/drop.ts';
@@ -268,6 +269,7 @@ class Packet {
     const service = listener.tag;
     this.noteService(service, 'listener');
     if (!this.isFirst) return drop(TCP_NO_SOCKET, 'reset');
+    if (stack.ip.mtuTowards(src) === 0) return drop(TCP_NO_ROUTE_BACK);
     const { synCookies } = stack.config;
     if (synCookies === 'always' || stack.listeners.isFull(listener)) {
       if (synCookies === 'off') return drop(TCP_BACKLOG);

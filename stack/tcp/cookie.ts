@@ -18,7 +18,7 @@
  * segment behind the SYN brings no cookie and is reset like any stray segment, and with it the connection.
  * Called by listen.ts.
  */
-import { TCP_NO_SOCKET, TCP_TABLE_FULL } from '../drop.ts';
+import { TCP_NO_ROUTE_BACK, TCP_NO_SOCKET, TCP_TABLE_FULL } from '../drop.ts';
 import type { Micros, Verdict } from '../types.ts';
 import { DROP, PASS } from '../verdict.ts';
 import { CWR, ECE } from '../wire/tcp.ts';
@@ -124,6 +124,7 @@ export function cookieInput(tcp: Tcp, listener: Listener, seg: ArrivedSegment): 
     stats.cookiesFailed++;
     return DROP | TCP_NO_SOCKET;
   }
+  if (tcp.ip.mtuTowards(seg.src) === 0) return DROP | TCP_NO_ROUTE_BACK;
   const tcb = beginHalfOpen(tcp, listener, seg);
   // Not refused: what the client sends next may find room.
   if (tcb === null) return DROP | TCP_TABLE_FULL;

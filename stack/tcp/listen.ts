@@ -5,7 +5,7 @@
  * asked for, a SYN is answered with a cookie (cookie.ts) and nothing is kept of it; without cookies it is dropped (TCP_BACKLOG). An accepted connection
  * belongs to its owner at once, so there is no queue of established ones.
  */
-import { TCP_BACKLOG, TCP_FLAGS, TCP_NO_SOCKET, TCP_TABLE_FULL } from '../drop.ts';
+import { TCP_BACKLOG, TCP_FLAGS, TCP_NO_ROUTE_BACK, TCP_NO_SOCKET, TCP_TABLE_FULL } from '../drop.ts';
 import type { Ipv4, Ticks, Verdict } from '../types.ts';
 import { DELIVERED, DROP } from '../verdict.ts';
 import { ACK, FIN, RST, SYN } from '../wire/tcp.ts';
@@ -123,9 +123,10 @@ export function listenInput(tcp: Tcp, listener: Listener, seg: ArrivedSegment): 
     return verdict;
   }
   if ((seg.flags & (SYN | FIN)) !== SYN) return DROP | TCP_FLAGS;
+  if (tcp.ip.mtuTowards(seg.src) === 0) return DROP | TCP_NO_ROUTE_BACK;
   const { synCookies } = tcp.config;
   if (synCookies === 'always' || tcp.listeners.isFull(listener)) {
-    if (synCookies !== 'off' && tcp.ip.mtuTowards(seg.src) !== 0) {
+    if (synCookies !== 'off') {
       sendCookie(tcp, seg);
       return DELIVERED;
     }
@@ -141,10 +142,9 @@ export function listenInput(tcp: Tcp, listener: Listener, seg: ArrivedSegment): 
   return DELIVERED;
 }
 
-/** A control block for the sender of `seg`, in SYN_RECEIVED but without any numbers yet; null when there is no room. */
+/** A control block for the sender of `seg`, whom a route leads to, in SYN_RECEIVED but without any numbers yet; null: there is no room. */
 export function beginHalfOpen(tcp: Tcp, listener: Listener, seg: ArrivedSegment): Tcb | null {
-  const mss = mssToSend(tcp, seg.src);
-  const tcb = mss === 0 ? null : tcp.allocate(seg.dst, seg.dport, seg.src, seg.sport);
+  const tcb = tcp.allocate(seg.dst, seg.dport, seg.src, seg.sport);
   if (tcb === null) {
     tcp.stats.listenDrops++;
     return null;
@@ -156,7 +156,7 @@ export function beginHalfOpen(tcp: Tcp, listener: Listener, seg: ArrivedSegment)
   tcb.tag = listener.tag;
   tcb.listener = listener.id;
   tcb.state = st.SYN_RECEIVED;
-  tcb.mss = mss;
+  tcb.mss = mssToSend(tcp, seg.src);
   tcp.listeners.prepareReceive(tcb);
   return tcb;
 }

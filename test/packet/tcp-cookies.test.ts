@@ -2,7 +2,7 @@
 import * as fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { TCP_NO_SOCKET, TCP_TABLE_FULL } from '../../stack/drop.ts';
+import { TCP_NO_ROUTE_BACK, TCP_NO_SOCKET, TCP_TABLE_FULL } from '../../stack/drop.ts';
 import { ArrivedSegment } from '../../stack/tcp/arrived.ts';
 import { makeCookie, markTimestamp, readCookie } from '../../stack/tcp/cookie.ts';
 import { Secrets } from '../../stack/tcp/isn.ts';
@@ -151,6 +151,16 @@ test('SYN+ACK, RST and FIN without ACK open nothing, cookies about or not', () =
   c.send({ flags: 'RA', seq: 1 });
   c.send({ flags: 'F', seq: 1 });
   c.expectNone();
+  assert.is(rig.host.tcp.open, 1);
+});
+
+test('a cookie that no route leads back from is dropped for that', () => {
+  const { rig, c } = crowded();
+  c.send({ flags: 'S', mss: 1460 });
+  c.expect({ flags: 'SA' });
+  for (const route of rig.host.routes.list()) rig.host.routes.delete(route);
+  c.send({ flags: 'A' });
+  assert.is(rig.dropped(TCP_NO_ROUTE_BACK), 1);
   assert.is(rig.host.tcp.open, 1);
 });
 

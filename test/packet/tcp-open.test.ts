@@ -1,7 +1,14 @@
 /** Opening: RFC 9293 §3.5 and the options of the SYN, segment by segment. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { TCP_BACKLOG, TCP_BAD_ACK, TCP_FLAGS, TCP_NO_SOCKET, TCP_RESET_BLIND } from '../../stack/drop.ts';
+import {
+  TCP_BACKLOG,
+  TCP_BAD_ACK,
+  TCP_FLAGS,
+  TCP_NO_ROUTE_BACK,
+  TCP_NO_SOCKET,
+  TCP_RESET_BLIND,
+} from '../../stack/drop.ts';
 import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import { ip } from '../lib/sim.ts';
 import { ascii, HOST, PEER, pattern, Recorder, TcpRig } from '../lib/tcp-peer.ts';
@@ -192,6 +199,20 @@ test('without cookies a SYN beyond the backlog is dropped; a completed handshake
   a!.send({ flags: 'A' });
   c!.send({ flags: 'S', seq: 0 });
   c!.expect({ flags: 'SA' });
+});
+
+test('a SYN that no route leads back from is dropped for that, cookies or not', () => {
+  for (const synCookies of ['auto', 'always', 'off'] as const) {
+    const rig = new TcpRig({ tcp: { synCookies } });
+    rig.listen(80, 1);
+    rig.talk(80, 39999).send({ flags: 'S' });
+    for (const route of rig.host.routes.list()) rig.host.routes.delete(route);
+    const c = rig.talk(80);
+    c.send({ flags: 'S' });
+    c.expectNone();
+    assert.is(rig.dropped(TCP_NO_ROUTE_BACK), 1, synCookies);
+    assert.is(rig.host.tcp.stats.listenDrops, 0, 'there was room');
+  }
 });
 
 test('a reset takes a half-open connection away and makes room in the backlog', () => {

@@ -14,6 +14,7 @@ import { why } from '../../lb/why/index.ts';
 import type { Answer, Asked, Step } from '../../lb/why/steps.ts';
 import { DROP_REASONS } from '../../stack/drop.ts';
 import { Routes4 } from '../../stack/route/route4.ts';
+import type { SocketOwner } from '../../stack/tcp/tcb.ts';
 import { MODE_NAMES, MODES, type ModeName } from '../lib/l4-net.ts';
 import {
   CLIENT,
@@ -38,6 +39,7 @@ import { tcpBytes } from '../lib/segment.ts';
 import { ip } from '../lib/sim.ts';
 
 const NOBODY = ip('10.0.0.99');
+const DEAF: SocketOwner = { onEstablished() {}, onReadable() {}, onWritable() {}, onFin() {}, onClosed() {} };
 const PROTO = { tcp: 6, udp: 17, icmp: 1 } as const;
 type Proto = keyof typeof PROTO;
 
@@ -363,6 +365,9 @@ test('the stack: nobody listens, not for us, groups, sources that cannot be, pin
   assert.equal(echo.outcome, { end: 'local', what: 'echo' });
   rig.feed(packetOf({ ...ASKED, proto: 1 }, true));
   assert.is(rig.fate, 'sent');
+  rig.host.tcp.listeners.add(VIP, 82, 1, DEAF, rig.service);
+  for (const route of rig.host.routes.list().filter(({ len }) => len === 0)) rig.host.routes.delete(route);
+  assert.is(ends({ dport: 82, src: ip('203.0.113.1') }), 'tcp_no_route_back');
 });
 
 test('without layer 4 there are no steps of it', () => {
