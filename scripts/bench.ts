@@ -47,6 +47,7 @@ try {
       check: 'test/bench/check.ts',
       'crew-member': 'test/bench/crew-member.ts',
       'check-run': 'test/bench/check-run.ts',
+      'bare-forward': 'test/bench/bare-forward.ts',
       'link-generator': 'test/bench/link-generator.ts',
       'link-heap': 'test/bench/link-heap.ts',
       mirror: 'test/bench/mirror.ts',
