@@ -53,7 +53,7 @@ function fstackWarning(): string {
 
 function defaultOf(row: Row): string {
   if (row.default !== null) return `\`${row.default}\``;
-  return row.without || '**required**';
+  return row.without ?? '**required**';
 }
 
 function sectionText(kind: string, section: Section): string {

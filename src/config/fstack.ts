@@ -10,11 +10,12 @@ import { type IniSection, indexIni } from './ini-index.ts';
 import type { Ipv4 } from './model.ts';
 import { readSection } from './read-section.ts';
 import type { Row } from './rows/row.ts';
+import { ip } from './rows/server.ts';
 import { SCHEMA } from './schema.ts';
 
 const { gateway, netmask } = SCHEMA.network.rows;
 const PORT_ROWS = {
-  addr: { ...gateway, without: '', example: '192.168.100.20' } satisfies Row,
+  addr: { ...ip, range: gateway.range, example: '192.168.100.20' } satisfies Row,
   netmask,
   gateway: { ...gateway, without: 'the gateway of lb.conf' } satisfies Row,
 };

@@ -115,7 +115,7 @@ export function readSection<R extends Rows>(
   for (const [key, row] of Object.entries(rows)) {
     if (PSEUDO_KEYS.includes(key) || firstLine.has(key)) continue;
     values[key] = row.default === null ? null : { ...where, key, value: row.read.parse(row.default) };
-    if (row.default === null && row.without === '' && !meant.has(key)) missing.push(key);
+    if (row.default === null && row.without === undefined && !meant.has(key)) missing.push(key);
   }
   return {
     where,

@@ -4,7 +4,6 @@
  */
 
 import { dirname, resolve } from 'node:path';
-import { readCheck } from './check-rows.ts';
 import type { Draft, DraftDest, DraftLink, DraftMark, DraftNetwork, DraftService } from './draft.ts';
 import { clip, ErrorList, type Located, type Where } from './error.ts';
 import { type IniSection, indexIni } from './ini-index.ts';
@@ -18,6 +17,7 @@ import {
 } from './model.ts';
 import { nearest } from './nearest.ts';
 import { readSection, type SectionReading, type SectionValues, whereIs } from './read-section.ts';
+import { readCheck } from './rows/check.ts';
 import type { Rows } from './rows/row.ts';
 import { readServiceTcp, readTcp } from './rows/tcp.ts';
 import { SCHEMA, type SectionKind } from './schema.ts';

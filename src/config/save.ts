@@ -5,7 +5,6 @@
  * lb.conf names a server by its position: load gives names server1, server2, ... and so do files saved from other front ends.
  */
 import { formatIpv4, formatNetwork, netmaskOf } from './address.ts';
-import { checkLines } from './check-rows.ts';
 import { formatMatch } from './match.ts';
 import {
   type Cidr,
@@ -22,6 +21,7 @@ import {
   type ServiceConfig,
   schedulerKeys,
 } from './model.ts';
+import { checkLines } from './rows/check.ts';
 import { serviceTcpLines, tcpLines } from './rows/tcp.ts';
 import { formatDuration } from './values.ts';
 

@@ -21,8 +21,6 @@ import {
   type Ipv4,
   isSchedulerFile,
   type Mac,
-  MODES,
-  type Mode,
   type RouteConfig,
   SCHEDULERS,
   type StatusRange,
@@ -96,8 +94,6 @@ export function oneOf<const W extends readonly string[]>(words: W): Value<W[numb
     return word.data as W[number];
   });
 }
-
-export const mode: Value<Mode> = oneOf(MODES);
 
 function readAddress(text: string, fail: Fail): Ipv4 {
   const address = parseIpv4(text);
@@ -254,7 +250,6 @@ export const account: Value<string> = value((text, fail) => {
   return text;
 });
 
-/** A file or device name. Characters that INI gives a meaning cannot be part of it. */
 /** A shared secret: the protocols that carry one have few bytes for it. */
 export const secret: Value<string> = value((text, fail) => {
   if (!/^[A-Za-z0-9._:@%+/-]{1,24}$/.test(text)) {
@@ -273,6 +268,7 @@ export function powerOfTwo(low: number, high: number, what: string): Value<numbe
   });
 }
 
+/** A file or device name. Characters that INI gives a meaning cannot be part of it. */
 export const path: Value<string> = value((text, fail) => {
   const bad = /["'\\#;\ufffd]/.exec(text);
   if (bad)

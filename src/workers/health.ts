@@ -3,8 +3,8 @@ import { UNCHECKED } from '../../lb/dest.ts';
 import type { HealthChecks } from '../../lb/health/checks.ts';
 import type { CheckSpec } from '../../lb/health/spec.ts';
 import type { ServiceTable } from '../../lb/service.ts';
-import { hostHeader } from '../config/check-rows.ts';
 import type { CheckConfig, DestConfig, ServiceConfig } from '../config/model.ts';
+import { hostHeader } from '../config/rows/check.ts';
 
 /**
  * Checks the servers of service `id` as `service` says, or no longer. To be called after every change of them: servers that

@@ -3,6 +3,7 @@
 import { MAX_TIMEOUT_S } from '../../../lb/proto/index.ts';
 import { CONTROL_MODES, LOG_LEVELS, MODES, TIMEOUT_PROFILES } from '../model.ts';
 import * as values from '../values.ts';
+import { time, word } from './kinds.ts';
 import { DAY_MS, HOUR_MS, type Row, type Rows } from './row.ts';
 
 function connTimeout(doc: string): Row<number> {
@@ -21,23 +22,15 @@ function connTimeout(doc: string): Row<number> {
 
 export const globalRows = {
   mode: {
-    type: 'word',
-    read: values.mode,
-    unit: '',
+    ...word(MODES),
     default: 'proxy',
-    without: '',
-    range: MODES.join(', '),
     reloadable: false,
     example: 'proxy',
     doc: 'How connections reach the servers, for every service that does not say it itself. `proxy` ends the TCP connection of the client here and opens another one to the server. The others pass packets on. `fnat`: from a local address of ours to the server, and back; nothing is asked of the network or the servers. `nat`: only the destination is rewritten; the servers must answer through us. `dr`: the packet goes untouched to the MAC address of the server, which has the VIP as well, without answering ARP for it, and answers the client itself. `tun`: as `dr`, but in an IPIP tunnel, over any number of hops. `snat`: the other way round, what hosts behind tsvs ask of the world leaves from an address of the `local_address` of the service; it needs a `match`, and has no servers: the scheduler chooses among the addresses, so that `scheduler = conhash` with `hash_key = source` keeps a host at one. Packets that come in by another link than the one that leads to their source are dropped.',
   },
   log_level: {
-    type: 'word',
-    read: values.oneOf(LOG_LEVELS),
-    unit: '',
+    ...word(LOG_LEVELS),
     default: 'info',
-    without: '',
-    range: LOG_LEVELS.join(', '),
     reloadable: true,
     example: 'info',
     doc: 'The least important messages still logged.',
@@ -45,7 +38,6 @@ export const globalRows = {
   control_socket: {
     type: 'path',
     read: values.path,
-    unit: '',
     default: null,
     without: 'the program chooses',
     range: 'a path without `"` `\'` `\\` `#` `;`',
@@ -54,12 +46,8 @@ export const globalRows = {
     doc: 'The unix socket that answers `tsvs stats`, `tsvs sessions`, `tsvs drops` and `tsvs neigh`.',
   },
   control_mode: {
-    type: 'word',
-    read: values.oneOf(CONTROL_MODES),
-    unit: '',
+    ...word(CONTROL_MODES),
     default: '0660',
-    without: '',
-    range: CONTROL_MODES.join(', '),
     reloadable: false,
     example: '0600',
     doc: 'Who may use the control socket: owner and group (`0660`), the owner alone, or everybody on the machine. Who may use it may change the configuration.',
@@ -67,7 +55,6 @@ export const globalRows = {
   control_group: {
     type: 'account',
     read: values.account,
-    unit: '',
     default: null,
     without: 'the group of the process',
     range: 'a name or a number',
@@ -78,7 +65,6 @@ export const globalRows = {
   user: {
     type: 'account',
     read: values.account,
-    unit: '',
     default: null,
     without: 'the process stays who it is',
     range: 'a name or a number',
@@ -89,7 +75,6 @@ export const globalRows = {
   group: {
     type: 'account',
     read: values.account,
-    unit: '',
     default: null,
     without: 'the group of `user`',
     range: 'a name or a number',
@@ -102,53 +87,36 @@ export const globalRows = {
     read: values.workers,
     unit: 'threads',
     default: '1',
-    without: '',
     range: '1 to 16, auto',
     reloadable: false,
     example: '2',
     doc: 'How many threads carry packets; `auto` is one per processor. Each has a part of the connections, and a processor of its own as far as there are enough. Each counts by itself: with N workers a limit (of connections of a server, half-open ones, sessions) holds N times over all of them, and least-connection schedulers compare what one worker sees.',
   },
   polling: {
-    type: 'word',
-    read: values.oneOf(['adaptive', 'busy']),
-    unit: '',
+    ...word(['adaptive', 'busy']),
     default: 'adaptive',
-    without: '',
-    range: 'adaptive, busy',
     reloadable: false,
     example: 'busy',
     doc: 'What a worker does that has no work: with `adaptive` it looks for 50 microseconds and then sleeps until something comes; with `busy` it never sleeps. That takes the kernel out of the way of the next frame, and a processor for each worker at all times: for machines that have processors to spare.',
   },
 
   slow_start: {
-    type: 'time',
-    read: values.duration(0, HOUR_MS),
-    unit: 'ms, s, m, h, d',
+    ...time(0, HOUR_MS, 'gives the whole weight at once'),
     default: '0',
-    without: '',
-    range: '0..1h; 0 gives the whole weight at once',
     reloadable: true,
     example: '30s',
     doc: 'How long a server that comes up takes to get its whole weight, from a twentieth on in equal steps: after a failed check passes again, after `drain` or `maint`, when its weight was 0, and when it is added to a service. Schedulers that go by weight or load see the part that it has got. With `rr`, `fo`, `ovf` and those that hash, that part of the connections (or clients, where those decide) that would be its own goes to it, the rest as if it were down. A service that is new, and servers that are up when tsvs starts, begin with their whole weight.',
   },
   xmit_ttl: {
-    type: 'word',
-    read: values.oneOf(['off', 'on']),
-    unit: '',
+    ...word(['off', 'on']),
     default: 'off',
-    without: '',
-    range: 'off, on',
     reloadable: true,
     example: 'on',
     doc: 'Whether the modes of layer 4 count as a hop: with `on` they decrement TTL, and answer when it runs out.',
   },
   layer4: {
-    type: 'word',
-    read: values.oneOf(['auto', 'on']),
-    unit: '',
+    ...word(['auto', 'on']),
     default: 'auto',
-    without: '',
-    range: 'auto, on',
     reloadable: false,
     example: 'on',
     doc: 'Whether there is a layer 4: `auto` if a service is of it at the start, `on` always. Services of layer 4 can be added to a running tsvs only if there is one; with `on` the file may have no service at all.',
@@ -156,7 +124,6 @@ export const globalRows = {
   ipip_from: {
     type: 'list of networks',
     read: values.cidrList,
-    unit: '',
     default: null,
     without: 'no tunnel ends here',
     range: 'addresses and networks as 10.1.0.0/16, none twice',
@@ -165,12 +132,8 @@ export const globalRows = {
     doc: 'Makes this tsvs the end of IPIP tunnels, for servers of mode `tun` whose system has none: it takes packets out of those that come from these addresses, and passes them on by its routes, one hop less. The file may have no service at all then.',
   },
   timeout_profile: {
-    type: 'word',
-    read: values.oneOf(TIMEOUT_PROFILES),
-    unit: '',
+    ...word(TIMEOUT_PROFILES),
     default: 'dpvs',
-    without: '',
-    range: TIMEOUT_PROFILES.join(', '),
     reloadable: false,
     example: 'lvs',
     doc: 'How long connections of layer 4 may be silent, state by state, and which of them count as active: as in DPVS (90 s when established; active is what is established) or as in LVS (900 s; active is also what is being opened).',
@@ -181,21 +144,15 @@ export const globalRows = {
   access_log: {
     type: 'path',
     read: values.path,
-    unit: '',
     default: 'off',
-    without: '',
     range: 'off, or a path without `"` `\'` `\\` `#` `;`',
     reloadable: false,
     example: '/var/log/tsvs/access.log',
     doc: 'A file that gets one line of JSON for each finished session of mode `proxy`: times, client, VIP, server, bytes each way and how it ended. SIGUSR1 and SIGHUP open it anew, for programs that rotate logs.',
   },
   drain_timeout: {
-    type: 'time',
-    read: values.duration(0, DAY_MS),
-    unit: 'ms, s, m, h, d',
+    ...time(0, DAY_MS),
     default: '10s',
-    without: '',
-    range: '0..1d',
     reloadable: true,
     example: '10s',
     doc: 'How long sessions may go on after SIGTERM. What is left then is reset.',

@@ -1,17 +1,14 @@
 /** Keys of [link] and [network]. */
 import { LINK_KINDS, MEMIF_ROLES, XDP_MODES } from '../model.ts';
 import * as values from '../values.ts';
+import { number, word } from './kinds.ts';
 import { REQUIRED, type Rows } from './row.ts';
 import { ownMac } from './server.ts';
 
 export const linkRows = {
   kind: {
-    type: 'word',
-    read: values.oneOf(LINK_KINDS),
-    unit: '',
+    ...word(LINK_KINDS),
     default: 'tap',
-    without: '',
-    range: LINK_KINDS.join(', '),
     reloadable: false,
     example: 'tap',
     doc: '`tap` is a Linux TAP interface, `packet` an existing Linux interface through packet sockets, `xdp` one through AF_XDP, `pcap` one through libpcap, `memif` shared memory with a DPDK or VPP process ([Links](links.md)), `memory` a wire to another stack in the same process, `pcapfile` replays a capture.',
@@ -19,7 +16,6 @@ export const linkRows = {
   device: {
     type: 'path',
     read: values.path,
-    unit: '',
     default: null,
     without: 'the name of the link',
     range: 'tap, packet, xdp, pcap: at most 15 characters without / and spaces',
@@ -28,45 +24,29 @@ export const linkRows = {
     doc: 'tap, packet, xdp, pcap: the interface; memif: the unix socket; pcapfile: the file to replay; memory: the name of the wire.',
   },
   offload: {
-    type: 'word',
-    read: values.oneOf(['on', 'off']),
-    unit: '',
+    ...word(['on', 'off']),
     default: 'on',
-    without: '',
-    range: 'on, off',
     reloadable: false,
     example: 'on',
     doc: 'Whether checksums and segmentation are left to the other side of a link that can do them (the virtio-net header of a TAP or packet socket). `off` puts complete frames of at most `mtu` on the wire.',
   },
   xdp_mode: {
-    type: 'word',
-    read: values.oneOf(XDP_MODES),
-    unit: '',
+    ...word(XDP_MODES),
     default: 'auto',
-    without: '',
-    range: XDP_MODES.join(', '),
     reloadable: false,
     example: 'generic',
     doc: 'Links of kind `xdp`: whether the XDP program runs in the driver (`native`) or behind it (`generic`). `auto` tries the driver first. Other links do not look at it.',
   },
   memif_role: {
-    type: 'word',
-    read: values.oneOf(MEMIF_ROLES),
-    unit: '',
+    ...word(MEMIF_ROLES),
     default: 'client',
-    without: '',
-    range: MEMIF_ROLES.join(', '),
     reloadable: false,
     example: 'client',
     doc: 'Links of kind `memif`: `client` connects to the socket of a DPDK or VPP server and brings the memory; `server` listens there. As client nothing is copied.',
   },
   memif_id: {
-    type: 'number',
-    read: values.integer(0, 4294967295, 'an id'),
-    unit: '',
+    ...number(0, 4294967295, 'an id'),
     default: '0',
-    without: '',
-    range: '0..4294967295',
     reloadable: false,
     example: '0',
     doc: 'Names the interface among those of one socket; the same on both sides.',
@@ -74,7 +54,6 @@ export const linkRows = {
   memif_secret: {
     type: 'text',
     read: values.secret,
-    unit: '',
     default: null,
     without: 'none',
     range: '1..24 characters without spaces',
@@ -83,12 +62,8 @@ export const linkRows = {
     doc: 'What a client has to know; the same on both sides.',
   },
   memif_queues: {
-    type: 'number',
-    read: values.integer(1, 16, 'a number of queues'),
-    unit: 'pairs of rings',
+    ...number(1, 16, 'a number of queues', 'pairs of rings'),
     default: '1',
-    without: '',
-    range: '1..16',
     reloadable: false,
     example: '1',
     doc: 'As many as the other side has (testpmd: `--rxq` and `--txq`). Each worker drives its own; a flow leaves by one of them.',
@@ -98,7 +73,6 @@ export const linkRows = {
     read: values.powerOfTwo(64, 16384, 'a ring size'),
     unit: 'packets',
     default: '1024',
-    without: '',
     range: 'a power of two, 64..16384',
     reloadable: false,
     example: '1024',
@@ -111,12 +85,8 @@ export const linkRows = {
     doc: 'Our own MAC address on this link. With [vip] mac present the two must agree on the first link.',
   },
   mtu: {
-    type: 'number',
-    read: values.integer(576, 1500, 'an mtu'),
-    unit: 'bytes',
+    ...number(576, 1500, 'an mtu', 'bytes'),
     default: '1500',
-    without: '',
-    range: '576..1500',
     reloadable: false,
     example: '1500',
     doc: 'The largest IP packet on the link, without the Ethernet header; less where the interface takes less, which is followed when it changes.',
@@ -124,7 +94,6 @@ export const linkRows = {
   address: {
     type: 'list of addresses',
     read: values.interfaceList,
-    unit: '',
     default: null,
     without: 'on the first link, the network of [network] alone',
     range: 'addresses with prefix length as 10.1.0.2/24, none twice',
@@ -135,7 +104,6 @@ export const linkRows = {
   routes: {
     type: 'list of routes',
     read: values.routeList,
-    unit: '',
     default: null,
     without: 'only the gateway of [network], if any',
     range: '`network via router`, the router in a network of this link',
@@ -146,7 +114,6 @@ export const linkRows = {
   exception: {
     type: 'TAP',
     read: values.exception,
-    unit: '',
     default: null,
     without: 'what is not ours is dropped; packet, xdp: the kernel has it anyway',
     range: '`tap:` and at most 15 characters',
@@ -160,7 +127,6 @@ export const networkRows = {
   gateway: {
     type: 'address',
     read: values.address,
-    unit: '',
     default: null,
     without: 'only the own network is reachable',
     range: 'an IPv4 host address in the same network as the VIPs',
@@ -171,7 +137,6 @@ export const networkRows = {
   netmask: {
     type: 'netmask',
     read: values.netmask,
-    unit: '',
     ...REQUIRED,
     range: '`255.255.255.0`, `/24` or `24`; 1..32 bits, contiguous',
     reloadable: false,
@@ -181,7 +146,6 @@ export const networkRows = {
   local_address: {
     type: 'list of addresses',
     read: values.addressList,
-    unit: '',
     default: null,
     without: 'the VIP',
     range: 'IPv4 host addresses in the network, none twice',

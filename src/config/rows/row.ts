@@ -8,11 +8,11 @@ export interface Row<T = unknown> {
   /** What kind of value, in words. */
   readonly type: string;
   readonly read: Value<T>;
-  readonly unit: string;
+  readonly unit?: string;
   /** The value of a key left out, as it would be written; null when there is none. */
   readonly default: string | null;
-  /** What happens without a default when the key is left out; empty when it must be there. */
-  readonly without: string;
+  /** What happens without a default when the key is left out; absent, too, when it must be there. */
+  readonly without?: string;
   readonly range: string;
   /** Whether a new value can take effect without touching established connections, once reloading exists. */
   readonly reloadable: boolean;
@@ -32,11 +32,12 @@ export interface Section {
   readonly rows: Rows;
 }
 
+export const MINUTE_MS = 60_000;
 export const HOUR_MS = 3_600_000;
 export const DAY_MS = 86_400_000;
 
 /** Of a key that must be there. */
-export const REQUIRED = { default: null, without: '' } as const;
+export const REQUIRED = { default: null } as const;
 
 /** The pseudo-key that stands for server1, server2, ... */
 export const SERVER_N = 'serverN';

@@ -1,12 +1,12 @@
 /** Keys that say where a service is and which servers it has: of [service], [vip] and [realserver]. */
 import { MODES } from '../model.ts';
 import * as values from '../values.ts';
+import { number, word } from './kinds.ts';
 import { REQUIRED, type Row, type Rows, SERVER_KEYS, SERVER_N } from './row.ts';
 
 export const ip = {
   type: 'address',
   read: values.address,
-  unit: '',
   ...REQUIRED,
   range: 'an IPv4 host address in the network of [network]',
   reloadable: true,
@@ -17,7 +17,6 @@ export const ip = {
 export const ports = {
   type: 'list of ports',
   read: values.portList,
-  unit: '',
   ...REQUIRED,
   range: '1..65535 each, no port twice',
   reloadable: true,
@@ -28,7 +27,6 @@ export const ports = {
 export const ownMac = {
   type: 'MAC address',
   read: values.mac,
-  unit: '',
   default: null,
   without: '02:00 followed by the four bytes of the first VIP',
   range: 'not multicast, not zero',
@@ -38,11 +36,8 @@ export const ownMac = {
 
 export const serverRows = {
   count: {
-    type: 'number',
-    read: values.integer(0, 65535, 'the number of servers'),
-    unit: 'servers',
+    ...number(0, 65535, 'the number of servers', 'servers'),
     ...REQUIRED,
-    range: '0..65535',
     reloadable: true,
     example: '2',
     doc: 'How many servers follow: server1 to serverN, none missing and none beyond. Services of layer 4 may have none yet.',
@@ -50,7 +45,6 @@ export const serverRows = {
   [SERVER_N]: {
     type: 'server',
     read: values.server,
-    unit: '',
     ...REQUIRED,
     range: '`ip:port:weight:mac`; port 1..65535, weight 0..65535',
     reloadable: true,
@@ -60,7 +54,6 @@ export const serverRows = {
   [SERVER_KEYS.name]: {
     type: 'name',
     read: values.serverName,
-    unit: '',
     default: null,
     without: '`serverN`',
     range: 'up to 64 letters, digits and `. _ : -`; no two servers of a service have one name',
@@ -69,9 +62,7 @@ export const serverRows = {
     doc: 'What the server with this number is called in commands and logs, as in `server1_name`.',
   },
   [SERVER_KEYS.mode]: {
-    type: 'word',
-    read: values.mode,
-    unit: '',
+    ...word(MODES),
     default: null,
     without: 'the mode of the service',
     range: MODES.filter((mode) => mode !== 'proxy').join(', '),
@@ -80,20 +71,15 @@ export const serverRows = {
     doc: 'Layer 4: how packets reach this server, as in `server1_mode`.',
   },
   [SERVER_KEYS.upper]: {
-    type: 'number',
-    read: values.integer(0, 0x7fffffff, 'a number of connections'),
-    unit: 'connections',
+    ...number(0, 0x7fffffff, 'a number of connections', 'connections'),
     default: null,
     without: '`max_connections`',
-    range: '0..2147483647',
     reloadable: true,
     example: '1000',
     doc: 'How many connections this server may have, as in `server1_upper`; 0 is no limit. With several `workers` each keeps to it.',
   },
   [SERVER_KEYS.lower]: {
-    type: 'number',
-    read: values.integer(0, 0x7fffffff, 'a number of connections'),
-    unit: 'connections',
+    ...number(0, 0x7fffffff, 'a number of connections', 'connections'),
     default: null,
     without: 'three quarters of `serverN_upper`',
     range: '0..2147483647, at most `serverN_upper`',

@@ -9,24 +9,16 @@ import {
 } from '../model.ts';
 import type { SectionValues } from '../read-section.ts';
 import * as values from '../values.ts';
-import { DAY_MS, HOUR_MS, type Row, type Rows } from './row.ts';
+import { number, time, word } from './kinds.ts';
+import { DAY_MS, HOUR_MS, MINUTE_MS, type Rows } from './row.ts';
 
-const MINUTE_MS = 60_000;
 /** Control blocks of a worker: more half-open connections than that there cannot be. */
 const MAX_HALF_OPEN = 65_536;
 
-const time = (lowMs: number, highMs: number): Pick<Row<number>, 'type' | 'read' | 'unit'> => ({
-  type: 'time',
-  read: values.duration(lowMs, highMs),
-  unit: 'ms, s, m, h, d',
-});
-
 const keepRows = {
   keepalive_idle: {
-    ...time(0, DAY_MS),
+    ...time(0, DAY_MS, 'never asks'),
     default: '2m',
-    without: '',
-    range: '0..1d; 0 never asks',
     reloadable: true,
     example: '30s',
     doc: 'How long the peer of a connection may be silent before it is asked whether it is still there.',
@@ -34,53 +26,32 @@ const keepRows = {
   keepalive_interval: {
     ...time(100, HOUR_MS),
     default: '15s',
-    without: '',
-    range: '100ms..1h',
     reloadable: true,
     example: '5s',
     doc: 'How long an answer to that may take before it is asked again.',
   },
   keepalive_count: {
-    type: 'number',
-    read: values.integer(1, 20, 'a number of probes'),
-    unit: 'probes',
+    ...number(1, 20, 'a number of probes', 'probes'),
     default: '4',
-    without: '',
-    range: '1..20',
     reloadable: true,
     example: '3',
     doc: 'How many unanswered questions end the connection, and with it the session.',
   },
 } satisfies Rows;
 
-const halfOpen = {
-  type: 'number',
-  read: values.integer(1, MAX_HALF_OPEN, 'a number of connections'),
-  unit: 'connections',
-  without: '',
-  range: `1..${MAX_HALF_OPEN}`,
-  reloadable: true,
-} satisfies Partial<Row>;
+const halfOpen = { ...number(1, MAX_HALF_OPEN, 'a number of connections', 'connections'), reloadable: true } as const;
 
 export const tcpRows = {
   congestion: {
-    type: 'word',
-    read: values.oneOf(CONGESTION),
-    unit: '',
+    ...word(CONGESTION),
     default: 'cubic',
-    without: '',
-    range: CONGESTION.join(', '),
     reloadable: false,
     example: 'reno',
     doc: 'How fast data is sent, and what loss does to that: `cubic` (RFC 9438) as most systems have it, `reno` (RFC 5681) where others must not be crowded out.',
   },
   ecn: {
-    type: 'word',
-    read: values.oneOf(ECN_WORDS),
-    unit: '',
+    ...word(ECN_WORDS),
     default: 'passive',
-    without: '',
-    range: ECN_WORDS.join(', '),
     reloadable: true,
     example: 'on',
     doc: 'Explicit congestion notification (RFC 3168): `passive` grants it to clients that ask for it, `on` asks servers for it as well, `off` does neither.',
@@ -90,17 +61,14 @@ export const tcpRows = {
     read: values.segmentSize,
     unit: 'bytes',
     default: '0',
-    without: '',
     range: '0, or 64..1460; 0 leaves it to the links',
     reloadable: true,
     example: '1400',
     doc: 'The largest TCP segment sent and asked for, for paths whose routers do not tell their MTU. For connections that end here; services of modes `fnat` and `nat` have their own key.',
   },
   user_timeout: {
-    ...time(0, DAY_MS),
+    ...time(0, DAY_MS, 'leaves it to retransmission, which gives up after some minutes'),
     default: '0',
-    without: '',
-    range: '0..1d; 0 leaves it to retransmission, which gives up after some minutes',
     reloadable: true,
     example: '30s',
     doc: 'How long data may stay unacknowledged before the connection is given up (RFC 9293 §3.8.3).',
@@ -113,12 +81,8 @@ export const tcpRows = {
     doc: 'How many connections of clients may be half open, over all services: their SYN has come, the acknowledgment of our SYN-ACK has not.',
   },
   syn_cookies: {
-    type: 'word',
-    read: values.oneOf(SYN_COOKIE_WORDS),
-    unit: '',
+    ...word(SYN_COOKIE_WORDS),
     default: 'auto',
-    without: '',
-    range: SYN_COOKIE_WORDS.join(', '),
     reloadable: true,
     example: 'always',
     doc: 'What happens to SYNs (RFC 4987): with `auto` those beyond `max_half_open` are answered with a cookie, and nothing is kept of them; `always` answers all of them so; `off` drops those beyond.',
@@ -126,8 +90,6 @@ export const tcpRows = {
   time_wait: {
     ...time(1000, 10 * MINUTE_MS),
     default: '1m',
-    without: '',
-    range: '1s..10m',
     reloadable: true,
     example: '30s',
     doc: 'How long a closed connection is remembered, so that its late segments do no harm (TIME-WAIT, RFC 9293 §3.6.1).',

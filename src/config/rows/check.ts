@@ -1,110 +1,74 @@
-/** The keys of a service about health checks, and what they mean to the model. Part of the schema (schema.ts). */
-
-import { formatIpv4 } from './address.ts';
-import type { ErrorList } from './error.ts';
-import { CHECK_KINDS, CHECK_METHODS, type CheckConfig, type DestConfig } from './model.ts';
-import type { SectionValues } from './read-section.ts';
-import type { Rows } from './rows/row.ts';
-import * as values from './values.ts';
-
-const HOUR_MS = 3_600_000;
+/** The keys of a service about health checks, and what they mean to the model. Part of the schema (../schema.ts). */
+import { formatIpv4 } from '../address.ts';
+import type { ErrorList } from '../error.ts';
+import { CHECK_KINDS, CHECK_METHODS, type CheckConfig, type DestConfig } from '../model.ts';
+import type { SectionValues } from '../read-section.ts';
+import * as values from '../values.ts';
+import { number, time, word } from './kinds.ts';
+import { HOUR_MS, type Rows } from './row.ts';
 
 export const checkRows = {
   check: {
-    type: 'word',
-    read: values.oneOf(CHECK_KINDS),
-    unit: '',
+    ...word(CHECK_KINDS),
     default: 'off',
-    without: '',
-    range: CHECK_KINDS.join(', '),
     reloadable: true,
     example: 'http',
     doc: 'Whether the servers are asked now and then if they work, so that those that do not get no connections: `tcp` opens a connection and closes it, `http` also sends a request and judges the answer. Sessions that exist are never touched. Checks leave from the first `local_address` of [network], or else from the VIP; modes `dr` and `tun` need that address, because there the servers have the VIP too.',
   },
   check_port: {
-    type: 'number',
-    read: values.integer(1, 65535, 'a port'),
-    unit: '',
+    ...number(1, 65535, 'a port'),
     default: null,
     without: 'the port of the server',
-    range: '1..65535',
     reloadable: true,
     example: '8081',
     doc: 'The port that checks connect to.',
   },
   check_interval: {
-    type: 'time',
-    read: values.duration(100, HOUR_MS),
-    unit: 'ms, s, m, h, d',
+    ...time(100, HOUR_MS),
     default: '2s',
-    without: '',
-    range: '100ms..1h',
     reloadable: true,
     example: '5s',
     doc: 'From the begin of one check of a server to the begin of the next. The first ones are spread over this time.',
   },
   check_timeout: {
-    type: 'time',
-    read: values.duration(10, HOUR_MS),
-    unit: 'ms, s, m, h, d',
+    ...time(10, HOUR_MS),
     default: '1s',
-    without: '',
     range: '10ms..1h, at most check_interval',
     reloadable: true,
     example: '500ms',
     doc: 'How long a check may take: connecting and the answer together.',
   },
   rise: {
-    type: 'number',
-    read: values.integer(1, 100, 'a number of checks'),
-    unit: 'checks',
+    ...number(1, 100, 'a number of checks', 'checks'),
     default: '2',
-    without: '',
-    range: '1..100',
     reloadable: true,
     example: '3',
     doc: 'How many checks in a row must pass before a server that was down gets connections again.',
   },
   fall: {
-    type: 'number',
-    read: values.integer(1, 100, 'a number of checks'),
-    unit: 'checks',
+    ...number(1, 100, 'a number of checks', 'checks'),
     default: '3',
-    without: '',
-    range: '1..100',
     reloadable: true,
     example: '2',
     doc: 'How many checks in a row must fail before a server gets no more connections.',
   },
   check_start: {
-    type: 'word',
-    read: values.oneOf(['up', 'down']),
-    unit: '',
+    ...word(['up', 'down']),
     default: 'up',
-    without: '',
-    range: 'up, down',
     reloadable: true,
     example: 'down',
     doc: 'What a server counts as before it has been checked.',
   },
   check_passive: {
-    type: 'word',
-    read: values.oneOf(['off', 'on']),
-    unit: '',
+    ...word(['off', 'on']),
     default: 'off',
-    without: '',
-    range: 'off, on',
     reloadable: true,
     example: 'on',
     doc: 'Mode `proxy`: whether a session that cannot connect to a server counts as a failed check of it, until one can.',
   },
   check_method: {
-    type: 'word',
-    read: values.oneOf(CHECK_METHODS),
-    unit: '',
+    ...word(CHECK_METHODS),
     default: 'GET',
-    without: '',
-    range: CHECK_METHODS.join(', '),
     reloadable: true,
     example: 'HEAD',
     doc: '`check = http`: the method of the request. HTTP/1.0 is spoken.',
@@ -112,9 +76,7 @@ export const checkRows = {
   check_path: {
     type: 'text',
     read: values.requestPath,
-    unit: '',
     default: '/',
-    without: '',
     range: 'begins with /; ASCII without blanks and `"` `\'` `\\` `#` `;`',
     reloadable: true,
     example: '/health?deep=1',
@@ -123,7 +85,6 @@ export const checkRows = {
   check_host: {
     type: 'text',
     read: values.hostName,
-    unit: '',
     default: null,
     without: 'the address of the server',
     range: 'a name or address, with :port or without',
@@ -134,9 +95,7 @@ export const checkRows = {
   check_status: {
     type: 'list of status codes',
     read: values.statusList,
-    unit: '',
     default: '200-399',
-    without: '',
     range: '100..599, alone or as FROM-TO, separated by commas',
     reloadable: true,
     example: '200-299, 401',
@@ -145,7 +104,6 @@ export const checkRows = {
   check_body: {
     type: 'text',
     read: values.bodyText,
-    unit: '',
     default: null,
     without: 'any body passes',
     range: 'up to 256 characters without `"` `\'` `\\` `#` `;`',
