@@ -1,8 +1,8 @@
 /**
- * Bundles the program with esbuild: one file for the command line, one for the worker thread, one for the process of libpcap.
+ * Bundles the program with esbuild: for the command line, for the worker thread, for the process of libpcap.
  * The worker is bundled for speed: V8 inlines across modules only within one file.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { type BuildOptions, build } from 'esbuild';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -21,8 +21,16 @@ const common: BuildOptions = {
   logLevel: 'warning',
 };
 
+for (const name of existsSync('dist') ? readdirSync('dist') : []) if (name.startsWith('part-')) rmSync(`dist/${name}`);
+// What only some commands need is in files of its own, which they load: the others answer sooner.
+await build({
+  ...common,
+  entryPoints: { main: 'src/main.ts' },
+  splitting: true,
+  // Beside main, as paths lead from there to the worker and the process of libpcap.
+  chunkNames: 'part-[name]-[hash]',
+});
 const entryPoints = {
-  main: 'src/main.ts',
   worker: 'src/workers/worker.ts',
   pcap: 'src/pcap.ts',
   scheduler: 'lb/sched/contract.ts',

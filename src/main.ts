@@ -1,7 +1,6 @@
 /** The command line: what is typed, and which function it calls. Each command is a file of src/cli. */
 import { Argument, Command, CommanderError, Option } from 'commander';
 import { capture } from './cli/capture.ts';
-import { check } from './cli/check.ts';
 import { CONFIG_ACTIONS, config } from './cli/config.ts';
 import { CONN_ACTIONS, conn } from './cli/conn.ts';
 import { dpip } from './cli/dpip.ts';
@@ -10,16 +9,25 @@ import { EXIT, Failure } from './cli/failure.ts';
 import { IPVSADM_PROGRAMS, runIpvsadm } from './cli/ipvsadm.ts';
 import { neigh } from './cli/neigh.ts';
 import { reload } from './cli/reload.ts';
-import { run } from './cli/run.ts';
 import { SERVER_ACTIONS, server } from './cli/server.ts';
 import { sessions } from './cli/sessions.ts';
 import { stats } from './cli/stats.ts';
 import { WHY_PROTOS, why } from './cli/why.ts';
 import { defaultSocket } from './control/socket.ts';
-import { demo, requestCount, seedNumber } from './demo/index.ts';
-import { LOG_FORMATS } from './log/logger.ts';
-import { replay } from './replay/index.ts';
+import { requestCount, seedNumber } from './demo/options.ts';
+import { LOG_FORMATS } from './log/format.ts';
 import { version } from './version.ts';
+
+/** A command that is loaded when it is called: these bring configuration and data plane along, which the others answer without. */
+const later =
+  <A extends unknown[]>(load: () => Promise<(...args: A) => unknown>) =>
+  async (...args: A): Promise<void> => {
+    await (await load())(...args);
+  };
+const run = later(async () => (await import('./cli/run.ts')).run);
+const check = later(async () => (await import('./cli/check.ts')).check);
+const demo = later(async () => (await import('./demo/index.ts')).demo);
+const replay = later(async () => (await import('./replay/index.ts')).replay);
 
 const EXIT_CODES = `
 Exit codes:

@@ -1,5 +1,5 @@
 /** `tsvs server SERVICE/SERVER ...`: a weight or a state for one server of the running tsvs; alone, what it does. */
-import { duration } from '../config/values.ts';
+import { readDuration } from '../config/duration.ts';
 import { type ErrorReply, type ServerStats, type ServerWish, serverPath } from '../control/api.ts';
 import { ask, send } from '../control/client.ts';
 import { EXIT, Failure } from './failure.ts';
@@ -66,9 +66,9 @@ function wishOf(action: ServerAction | undefined, weight: string | undefined, wi
 }
 
 function milliseconds(text: string): number {
-  const read = duration(0, DAY_MS).safeParse(text);
-  if (read.success) return read.data;
-  throw usage(`--within ${text}: write a whole number and its unit, as in 500ms, 30s, 5m, up to 1d`);
+  return readDuration(text, 0, DAY_MS, () => {
+    throw usage(`--within ${text}: write a whole number and its unit, as in 500ms, 30s, 5m, up to 1d`);
+  });
 }
 
 function refusal(status: number, { error, hint }: ErrorReply): Failure | null {

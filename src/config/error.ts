@@ -46,6 +46,9 @@ export class ErrorList {
   }
 }
 
+/** Complains about a text being read; the first sentence part names what is wrong, the hint what would be right. */
+export type Fail = (message: string, hint?: string) => void;
+
 const LONGEST = 60;
 
 /** Text from a file as messages show it: what is too long for a line of output is cut. */

@@ -3,9 +3,9 @@
  * in which DPVS lists services that match. What is left out is any. Used by the schema, by save.ts and by messages.
  */
 import { formatIpv4, networkOf, parseIpv4 } from './address.ts';
-import { clip } from './error.ts';
+import { clip, type Fail } from './error.ts';
 import { type AddressRange, type Ipv4, MATCH_PROTOS, type MatchConfig } from './model.ts';
-import { type Fail, type Value, value } from './values.ts';
+import { type Value, value } from './values.ts';
 
 const MAX_PORT = 65535;
 const HINT = 'write it as in tcp,from=10.1.0.0/16,to=192.168.100.10:80-443,iif=lan';

@@ -5,6 +5,7 @@
  * lb.conf names a server by its position: load gives names server1, server2, ... and so do files saved from other front ends.
  */
 import { formatIpv4, formatNetwork, netmaskOf } from './address.ts';
+import { formatDuration } from './duration.ts';
 import { formatMatch } from './match.ts';
 import {
   type Cidr,
@@ -23,7 +24,6 @@ import {
 } from './model.ts';
 import { checkLines } from './rows/check.ts';
 import { serviceTcpLines, tcpLines } from './rows/tcp.ts';
-import { formatDuration } from './values.ts';
 
 /** A key and what it is set to, as a section of the file has them. */
 export type Line = readonly [key: string, value: string | number];

@@ -14,7 +14,8 @@ import {
   parseMac,
   prefixLenOf,
 } from './address.ts';
-import { clip } from './error.ts';
+import { readDuration } from './duration.ts';
+import { clip, type Fail } from './error.ts';
 import {
   type Cidr,
   type InterfaceAddress,
@@ -36,9 +37,6 @@ export interface ServerValue {
   readonly weight: number;
   readonly mac: Mac | null;
 }
-
-/** Complains about the text being read; the first sentence part names what is wrong, the hint what would be right. */
-export type Fail = (message: string, hint?: string) => void;
 
 /** A zod type out of a reader that may complain several times. */
 export function value<T>(read: (text: string, fail: Fail) => T): Value<T> {
@@ -211,35 +209,9 @@ export const server: Value<ServerValue> = value((text, fail) => {
   return { ip, port, weight, mac: mac === ZERO_MAC ? null : mac };
 });
 
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-/** A time span with its unit, in milliseconds: 500ms, 5s, 2m, 1h, 7d; a bare 0 needs no unit. */
-export function duration(lowMs: number, highMs: number): Value<number> {
-  return value((text, fail) => {
-    const hint = `a time is ${formatDuration(lowMs)}..${formatDuration(highMs)}`;
-    const match = /^(\d+)(ms|s|m|h|d)?$/.exec(text);
-    if (!match) {
-      fail(`'${clip(text)}' is not a time`, 'write a whole number and its unit, as in 500ms, 5s, 2m, 1h');
-      return 0;
-    }
-    const [, digits, unit] = match;
-    if (!unit && Number(digits) !== 0) {
-      fail(`'${clip(text)}' has no unit`, `write ${digits}s or ${digits}ms`);
-      return 0;
-    }
-    const ms = Number(digits) * (UNIT_MS[unit] ?? 1);
-    if (ms > highMs) fail(`${clip(text)} is too long`, hint);
-    else if (ms < lowMs) fail(`${text} is too short`, hint);
-    return ms;
-  });
-}
-
-/** The shortest spelling of a time span: the largest unit that divides it. */
-export function formatDuration(ms: number): string {
-  if (ms === 0) return '0';
-  const unit = ['d', 'h', 'm', 's'].find((name) => ms % UNIT_MS[name] === 0) ?? 'ms';
-  return `${ms / UNIT_MS[unit]}${unit}`;
-}
+/** A time span with its unit, in milliseconds. */
+export const duration = (lowMs: number, highMs: number): Value<number> =>
+  value((text, fail) => readDuration(text, lowMs, highMs, fail));
 
 /** A user or group: a name as useradd takes it, or a number. */
 export const account: Value<string> = value((text, fail) => {

@@ -4,7 +4,6 @@
  * output, whatever the machine.
  */
 import { writeFileSync } from 'node:fs';
-import { InvalidArgumentError } from 'commander';
 import type { Context } from '../../stack/context.ts';
 import { FATE_CREATED, FATE_DELIVERED, FATE_DROPPED, FATE_RECEIVED, FATE_SENT } from '../../stack/context.ts';
 import { DROP_REASONS } from '../../stack/drop.ts';
@@ -25,21 +24,6 @@ export interface DemoOptions {
   readonly seed: number;
   /** File that gets everything that passes tsvs' port, as pcapng. */
   readonly capture?: string;
-}
-
-export const MAX_REQUESTS = 10_000;
-
-/** For the command line: the number of requests. */
-export function requestCount(text: string): number {
-  const n = Number(text);
-  if (/^\d+$/.test(text) && n >= 1 && n <= MAX_REQUESTS) return n;
-  throw new InvalidArgumentError(`It must be a whole number from 1 to ${MAX_REQUESTS}.`);
-}
-
-/** For the command line: a seed. */
-export function seedNumber(text: string): number {
-  if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('It must be a whole number of at most nine digits.');
 }
 
 export type Print = (line: string) => void;

@@ -5,9 +5,7 @@
 import { type Logger, pino } from 'pino';
 import { prettyFactory } from 'pino-pretty';
 import type { LogLevel } from '../config/model.ts';
-
-export const LOG_FORMATS = ['pretty', 'json'] as const;
-export type LogFormat = (typeof LOG_FORMATS)[number];
+import type { LogFormat } from './format.ts';
 
 /** Where lines go: a file descriptor, or something with `write`. */
 export interface LogSink {

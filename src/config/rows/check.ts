@@ -1,5 +1,6 @@
 /** The keys of a service about health checks, and what they mean to the model. Part of the schema (../schema.ts). */
 import { formatIpv4 } from '../address.ts';
+import { formatDuration } from '../duration.ts';
 import type { ErrorList } from '../error.ts';
 import { CHECK_KINDS, CHECK_METHODS, type CheckConfig, type DestConfig } from '../model.ts';
 import type { SectionValues } from '../read-section.ts';
@@ -153,8 +154,8 @@ export function checkLines(check: CheckConfig | null): (readonly [key: string, v
   return [
     ['check', http === null ? 'tcp' : 'http'],
     ...(check.port === null ? [] : [['check_port', check.port] as const]),
-    ['check_interval', values.formatDuration(check.intervalMs)],
-    ['check_timeout', values.formatDuration(check.timeoutMs)],
+    ['check_interval', formatDuration(check.intervalMs)],
+    ['check_timeout', formatDuration(check.timeoutMs)],
     ['rise', check.rise],
     ['fall', check.fall],
     ['check_start', check.start],

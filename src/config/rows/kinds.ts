@@ -1,4 +1,5 @@
 /** The kinds of value that many keys have: what their rows say of type, unit and range follows from it. Used by the tables beside this file. */
+import { formatDuration } from '../duration.ts';
 import * as values from '../values.ts';
 import type { Row } from './row.ts';
 
@@ -20,7 +21,7 @@ export const time = (lowMs: number, highMs: number, zero = ''): Kind<number> & {
   type: 'time',
   read: values.duration(lowMs, highMs),
   unit: 'ms, s, m, h, d',
-  range: range(values.formatDuration(lowMs), values.formatDuration(highMs), zero),
+  range: range(formatDuration(lowMs), formatDuration(highMs), zero),
 });
 
 /** A whole number; `what` is the subject of the message about its range, `zero` says what 0 does. */

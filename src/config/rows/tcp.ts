@@ -1,4 +1,6 @@
 /** The keys about TCP itself, of [tcp] and of a service, and what they mean to the model. Part of the schema (../schema.ts). */
+
+import { formatDuration } from '../duration.ts';
 import {
   CONGESTION,
   ECN_WORDS,
@@ -141,8 +143,8 @@ export const readServiceTcp = (
 type Line = readonly [key: string, value: string | number];
 
 const keepLines = ({ idleMs, intervalMs, count }: KeepAliveConfig): Line[] => [
-  ['keepalive_idle', values.formatDuration(idleMs)],
-  ['keepalive_interval', values.formatDuration(intervalMs)],
+  ['keepalive_idle', formatDuration(idleMs)],
+  ['keepalive_interval', formatDuration(intervalMs)],
   ['keepalive_count', count],
 ];
 
@@ -151,11 +153,11 @@ export const tcpLines = (tcp: TcpSettings): Line[] => [
   ['congestion', tcp.congestion],
   ['ecn', tcp.ecn],
   ['mss_clamp', tcp.mssClamp],
-  ['user_timeout', values.formatDuration(tcp.userTimeoutMs)],
+  ['user_timeout', formatDuration(tcp.userTimeoutMs)],
   ...keepLines(tcp.keepAlive),
   ['max_half_open', tcp.maxHalfOpen],
   ['syn_cookies', tcp.synCookies],
-  ['time_wait', values.formatDuration(tcp.timeWaitMs)],
+  ['time_wait', formatDuration(tcp.timeWaitMs)],
 ];
 
 export const serviceTcpLines = ({

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { requestCount, runDemo, seedNumber } from '../../../../src/demo/index.ts';
+import { runDemo } from '../../../../src/demo/index.ts';
+import { requestCount, seedNumber } from '../../../../src/demo/options.ts';
 import { PcapReader } from '../../../../src/links/pcap-reader.ts';
 import { describe } from '../../../../stack/wire/pretty.ts';
 

@@ -2,7 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PASSED, TIMEOUT, withStatus } from '../../../../lb/health/result.ts';
-import { createLogger, type LogFormat } from '../../../../src/log/logger.ts';
+import type { LogFormat } from '../../../../src/log/format.ts';
+import { createLogger } from '../../../../src/log/logger.ts';
 import { describe, queueWords } from '../../../../src/log/words.ts';
 import type { WorkerEvent } from '../../../../src/workers/events.ts';
 import { END_REFUSED, END_TIMEOUT, END_UNREACHABLE } from '../../../../stack/tcp/state.ts';
