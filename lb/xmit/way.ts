@@ -15,12 +15,12 @@ import type { Context } from '../../stack/context.ts';
 import { IP_NO_ROUTE, IP_TOO_BIG, IP_TTL } from '../../stack/drop.ts';
 import type { IcmpError } from '../../stack/icmp/error.ts';
 import type { Ip4Sender } from '../../stack/ipv4/output.ts';
+import { fitSegments, packetBytes } from '../../stack/netif/gso.ts';
 import type { Routes4 } from '../../stack/route/route4.ts';
 import type { FrameId, Ipv4, PortId, Verdict } from '../../stack/types.ts';
 import { DROP, PASS } from '../../stack/verdict.ts';
 import { EXCEEDED_TTL, TIME_EXCEEDED, UNREACH_FRAG_NEEDED, UNREACH_NET, UNREACHABLE } from '../../stack/wire/icmp4.ts';
 import * as ip from '../../stack/wire/ipv4.ts';
-import { dataOffset } from '../../stack/wire/tcp.ts';
 
 export class Way {
   /** What the last successful `find` found. */
@@ -60,7 +60,7 @@ export class Way {
     this.hop = routes.outNextHop;
     this.mtu = routes.outMtu;
     this.src = routes.outSrc;
-    if ((pool.gsoSize[f] !== 0 ? this.segmentSize(f) : pool.wireLength(f)) + more > this.mtu) {
+    if (packetBytes(pool, f) + more > this.mtu) {
       const verdict = this.tooLong(f, more);
       if (verdict !== PASS) return verdict;
     }
@@ -72,25 +72,13 @@ export class Way {
     return this.sender.via(f, this.port, this.hop, this.mtu);
   }
 
-  private segmentSize(f: FrameId): number {
-    const { pool } = this.ctx;
-    return pool.gsoSize[f] + this.headers(f);
-  }
-
-  /** IP and TCP headers of a GSO frame. */
-  private headers(f: FrameId): number {
-    const { pool } = this.ctx;
-    return pool.l4[f] - pool.l3[f] + dataOffset(pool.buf, pool.l4[f]);
-  }
-
   private tooLong(f: FrameId, more: number): Verdict {
     const { pool } = this.ctx;
     if ((ip.fragmentField(pool.buf, pool.l3[f]) & ip.DF) !== 0) {
       this.error.send(f, UNREACHABLE, UNREACH_FRAG_NEEDED, this.mtu - more);
       return DROP | IP_TOO_BIG;
     }
-    if (pool.gsoSize[f] !== 0) pool.gsoSize[f] = this.mtu - more - this.headers(f);
-    return PASS;
+    return pool.gsoSize[f] === 0 || fitSegments(pool, f, this.mtu - more) ? PASS : DROP | IP_TOO_BIG;
   }
 
   private oneHop(f: FrameId): Verdict {

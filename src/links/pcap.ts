@@ -138,7 +138,10 @@ export class PcapDevice implements Device {
     return f;
   }
 
-  /** A frame with an unfinished checksum may be segments of TCP in one: nobody says how long each was, so as long as the MTU allows. */
+  /**
+   * A frame with an unfinished checksum may be segments of TCP in one: nobody says how long each was, so as long as the MTU allows. One of
+   * which it allows none stays what it is.
+   */
   private unfinished(f: FrameId): void {
     const { pool } = this;
     if (this.notice === '') this.notice = partialNotice(this.name.slice('pcap:'.length));
@@ -146,9 +149,10 @@ export class PcapDevice implements Device {
     if (pool.len[f]! <= this.maxFrame || pool.buf[ip + 9] !== ipv4.PROTO_TCP) return;
     const l4 = pool.csumStart[f]!;
     const header = (pool.buf[l4 + 12]! >> 4) << 2;
-    if (header < TCP_LEN) return;
+    const size = this.caps.mtu - (l4 - ip) - header;
+    if (header < TCP_LEN || size <= 0) return;
     pool.gsoType[f] = GSO_TCPV4;
-    pool.gsoSize[f] = this.caps.mtu - (l4 - ip) - header;
+    pool.gsoSize[f] = size;
   }
 
   /** Takes note of a report. */

@@ -62,6 +62,22 @@ export function linearize(ctx: Context, f: FrameId): boolean {
   return true;
 }
 
+/** IP and TCP headers of a GSO frame, whose l3 and l4 are known. */
+const headersOf = (pool: FramePool, f: FrameId): number =>
+  pool.l4[f]! - pool.l3[f]! + dataOffset(pool.buf, pool.l4[f]!);
+
+/** Bytes of the largest packet that a frame with `off` at its IP header is on a wire: a GSO frame is its segments. */
+export const packetBytes = (pool: FramePool, f: FrameId): number =>
+  pool.gsoSize[f] === 0 ? pool.wireLength(f) : pool.gsoSize[f]! + headersOf(pool, f);
+
+/** Has the segments of a GSO frame be packets of `mtu` bytes; false where that has no room for payload behind the headers. */
+export function fitSegments(pool: FramePool, f: FrameId, mtu: number): boolean {
+  const room = mtu - headersOf(pool, f);
+  if (room <= 0) return false;
+  pool.gsoSize[f] = room;
+  return true;
+}
+
 export interface SegmentOutput {
   transmit(frame: FrameId, port: number): Verdict;
 }
@@ -88,8 +104,8 @@ export class Segmenter {
     const tcpLen = dataOffset(buf, tcp);
     const headers = ETH_LEN + ipLen + tcpLen;
     const mss = pool.gsoSize[f]!;
-    if (mss + ipLen + tcpLen > port.mtu) return DROP | OVERSIZE;
     const linear = pool.len[f]! - headers;
+    if (mss <= 0 || linear < 0 || mss + ipLen + tcpLen > port.mtu) return DROP | OVERSIZE;
     // Payload lies in the linear part or in the slice, never in both: TCP builds it so, and links receive it so.
     const from = linear > 0 ? off + headers : pool.fragOff[f]!;
     const payload = linear > 0 ? linear : pool.fragLen[f]!;

@@ -183,6 +183,32 @@ test('a usual packet takes the short cut; with somebody at a hook, none does', (
   assert.is(rig.host.shortCut!.packets, 2);
 });
 
+test('of a GSO frame the segments count: made smaller if they may be, else their sender is told', () => {
+  // IP and TCP header, 20 bytes each, and 560 bytes fill what the second link takes.
+  const tcp = { ...USUAL.packet, proto: 6 as const, size: 1400 };
+  for (const [gsoSize, df, then] of [
+    [560, true, 560],
+    [561, true, 0],
+    [1360, true, 0],
+    [561, false, 560],
+  ] as const) {
+    const rig = router(false);
+    rig.host.neigh.nud.setStatic(SENDERS[0]!, 1, 0x0200, 107);
+    const one = { ...fed({ ...USUAL, packet: { ...tcp, df } }, 1), gsoSize };
+    one.bytes[14 + 20 + 12] = 0x50;
+    const [back, sent] = rig.feed(1, [one]);
+    assert.equal(
+      sent!.map((text) => Number(text.split(' ')[2])),
+      then === 0 ? [] : [then],
+    );
+    const { drops } = rig.counts;
+    assert.equal(drops, then === 0 ? { ip_too_big: 1 } : {});
+    if (then !== 0) continue;
+    const error = Buffer.from(back![0]!, 'hex').subarray(34);
+    assert.equal([error[0], error[1], error.readUInt16BE(6)], [3, 4, 600], 'fragmentation needed, and the MTU');
+  }
+});
+
 test('every time to live and checksum: one hop less, and the sum is right', () => {
   const rig = router(false);
   for (let ttl = 2; ttl < 256; ttl++) {

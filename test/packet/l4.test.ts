@@ -238,8 +238,8 @@ for (const mode of ['FNAT', 'NAT'] as const) {
 /** The packet with these bytes as TCP options, sums made anew. */
 function withOptions(packet: Uint8Array, options: number[]): Uint8Array {
   assert.is(options.length % 4, 0);
-  const tcp = [...packet.subarray(20, 40), ...options];
-  tcp[12] = tcp.length << 2;
+  const tcp = [...packet.subarray(20, 40), ...options, ...packet.subarray(40)];
+  tcp[12] = (20 + options.length) << 2;
   tcp[16] = 0;
   tcp[17] = 0;
   const sum = naiveChecksum([...packet.subarray(12, 20), 0, 6, tcp.length >> 8, tcp.length & 255, ...tcp]);
@@ -272,6 +272,30 @@ test('TUN: a GSO frame is cut before it enters the tunnel', () => {
     [...data],
   );
   for (const one of sent) assert.ok(one.ip.length <= 1500);
+});
+
+test('TUN: headers that leave a segment no payload', () => {
+  for (const [mtu, sent] of [
+    [101, 3],
+    [100, 0],
+    [68, 0],
+  ] as const) {
+    const rig = new L4Rig({ mode: 'TUN', tso: true, mtu });
+    rig.feed(fromClient({ flags: 'S' }));
+    const up = withOptions(
+      fromClient({ seq: ISN + 1, ack: SERVER_ISN + 1, data: new Uint8Array(3), flags: 'A' }),
+      new Array(40).fill(1),
+    );
+    // It may be fragmented.
+    up[6] = 0;
+    up[10] = up[11] = 0;
+    const sum = naiveChecksum(up.subarray(0, 20));
+    up[10] = sum >> 8;
+    up[11] = sum & 255;
+    toPartial(up);
+    assert.is(rig.feed(up, { partial: true, gsoSize: 2 }).length, sent, `MTU ${mtu}`);
+    assert.is(rig.fate, sent === 0 ? 'ip_too_big' : 'delivered');
+  }
 });
 
 test('TUN: the outer header has TOS, DF and TTL of the inner one', () => {

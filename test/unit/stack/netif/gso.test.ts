@@ -13,7 +13,7 @@ import {
 } from '../../../../stack/mem/frame-pool.ts';
 import { gather } from '../../../../stack/netif/copy.ts';
 import type { Device } from '../../../../stack/netif/device.ts';
-import { finishChecksum, linearize, Segmenter } from '../../../../stack/netif/gso.ts';
+import { finishChecksum, fitSegments, linearize, packetBytes, Segmenter } from '../../../../stack/netif/gso.ts';
 import { Port } from '../../../../stack/netif/port.ts';
 import type { FrameId, Verdict } from '../../../../stack/types.ts';
 import { DELIVERED, DROP, STOLEN } from '../../../../stack/verdict.ts';
@@ -168,6 +168,30 @@ test('segments larger than the MTU are refused whole', () => {
   assert.is(r.out.length, 0);
   r.ctx.settle(f, DROP | OVERSIZE);
   assert.is(r.ctx.pool.inUse, 0);
+});
+
+test('segments without payload are refused whole', () => {
+  for (const size of [0, -1, -1460]) {
+    const r = rig();
+    const f = large(r, { ...BASE, data: noise(5000, 1) }, size, 0, false);
+    assert.is(r.segmenter.segment(f, r.port, { transmit: (x) => r.transmit(x) }), DROP | OVERSIZE);
+    assert.is(r.out.length, 0);
+    r.ctx.settle(f, DROP | OVERSIZE);
+    assert.is(r.ctx.pool.inUse, 0);
+  }
+});
+
+test('segments are made to fit as far as headers leave them payload', () => {
+  const r = rig();
+  const { pool } = r.ctx;
+  const f = large(r, { ...BASE, data: noise(5000, 1), ts: [5, -6] }, 1448, 0, false);
+  assert.is(packetBytes(pool, f), 1500);
+  assert.ok(fitSegments(pool, f, 53));
+  assert.is(pool.gsoSize[f], 1);
+  assert.is(packetBytes(pool, f), 53);
+  assert.not(fitSegments(pool, f, 52));
+  assert.is(pool.gsoSize[f], 1);
+  r.ctx.settle(f, DELIVERED);
 });
 
 test('with too few frames the rest is lost as on a wire; with none the frame is refused', () => {
