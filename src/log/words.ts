@@ -95,7 +95,12 @@ export function describe(event: WorkerEvent, names: Names): LogLine | null {
       return { level: 'info', fields: { link: event.name }, message: `link ${event.name} is up` };
     case 'mtuChanged': {
       const { name, mtu, used } = event;
-      const kept = used < mtu ? `, as its \`mtu\` says` : '';
+      const kept =
+        used < mtu
+          ? `, as its \`mtu\` says`
+          : used > mtu
+            ? `, as IPv4 needs: what is larger than the interface takes is lost`
+            : '';
       return {
         level: 'warn',
         fields: { link: name, mtu: used },

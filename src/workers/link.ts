@@ -7,6 +7,7 @@ import { FramePool, type PoolShare } from '../../stack/mem/frame-pool.ts';
 import type { Device } from '../../stack/netif/device.ts';
 import { Exception } from '../../stack/netif/middleware/exception.ts';
 import { Fault } from '../../stack/netif/middleware/fault.ts';
+import { IPV4_MIN_MTU } from '../../stack/wire/ipv4.ts';
 import { formatMac, macBytes, macFromIpv4 } from '../config/address.ts';
 import type { Config, Ipv4, LinkConfig, LinkKind, Mac } from '../config/model.ts';
 import { MemifClient } from '../links/memif-client.ts';
@@ -168,11 +169,21 @@ function openWith<K extends OpenKind>(kind: K, link: LinkConfig, vip: Ipv4, arou
   const driver: Driver<Opened[K]> = DRIVERS[kind];
   // What is the host's leaves through one TAP, so it has to come in through one queue.
   const handles = driver.open(link, link.exception === null ? around.pools.length : 1, around);
+  checkMtu(link, handles[0]!.mtu);
   const mac = link.mac ?? driver.mac?.(handles[0]!) ?? macFromIpv4(vip);
   // Segments and unfinished checksums pass between two TAPs as they are.
   const offload = kind === 'tap' && link.offload === 'on';
   const exception = link.exception === null ? null : openTap({ name: link.exception, offload });
   return handles.map((handle) => ({ kind, handle, name: link.name, mac, exception }) as LinkHandle);
+}
+
+/** Linux, too, gives IPv4 up on an interface with less. Throws LinkError. */
+function checkMtu({ kind, device }: LinkConfig, mtu: number): void {
+  if (mtu >= IPV4_MIN_MTU) return;
+  throw new LinkError(
+    'MTU',
+    `${kind} ${device}: its MTU is ${mtu} bytes, and IPv4 needs ${IPV4_MIN_MTU}: 'ip link set ${device} mtu 1500'`,
+  );
 }
 
 /** The same link for a thread that goes on where one that died left it. `share` is its pool. */

@@ -6,10 +6,11 @@ import * as assert from 'uvu/assert';
 import { Context, FATE_CREATED, FATE_DELIVERED, FATE_DROPPED, FATE_RECEIVED, FATE_SENT } from '../../stack/context.ts';
 import { LINK_ERROR, OVERSIZE, POOL_EMPTY } from '../../stack/drop.ts';
 import { F_CSUM_PARTIAL, FramePool, GSO_TCPV4, HEADROOM, type PoolConfig } from '../../stack/mem/frame-pool.ts';
-import type { Device } from '../../stack/netif/device.ts';
+import { type Device, FRAME_OVERHEAD } from '../../stack/netif/device.ts';
 import type { FrameId, Random } from '../../stack/types.ts';
 import { DELIVERED } from '../../stack/verdict.ts';
 import { finish, pseudo4, sum } from '../../stack/wire/checksum.ts';
+import { ETH_LEN } from '../../stack/wire/ethernet.ts';
 import * as ipv4 from '../../stack/wire/ipv4.ts';
 import * as tcp from '../../stack/wire/tcp.ts';
 
@@ -20,6 +21,8 @@ export interface Rig {
   readonly ctxB: Context;
   /** Called when a frame was sent and has not arrived: waits a little, or does what carries it over. */
   readonly carry?: () => Promise<void> | void;
+  /** Sets the MTU of the interfaces at both ends, where that can be done while devices drive them. */
+  readonly setMtu?: (mtu: number) => void;
   /** Called when the test is over; the devices are closed already. */
   readonly cleanup?: () => void;
 }
@@ -54,6 +57,8 @@ export const newContext = (config: PoolConfig = SMALL_POOL): Context =>
 
 export const MAC_A = [2, 0, 0, 0, 0, 0xa];
 export const MAC_B = [2, 0, 0, 0, 0, 0xb];
+/** After which a device has looked at its interface again. */
+const LOOK_US = 1_000_000;
 /** IEEE 802 Local Experimental Ethertype 1: no protocol of the kernel minds it. */
 const ETHERTYPE_TEST = 0x88b5;
 
@@ -302,6 +307,29 @@ export function deviceContract(
     const got = await receive(rig, 1);
     assert.is(rig.ctxB.pool.len[got[0]!], len);
     finishAll(rig.ctxB, got);
+  });
+
+  scene('the MTU of its interface falls to the least that IPv4 needs, and grows again', async (rig) => {
+    if (rig.setMtu === undefined) return;
+    for (const mtu of [ipv4.IPV4_MIN_MTU, 1500]) {
+      rig.setMtu(mtu);
+      for (const [ctx, device] of [[rig.ctxA, rig.a] as const, [rig.ctxB, rig.b] as const]) {
+        ctx.tick(ctx.now + LOOK_US);
+        device.rx(new Int32Array(1), 0);
+        assert.is(device.caps.mtu, mtu);
+      }
+      const before = rig.ctxA.drops[OVERSIZE]!;
+      const largest = mtu + ETH_LEN;
+      const over = mtu + FRAME_OVERHEAD + 1;
+      assert.is(send(rig, testFrame(rig.ctxA, largest, 3), testFrame(rig.ctxA, over, 4)), 2);
+      const got = await receive(rig, 1);
+      assert.equal(
+        got.map((f) => rig.ctxB.pool.len[f]),
+        [largest],
+      );
+      assert.is(rig.ctxA.drops[OVERSIZE]! - before, 1);
+      finishAll(rig.ctxB, got);
+    }
   });
 
   scene('a runt is dropped, or arrives as the runt it is', async (rig) => {

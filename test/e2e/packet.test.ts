@@ -5,9 +5,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { load } from '../../src/config/load.ts';
 import { PacketDevice } from '../../src/links/packet.ts';
 import { closePacket, openPacket, type PacketOptions } from '../../src/links/packet-open.ts';
 import { LinkError } from '../../src/links/syscall.ts';
+import { openLinks } from '../../src/workers/link.ts';
 import type { Context } from '../../stack/context.ts';
 import { FATE_RECEIVED } from '../../stack/context.ts';
 import { LINK_DOWN } from '../../stack/drop.ts';
@@ -33,6 +35,24 @@ const pairOf = (): VethPair => {
   return shared;
 };
 
+const LB_CONF = `
+[vip]
+ip = 10.9.0.1
+ports = 80
+
+[realserver]
+count = 1
+server1 = 10.9.0.2:80:1:00:00:00:00:00:00
+
+[network]
+gateway = 10.9.0.254
+netmask = 255.255.255.0
+
+[link wan]
+kind = packet
+device = lo
+`;
+
 /** Opens an end, as the main thread would, and drives it, as a worker would. */
 function plugIn(ctx: Context, options: PacketOptions): PacketDevice {
   const handle = pairOf().inside(() => openPacket(options));
@@ -46,7 +66,15 @@ function pair(offload: boolean, ring: boolean): Rig & { a: PacketDevice; b: Pack
   const ctxB = newContext();
   const a = plugIn(ctxA, { name: 'va', offload, ring, mac: MAC_A });
   const b = plugIn(ctxB, { name: 'vb', offload, ring, mac: MAC_B });
-  return { a, b, ctxA, ctxB, carry: () => pause(2), cleanup: () => pairOf().remove() };
+  return {
+    a,
+    b,
+    ctxA,
+    ctxB,
+    carry: () => pause(2),
+    setMtu: (mtu) => pairOf().setMtu(mtu),
+    cleanup: () => pairOf().remove(),
+  };
 }
 
 deviceContract('packet', add, { bounded: false }, () => pair(true, true));
@@ -115,6 +143,14 @@ scene('an interface that is deleted and created again is taken up again', async 
   later();
   assert.ok(rig.a.up && rig.b.up);
   await passes(rig, 102);
+});
+
+add('packet: an interface with less MTU than IPv4 needs is refused', () => {
+  const loaded = load(LB_CONF, 'lb.conf');
+  if (!('model' in loaded)) throw new Error(JSON.stringify(loaded));
+  pairOf().ip('link', 'set', 'lo', 'mtu', '67');
+  const open = (): unknown => pairOf().inside(() => openLinks(loaded.model, [newContext().pool.share]));
+  assert.throws(open, "packet lo: its MTU is 67 bytes, and IPv4 needs 68: 'ip link set lo mtu 1500'");
 });
 
 scene('frames that came while we were late are counted', (rig, later) => {

@@ -65,6 +65,7 @@ function pair<A extends Device>(first: (ctx: Context, name: string) => A): Pair<
   return {
     ...{ a: first(ctxA, 'va'), b: plugIn(ctxB, 'vb'), ctxA, ctxB },
     carry: () => pause(15),
+    setMtu: (mtu) => pairOf().setMtu(mtu),
     cleanup: () => pairOf().remove(),
   };
 }

@@ -22,6 +22,7 @@ import {
   SMALL_POOL,
   testFrame,
 } from '../contract/device.ts';
+import { inNamespace } from '../lib/enter-netns.ts';
 import { KernelPeer } from '../lib/kernel-peer.ts';
 import { Net, SWITCH } from '../lib/netns.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
@@ -50,16 +51,28 @@ function plugIn(net: Net, ctx: Context, end: string, offload: boolean): TapDevic
   return TapDevice.fromFd(ctx, structuredClone(handle), ({ name, fd }) => changes.push([name, fd]));
 }
 
+/** The same, all of it within the switch, so that the device can ask for its interface. */
+function plugInThere(net: Net, ctx: Context, end: string, offload: boolean): TapDevice {
+  const namespace = net.namespace(SWITCH);
+  const handle = inNamespace(namespace, () => openTap({ name: nameOf(end), offload }));
+  ip('-n', namespace, 'link', 'set', handle.name, 'master', 'br0', 'up');
+  return inNamespace(namespace, () => TapDevice.fromFd(ctx, structuredClone(handle)));
+}
+
 let shared: Net | undefined;
 
-function bridged(offload: boolean): () => Rig {
+function bridged(offload: boolean, plug = plugInThere): () => Rig {
   return () => {
     shared ??= new Net({ hosts: {} });
     const ctxA = newContext();
     const ctxB = newContext();
-    const a = plugIn(shared, ctxA, 'a', offload);
-    const b = plugIn(shared, ctxB, 'b', offload);
-    return { a, b, ctxA, ctxB, carry: () => pause(5) };
+    const a = plug(shared, ctxA, 'a', offload);
+    const b = plug(shared, ctxB, 'b', offload);
+    const place = shared.namespace(SWITCH);
+    const setMtu = (mtu: number): void => {
+      for (const end of ['a', 'b']) ip('-n', place, 'link', 'set', nameOf(end), 'mtu', `${mtu}`);
+    };
+    return { a, b, ctxA, ctxB, carry: () => pause(5), setMtu };
   };
 }
 
@@ -156,7 +169,7 @@ add('tap: an interface that is set down costs the frames sent meanwhile and come
 });
 
 add('tap: a deleted interface is gone, and is attached to when it is created again', async () => {
-  const rig = bridged(false)();
+  const rig = bridged(false, plugIn)();
   try {
     ip('-n', shared!.namespace(SWITCH), 'link', 'del', nameOf('a'));
     const f = testFrame(rig.ctxA, 100, 1);

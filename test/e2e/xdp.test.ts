@@ -57,7 +57,15 @@ function rigOf(mode: XdpMode): Rig & { a: XdpDevice; b: XdpDevice } {
   const ctxB = newContext();
   const a = plugIn(ctxA, 'va', mode, MAC_A);
   const b = plugIn(ctxB, 'vb', mode, MAC_B);
-  return { a, b, ctxA, ctxB, carry: () => pause(2), cleanup: () => pairOf().remove() };
+  return {
+    a,
+    b,
+    ctxA,
+    ctxB,
+    carry: () => pause(2),
+    setMtu: (mtu) => pairOf().setMtu(mtu),
+    cleanup: () => pairOf().remove(),
+  };
 }
 
 /** Several workers at each end; those of the last are looked at. */

@@ -27,6 +27,10 @@ export class VethPair {
     for (const end of ['va', 'vb']) this.ip('link', 'set', end, 'addrgenmode', 'none', 'up');
   }
 
+  setMtu(mtu: number): void {
+    for (const end of ['va', 'vb']) this.ip('link', 'set', end, 'mtu', `${mtu}`);
+  }
+
   /** Both ends; nothing when they are gone already. */
   remove(): void {
     spawnSync('ip', ['-n', this.place, 'link', 'del', 'va']);

@@ -42,6 +42,15 @@ test('a service without servers, a link that has gone', () => {
   assert.is(words({ type: 'linkNotice', name: 'packet:eth0', notice: 'hm' }), 'link packet:eth0: hm');
 });
 
+test('an MTU that has changed: followed, bounded by the configuration, or less than IPv4 can do with', () => {
+  const said = (mtu: number, used: number): string => words({ type: 'mtuChanged', name: 'tap:tap0', mtu, used });
+  const start = 'link tap:tap0: the MTU of its interface is now';
+  assert.is(said(1400, 1400), `${start} 1400 bytes: packets have at most 1400 from now on`);
+  assert.is(said(9000, 1500), `${start} 9000 bytes: packets have at most 1500 from now on, as its \`mtu\` says`);
+  const lost = 'as IPv4 needs: what is larger than the interface takes is lost';
+  assert.is(said(60, 68), `${start} 60 bytes: packets have at most 68 from now on, ${lost}`);
+});
+
 test('a server that health checks take out of service and put back', () => {
   const event = { type: 'healthChanged', service: 1, dest: 2, up: false, why: TIMEOUT } as const;
   assert.equal(describe(event, names), {
