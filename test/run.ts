@@ -18,7 +18,9 @@ const E2E_LIMIT_MS = 240_000;
 /** End-to-end files that ask what comes of something, not how long it takes: they bear company. */
 const BEAR_COMPANY = [
   'cli',
+  'dpip',
   'exception',
+  'ipvs-choice',
   'ipvsadm',
   'l4',
   'lab',

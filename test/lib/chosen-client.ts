@@ -1,7 +1,7 @@
 /**
  * A client that notes who answers: makes connections one at a time from given addresses and ports and reads the server's name from each.
  * Program: `chosen-client.ts SOCKET`; a line from the unix socket is a round as JSON, a line back what came of it. Connections that are
- * held end with a reset at an empty line. Started by test/e2e/ipvsadm.test.ts (`Chosen`).
+ * held end with a reset at an empty line. Started by test/e2e/ipvs-choice.test.ts (`Chosen`).
  */
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
