@@ -5,7 +5,8 @@
  * | --------------------------------------------------- | ------------------------------------------- |
  * | proxy, FullNAT, SNAT, DR, tunnel                    | addresses and ports: local ports are chosen |
  * | NAT                                                 | the client's address and port               |
- * | layer 4 with persistence, or that passes fragments  | the client's address                        |
+ * | layer 4 with persistence, or that passes fragments  | the client's address; of several netmasks   |
+ * |                                                     | of persistence, the bits that all look at   |
  *
  * All NAT services follow the last row when one of them does: what a server sends does not say of which service it is.
  */
@@ -42,5 +43,6 @@ export function steerKinds({ services }: Pick<Config, 'services'>, isLocal: (add
       if (isOfNat(service)) natServers.set(ip, nat);
     }
   }
-  return { services: kinds, natServers, byAddress, servers, isLocal };
+  const clientMask = services.reduce((mask, { persistence }) => mask & (persistence?.netmask ?? -1), -1);
+  return { services: kinds, natServers, clientMask, byAddress, servers, isLocal };
 }

@@ -29,7 +29,7 @@ export const EVERYBODY = -1;
 export const BY_FLOW = 0;
 /** The client's address and port: with NAT both directions show them, and nothing else that is the same. */
 export const BY_CLIENT = 1;
-/** The client's address: all its flows meet at one worker, which remembers its server. */
+/** The client's address, as far as `clientMask` looks at it: all its flows meet at one worker, which remembers its server. */
 export const BY_CLIENT_ADDRESS = 2;
 
 /** Services and servers whose flows are not told by all four parts. Built anew with each change. */
@@ -38,6 +38,8 @@ export interface Kinds {
   readonly services: ReadonlyMap<number, number>;
   /** NAT servers by address. */
   readonly natServers: ReadonlyMap<Ipv4, number>;
+  /** Which bits of an address make a client. One for all services: what a NAT server sends does not say of which one it is. */
+  readonly clientMask: Ipv4;
   /** Virtual addresses with a service divided by the client's address: fragments are, too. */
   readonly byAddress: ReadonlySet<Ipv4>;
   /** All servers: what they send to an address of ours is an answer, where no service has the very port. */
@@ -146,11 +148,15 @@ export class Steering {
     if (kinds.isLocal(dst)) {
       const kind = this.kindOf(kinds, proto, src, dst, ports & 0xffff);
       if (kind === BY_FLOW) return ownerOfFlow(src, dst, ports, workers);
-      return kind === BY_CLIENT ? (ofAddress(src) + ofPort(ports >>> 16)) % workers : ofAddress(src) % workers;
+      return kind === BY_CLIENT
+        ? (ofAddress(src) + ofPort(ports >>> 16)) % workers
+        : ofAddress(src & kinds.clientMask) % workers;
     }
     const kind = kinds.natServers.get(src) ?? BY_FLOW;
     if (kind === BY_FLOW) return ownerOfFlow(src, dst, ports, workers);
-    return kind === BY_CLIENT ? (ofAddress(dst) + ofPort(ports & 0xffff)) % workers : ofAddress(dst) % workers;
+    return kind === BY_CLIENT
+      ? (ofAddress(dst) + ofPort(ports & 0xffff)) % workers
+      : ofAddress(dst & kinds.clientMask) % workers;
   }
 
   private kindOf(kinds: Kinds, proto: number, src: Ipv4, dst: Ipv4, port: number): number {
@@ -164,7 +170,7 @@ export class Steering {
   private ofAddresses(src: Ipv4, dst: Ipv4): number {
     const { workers, kinds } = this;
     if (kinds === null) return ownerOfPair(src, dst, workers);
-    if (kinds.byAddress.has(dst) && !kinds.servers.has(src)) return ofAddress(src) % workers;
+    if (kinds.byAddress.has(dst) && !kinds.servers.has(src)) return ofAddress(src & kinds.clientMask) % workers;
     return ownerOfPair(src, dst, workers);
   }
 }

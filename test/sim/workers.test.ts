@@ -30,9 +30,9 @@ const serve = (net: CrewNetwork, send: number, port = 80): Endpoint[][] =>
     listen(s.host, server(i), port, () => ({ salt: 2, peerSalt: 1, send, closeAfter: 'sending' })),
   );
 
-function request(net: CrewNetwork, send: number): Endpoint {
+function request(net: CrewNetwork, send: number, from = CLIENT): Endpoint {
   const e = new Endpoint(net.client.host, { salt: 1, peerSalt: 2, send, closeAfter: 'sending' });
-  e.tcb = net.client.host.tcp.connect(CLIENT, 0, VIP, 80, e, 0);
+  e.tcb = net.client.host.tcp.connect(from, 0, VIP, 80, e, 0);
   assert.ok(e.tcb !== null);
   return e;
 }
@@ -141,6 +141,20 @@ test('fnat with persistence: all flows of a client meet one worker and one serve
   const clients = Array.from({ length: 12 }, () => request(net, 5000));
   assert.ok(net.run(60_000, () => clients.every((e) => e.done)));
   for (const e of clients) assert.equal([e.received, e.wrong, e.end], [5000, 0, st.END_NORMAL]);
+  assert.equal(accepted.map((list) => list.length).sort(), [0, 12]);
+  net.run(100);
+  conserved(net);
+});
+
+test('persistence with a netmask: all clients behind it meet one worker and one server', () => {
+  const persistence = { timeoutMs: 300_000, netmask: -256, expireQuiescent: false };
+  const net = new CrewNetwork({ service: { mode: 'fnat', localAddresses: [VIP], persistence }, workers: 3 });
+  const accepted = serve(net, 500);
+  const addresses = Array.from({ length: 12 }, (_, i) => CLIENT + 100 + i);
+  for (const addr of addresses) net.client.host.addresses.add({ addr, prefixLen: 24, port: 1, flags: 1 });
+  const clients = addresses.map((addr) => request(net, 500, addr));
+  assert.ok(net.run(60_000, () => clients.every((e) => e.done)));
+  for (const e of clients) assert.equal([e.received, e.wrong, e.end], [500, 0, st.END_NORMAL]);
   assert.equal(accepted.map((list) => list.length).sort(), [0, 12]);
   net.run(100);
   conserved(net);

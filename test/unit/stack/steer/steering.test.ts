@@ -124,6 +124,7 @@ test('NAT: what a client sends and what a server answers has one owner; so have 
   const kinds = (kind: number): Kinds => ({
     services: new Map([[endpointKey(17, vip, 80), kind]]),
     natServers: new Map([[ip('10.0.0.21'), kind]]),
+    clientMask: ip('255.255.255.0'),
     byAddress: new Set(kind === BY_CLIENT_ADDRESS ? [vip] : []),
     servers: new Set([ip('10.0.0.21')]),
     isLocal: (a) => a === vip,
@@ -134,8 +135,13 @@ test('NAT: what a client sends and what a server answers has one owner; so have 
     assert.is(same(owners(udp('10.0.0.21', 8000, '10.0.0.1', sport), 3, kinds(BY_CLIENT))), there);
     used.add(same(owners(udp('10.0.0.1', sport, '10.0.0.10', 80), 3, kinds(BY_CLIENT_ADDRESS))));
     used.add(same(owners(udp('10.0.0.21', 8000, '10.0.0.1', sport), 3, kinds(BY_CLIENT_ADDRESS))));
+    const neighbour = `10.0.0.${100 + sport}`;
+    used.add(same(owners(udp(neighbour, sport, '10.0.0.10', 80), 3, kinds(BY_CLIENT_ADDRESS))));
+    used.add(same(owners(udp('10.0.0.21', 8000, neighbour, sport), 3, kinds(BY_CLIENT_ADDRESS))));
+    const first = ipv4({ src: neighbour, dst: '10.0.0.10', proto: 17, fragment: 0x2000 }, ports(sport, 80));
+    used.add(same(owners(first, 3, kinds(BY_CLIENT_ADDRESS))));
   }
-  assert.is(used.size, 1);
+  assert.is(used.size, 1, 'clients behind one mask are one');
 });
 
 test('a lane carries frames whole and in order, refuses what it has no slot for, and lends no slot twice', () => {
