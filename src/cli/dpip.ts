@@ -51,17 +51,16 @@ async function text(object: string, command: string, rest: readonly string[], st
   switch (`${object} ${command}`) {
     case 'link show': {
       const { main } = wordsOf(rest, []);
+      await linkOf(main);
       const { links, frames } = await get<LinksReply>(PATHS.links);
-      const wanted = links.filter(({ name }) => main === undefined || name === main);
-      if (wanted.length === 0)
-        throw usage(`no link is called '${main}'; there is ${links.map(({ name }) => name).join(', ')}`);
-      return wanted
+      return links
+        .filter(({ name }) => main === undefined || name === main)
         .map((link) => formatLink(link, links.indexOf(link) + 1) + (stats ? formatNumbers(link, frames) : ''))
         .join('');
     }
     case 'addr show': {
       const { dev } = wordsOf(rest, ['dev']).named;
-      return formatAddresses(await get<AddressesReply>(PATHS.addresses), dev);
+      return formatAddresses(await get<AddressesReply>(PATHS.addresses), await linkOf(dev));
     }
     case 'addr add':
     case 'addr del': {
@@ -92,8 +91,10 @@ async function text(object: string, command: string, rest: readonly string[], st
       const prefix = main === 'default' ? '0.0.0.0/0' : main;
       return change<RouteRequest>(command, PATHS.routes, { prefix, ...(via && { via }), ...(dev && { link: dev }) });
     }
-    case 'neigh show':
-      return formatNeighbours(await get<NeighReply>(PATHS.neigh), wordsOf(rest, ['dev']).named['dev']);
+    case 'neigh show': {
+      const { dev } = wordsOf(rest, ['dev']).named;
+      return formatNeighbours(await get<NeighReply>(PATHS.neigh), await linkOf(dev));
+    }
     case 'neigh add':
     case 'neigh del': {
       const { main, named } = wordsOf(rest, ['dev', 'lladdr']);
@@ -131,6 +132,14 @@ function wordsOf(
 
 const get = <T>(path: string): Promise<T> => request({}, (socket) => ask<T>(socket, path));
 
+/** The name, if a link has it. Throws Failure. */
+async function linkOf(name: string | undefined): Promise<string | undefined> {
+  if (name === undefined) return undefined;
+  const { links } = await get<LinksReply>(PATHS.links);
+  if (links.some((link) => link.name === name)) return name;
+  throw usage(`no link is called '${name}'; there is ${links.map((link) => link.name).join(', ')}`);
+}
+
 const METHODS: Readonly<Record<string, Method>> = { add: 'POST', set: 'PUT', replace: 'PUT' };
 
 async function change<T extends object>(command: string, path: string, body: T): Promise<string> {
@@ -139,8 +148,9 @@ async function change<T extends object>(command: string, path: string, body: T):
     {},
     (socket) => send(socket, method, path, body),
     (status, { error, hint, errors }) => {
-      const more = errors === undefined ? '' : `\n${errors.join('\n')}`;
-      return status >= 500 ? null : usage((hint ? `${error}: ${hint}` : error) + more);
+      // The first is the message.
+      const more = (errors ?? []).slice(1).map((line) => `\n${line}`);
+      return status >= 500 ? null : usage((hint ? `${error}: ${hint}` : error) + more.join(''));
     },
   );
   return '';

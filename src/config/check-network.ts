@@ -39,13 +39,14 @@ export function checkLinkNetworks(draft: Draft): void {
     if (!link.addresses)
       errors.add({ ...link.where, key: 'address' }, 'key is missing', 'add address = 10.1.0.2/24, as of this link');
   }
+  const homes = [...vipsOf(draft), ...network.localAddresses];
   for (const link of links) {
     if (!link.routes) continue;
     for (const { gateway } of link.routes.value) {
       const here = networks.some((one) => one.link === link && isIn(one, gateway));
       const atFirst =
         link === links[0] &&
-        vipsOf(draft).some((vip) => isIn({ ip: vip.value, prefixLen: network.prefixLen?.value ?? 1 }, gateway));
+        homes.some((own) => isIn({ ip: own.value, prefixLen: network.prefixLen?.value ?? 1 }, gateway));
       if (here || atFirst) continue;
       const message = `the router ${formatIpv4(gateway)} is in no network of this link`;
       errors.add(link.routes, message, 'correct it, or add an address of its network');
@@ -61,13 +62,14 @@ export function checkNetwork(draft: Draft, prefixLen: number): void {
   const others = linkNetworks(draft);
   const atLink = (addr: Ipv4): LinkNetwork | undefined => others.find((one) => isIn(one, addr));
   const all = [...(network.gateway ? [network.gateway] : []), ...vips, ...locals];
-  for (const address of all) {
+  const backends = services.flatMap(allServers);
+  for (const address of [...all, ...backends.map((server) => ({ ...server, value: server.value.ip }))]) {
     const role = reservedRole(address.value, atLink(address.value)?.prefixLen ?? 32);
     if (role) errors.add(address, `${formatIpv4(address.value)} is a ${role} address`, "write a host's own address");
   }
   const own = all.filter((address) => !atLink(address.value));
   if (own.length === 0) return;
-  const servers = services.flatMap(allServers).filter((server) => !atLink(server.value.ip));
+  const servers = backends.filter((server) => !atLink(server.value.ip));
   const routed = (addr: Ipv4): boolean =>
     draft.links.some(({ routes }) => routes?.value.some((route) => networkOf(addr, route.prefixLen) === route.network));
   const home = commonNetwork(

@@ -64,7 +64,10 @@ function checkDests(draft: Draft, service: DraftService): void {
   const { errors } = draft;
   const vips = new Set(vipsOf(draft).map((vip) => vip.value));
   const ours = [...draft.network.localAddresses, ...draft.services.flatMap((other) => other.localAddresses)];
-  const locals = new Set(ours.map((local) => local.value));
+  const locals = new Set([
+    ...ours.map((local) => local.value),
+    ...draft.links.flatMap(({ addresses }) => (addresses?.value ?? []).map((own) => own.ip)),
+  ]);
   const firstLine = new Map<string, number>();
   for (const server of allServers(service)) {
     const { ip, port } = server.value;

@@ -4,10 +4,10 @@
  * server.ts.
  */
 import { z } from 'zod';
-import { parseIpv4, parseMac } from '../config/address.ts';
+import { formatIpv4, isGroupMac, notAHost, parseIpv4, parseMac } from '../config/address.ts';
 import { formatError } from '../config/error.ts';
 import { load } from '../config/load.ts';
-import type { Config, DestConfig, ServiceConfig } from '../config/model.ts';
+import type { Config, DestConfig, Ipv4, Mac, ServiceConfig } from '../config/model.ts';
 import {
   type ChangeReply,
   type ConnRequest,
@@ -21,7 +21,7 @@ import {
   type ZeroRequest,
 } from './api.ts';
 import type { AddressRequest, FlushRequest, NeighRequest, RouteRequest } from './api-network.ts';
-import { addServer, deleteServer, deleteService, patchService, putService, setLocal } from './edit.ts';
+import { addServer, deleteServer, deleteService, NO_MAC, patchService, putService, setLocal } from './edit.ts';
 import { MUTATION } from './mutation-form.ts';
 import {
   addAddress,
@@ -239,8 +239,13 @@ async function changeWhole(
       const known = mac === undefined ? null : parseMac(mac);
       if (ip === null || (method === 'POST' && known === null))
         throw new ChangeError(400, 'address or mac is none', HINTS.neigh);
+      const index = linkIndex(running.config, link);
+      if (method === 'POST') checkNeighbour(ip, known!);
+      else if (!snapshot.neigh().neighbours.some((one) => one.address === address && one.link === link)) {
+        throw new ChangeError(404, `${address} is no neighbour on ${link}`, '');
+      }
       await running.setNeighbour({
-        ...{ do: 'setNeighbour', ip, link: linkIndex(running.config, link) },
+        ...{ do: 'setNeighbour', ip, link: index },
         mac: method === 'POST' ? known : null,
       });
       return done([]);
@@ -255,6 +260,14 @@ async function changeWhole(
       return snapshot.ipvs.change(mutations, atomic, running);
     }
   }
+}
+
+/** Throws ChangeError. */
+function checkNeighbour(ip: Ipv4, mac: Mac): void {
+  const wrong = notAHost(ip);
+  if (wrong !== '') throw new ChangeError(400, `${formatIpv4(ip)} ${wrong}`, 'write the address of a host');
+  if (isGroupMac(mac) || mac === NO_MAC)
+    throw new ChangeError(400, `${mac} is not the MAC address of one host`, HINTS.neigh);
 }
 
 async function changeService(

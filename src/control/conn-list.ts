@@ -6,8 +6,8 @@ import { z } from 'zod';
 import * as c from '../../lb/conn-row.ts';
 import type { ConnView } from '../../lb/conn-view.ts';
 import { L4 } from '../../lb/l4.ts';
-import { protocolOf } from '../../lb/proto/index.ts';
-import { formatEndpoint } from '../config/address.ts';
+import { PROTOCOLS, protocolOf } from '../../lb/proto/index.ts';
+import { formatEndpoint, parseIpv4 } from '../config/address.ts';
 import { CLOCK_MS, MAX_CONNS, type WorkerShare } from '../workers/plan.ts';
 import type { ConnReply, ConnsReply } from './api.ts';
 import { ChangeError } from './running-config.ts';
@@ -15,14 +15,29 @@ import { ChangeError } from './running-config.ts';
 /** Rows looked at for one page at most, whether they match or not: some ten milliseconds. */
 const SCAN_LIMIT = 65536;
 export const MAX_PAGE = 10_000;
+/** What IPVS calls a template's state. */
+const TEMPLATE_STATE = 'ASSURED';
+
+const STATES = new Set([...PROTOCOLS.flatMap(({ states }) => states), TEMPLATE_STATE]);
+
+const isAddress = (text: string): boolean => {
+  const [, address = '', port = '0'] = /^([\d.]+)(?::(\d{1,5}))?$/.exec(text) ?? [];
+  return parseIpv4(address) !== null && Number(port) <= 65535;
+};
+const ADDRESS = z.string().refine(isAddress, { error: 'is no address: write it as 10.0.0.7 or 10.0.0.7:40000' });
 
 /** What may be asked for; texts as ConnReply has them, addresses with or without port. */
 const QUERY = z.strictObject({
   proto: z.enum(['tcp', 'udp', 'icmp', 'ip']).optional(),
-  state: z.string().optional(),
+  state: z
+    .string()
+    .transform((text) => text.toUpperCase())
+    .refine((state) => STATES.has(state), { error: `is none of ${[...STATES].join(', ')}` })
+    .optional(),
   service: z.string().optional(),
-  client: z.string().optional(),
-  vip: z.string().optional(),
+  client: ADDRESS.optional(),
+  vip: ADDRESS.optional(),
+  /** Or its name. */
   server: z.string().optional(),
   limit: z.coerce.number().int().min(0).max(MAX_PAGE).default(MAX_PAGE),
   after: z
@@ -64,7 +79,10 @@ export class ConnList {
   /** `search`: what stands behind the question mark of the path. Throws ChangeError. */
   page(search: string): ConnsReply {
     const read = QUERY.safeParse(Object.fromEntries(new URLSearchParams(search)));
-    if (!read.success) throw new ChangeError(400, 'the query is not understood', CONN_QUERY_HINT);
+    if (!read.success) {
+      const { path, message } = read.error.issues[0]!;
+      throw new ChangeError(400, `the query is not understood: ${String(path[0] ?? '')} ${message}`, CONN_QUERY_HINT);
+    }
     const query = read.data;
     const total = this.tables.reduce((sum, { view }) => sum + view.size, 0);
     const conns: ConnReply[] = [];
@@ -90,7 +108,7 @@ export class ConnList {
     return {
       template,
       proto: (protocol ?? protocolOf(cvports >>> 16))?.name.toLowerCase() ?? 'ip',
-      state: template ? 'ASSURED' : view.state,
+      state: template ? TEMPLATE_STATE : view.state,
       expiresMs: view.dueIn(Atomics.load(control, CLOCK_MS)),
       mode,
       service: names.serviceName(view.service),
@@ -113,7 +131,7 @@ function matches(conn: ConnReply, query: ConnQuery): boolean {
     wanted === undefined || endpoint === wanted || endpoint.startsWith(`${wanted}:`);
   return (
     (proto === undefined || conn.proto === proto) &&
-    (state === undefined || conn.state === state.toUpperCase()) &&
+    (state === undefined || conn.state === state) &&
     (service === undefined || conn.service === service) &&
     isAt(conn.client, client) &&
     isAt(conn.vip, vip) &&

@@ -82,7 +82,8 @@ function serverOf({ address, weight = 1, mac, name, mode, upper, lower }: Server
   };
 }
 
-const NO_MAC = '00:00:00:00:00:00';
+/** Asks for it by ARP. */
+export const NO_MAC = '00:00:00:00:00:00';
 
 // Text
 

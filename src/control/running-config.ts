@@ -173,7 +173,9 @@ export class RunningConfig {
     if ('model' in loaded) return loaded.model;
     const [first] = loaded.errors;
     const hint = first!.hint === '' ? 'nothing has changed' : first!.hint;
-    throw new ChangeError(422, wordsOf(first!), hint, loaded.errors.map(formatError));
+    // Lines are of no file that anybody has.
+    const errors = loaded.errors.map((error) => formatError({ ...error, line: 0 }).replace(/^change: /, ''));
+    throw new ChangeError(422, wordsOf(first!), hint, errors);
   }
 
   private async replace(next: Config): Promise<readonly string[]> {

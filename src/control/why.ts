@@ -41,7 +41,10 @@ export const WHY_HINT =
 /** `search`: what stands behind the question mark. Throws ChangeError. */
 export async function askWhy(search: string, worker: Asking, snapshot: Snapshot, config: Config): Promise<WhyReply> {
   const read = QUERY.safeParse(Object.fromEntries(new URLSearchParams(search)));
-  if (!read.success) throw new ChangeError(400, 'the question is not understood', WHY_HINT);
+  if (!read.success) {
+    const { path, message } = read.error.issues[0]!;
+    throw new ChangeError(400, `the question is not understood: ${String(path[0] ?? '')} ${message}`, WHY_HINT);
+  }
   const packet = packetOf(read.data, config);
   const owner = ownerOf(packet, snapshot.workers, config);
   return new Names(snapshot.of(owner), config).reply(await worker.ask({ ask: 'why', packet }, owner));

@@ -33,6 +33,18 @@ scene('dpip: addresses, routes and neighbours while it runs; servers of another 
   await done('neigh add 192.168.0.254 lladdr 02:00:00:00:00:fe dev tap0');
   assert.match(await done('neigh show'), /^ip: 192\.168\.0\.254 +mac: 02:00:00:00:00:fe .* static$/m);
   await done('neigh del 192.168.0.254 dev tap0');
+  for (const [line, message] of [
+    ['neigh del 192.168.0.254 dev tap0', '192.168.0.254 is no neighbour on tap0'],
+    ['neigh show dev tap9', "no link is called 'tap9'; there is tap0"],
+    ['addr show dev tap9', "no link is called 'tap9'; there is tap0"],
+    [
+      'addr add 10.77.0.255/24 dev tap0',
+      "[link tap0] address: 10.77.0.255 is the broadcast address of its network: write a host's own address",
+    ],
+  ] as const) {
+    const { code, stderr } = await dpip(line);
+    assert.equal([code, stderr], [1, `tsvs: ${message}\n`], line);
+  }
   assert.match(
     await done('-s link show'),
     /^1: tap0: socket 0 mtu 1500 .*\n {4}UP \n {4}addr 02:00:00:64:00:0A .*\n {4}ipackets .*\n {4}\d+ +\d+ +\d+/,

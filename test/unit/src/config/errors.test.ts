@@ -456,6 +456,23 @@ reports('server that is a VIP', GENERAL, { 11: 'server1 = 192.168.100.30:81:1:00
 reports('server that is a local address', GENERAL, { 11: 'server1 = 192.168.100.20:80:1:00:00:00:00:00:00' }, [
   'lb.conf:11: [service web] server1: 192.168.100.20 is a local address; write the address of a real server',
 ]);
+reports(
+  'router at a link whose network local addresses alone tell, as when the last service has gone',
+  '[global]\nlayer4 = on\n[link lan]\nroutes = 10.5.0.0/16 via 192.168.100.1\n' +
+    '[network]\nnetmask = /24\nlocal_address = 192.168.100.20\n',
+  {},
+  [],
+);
+const TWO_ARMS = '[link wan]\naddress = 10.1.0.2/24\n[network]';
+for (const [what, address, found] of [
+  ['the address of a link', '10.1.0.2', 'is a local address; write the address of a real server'],
+  ["the broadcast address of a link's network", '10.1.0.255', "is a broadcast address; write a host's own address"],
+  ["the address of a link's network", '10.1.0.0', "is a network address; write a host's own address"],
+] as const) {
+  reports(`server that is ${what}`, GENERAL, { 3: TWO_ARMS, 11: `server1 = ${address}:80:1:00:00:00:00:00:00` }, [
+    `lb.conf:13: [service web] server1: ${address} ${found}`,
+  ]);
+}
 
 // The whole
 reports('VIP outside the network', PLAIN, { 4: 'ip = 192.168.200.10' }, [

@@ -6,7 +6,9 @@ import type { Config } from '../../../../src/config/model.ts';
 import { type ErrorReply, localPath, PATHS, serverPath, servicePath } from '../../../../src/control/api.ts';
 import { RunningConfig } from '../../../../src/control/running-config.ts';
 import { respond } from '../../../../src/control/server.ts';
+import { askWhy } from '../../../../src/control/why.ts';
 import type { Batch } from '../../../../src/workers/commands.ts';
+import type { Asking } from '../../../../src/workers/questions.ts';
 import { CONF, config, fabricate } from './memory.ts';
 
 type Reply = { status: number; body: ErrorReply & Record<string, unknown> };
@@ -14,7 +16,7 @@ type Reply = { status: number; body: ErrorReply & Record<string, unknown> };
 class Rig {
   readonly batches: Batch[] = [];
   readonly running: RunningConfig;
-  private readonly snapshot = fabricate().snapshot;
+  readonly snapshot = fabricate().snapshot;
 
   constructor() {
     const quiet = { info() {}, warn() {}, error() {} };
@@ -149,6 +151,63 @@ test('what cannot be is refused with every reason, and changes nothing', async (
   await refused('POST', PATHS.addresses, { address: '10.1.0.2/24', link: 'wan' }, 404, /no link is called 'wan'/);
   await refused('POST', PATHS.routes, { prefix: '10.5.0.0/16', via: '10.77.0.1' }, 422, /router|network/);
   await refused('DELETE', PATHS.routes, { prefix: '0.0.0.0/0' }, 404, /no default route/);
+});
+
+test('a mistake in a change is told as what it is, without the line of a file that nobody has', async () => {
+  const { status, body } = await new Rig().ask('POST', PATHS.routes, { prefix: '10.5.0.0/16', via: '10.77.0.1' });
+  assert.is(status, 422);
+  assert.equal(body.errors, [
+    '[link lan] routes: the router 10.77.0.1 is in no network of this link; correct it, or add an address of its network',
+  ]);
+});
+
+test('a static neighbour is one host, and only a neighbour can be forgotten', async () => {
+  const rig = new Rig();
+  const neighbour = { address: '10.0.0.9', link: 'lan', mac: '02:00:00:00:00:09' };
+  await rig.done('POST', PATHS.neigh, neighbour);
+  await rig.done('DELETE', PATHS.neigh, { address: '10.0.0.11', link: 'lan' });
+  for (const [method, more, status, error] of [
+    ['POST', { mac: '01:00:5e:00:00:01' }, 400, '01:00:5e:00:00:01 is not the MAC address of one host'],
+    ['POST', { mac: '00:00:00:00:00:00' }, 400, '00:00:00:00:00:00 is not the MAC address of one host'],
+    ['POST', { address: '224.0.0.1' }, 400, '224.0.0.1 is a multicast address'],
+    ['POST', { address: '10.0.0' }, 400, 'address or mac is none'],
+    ['DELETE', { address: '10.0.0.99', mac: undefined }, 404, '10.0.0.99 is no neighbour on lan'],
+  ] as const) {
+    const reply = await rig.ask(method, PATHS.neigh, { ...neighbour, ...more });
+    assert.equal([reply.status, reply.body.error], [status, error]);
+  }
+});
+
+test('questions with values that cannot be say which one', async () => {
+  const rig = new Rig();
+  for (const [path, error] of [
+    [
+      `${PATHS.conns}?client=999`,
+      'the query is not understood: client is no address: write it as 10.0.0.7 or 10.0.0.7:40000',
+    ],
+    [
+      `${PATHS.conns}?vip=10.0.0.10:65536`,
+      'the query is not understood: vip is no address: write it as 10.0.0.7 or 10.0.0.7:40000',
+    ],
+    [
+      `${PATHS.conns}?state=open`,
+      'the query is not understood: state is none of NONE, ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT, TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, SYNACK, ONEWAY, NORMAL, ASSURED',
+    ],
+  ] as const) {
+    const reply = await rig.ask('GET', path);
+    assert.equal([reply.status, reply.body.error], [400, error]);
+  }
+  const nobody: Asking = {
+    ask: () => Promise.reject(new Error('asked')),
+    captureMemory: () => [],
+    ended: Promise.resolve(),
+  };
+  const why = await askWhy('from=10.0.0.1:1&to=10.0.0.10:80&ttl=0', nobody, rig.snapshot, config()).catch(
+    (error: Error) => error.message,
+  );
+  assert.is(why, 'the question is not understood: ttl Too small: expected number to be >=1');
+  for (const query of ['client=10.0.0.1', 'vip=10.0.0.10:80', 'state=established', 'state=assured', 'server=server1'])
+    assert.is((await rig.ask('GET', `${PATHS.conns}?${query}`)).status, 200, query);
 });
 
 test('addresses and routes: what is added is shown, and goes again', async () => {
