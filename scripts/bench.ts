@@ -5,9 +5,9 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import { type BenchOptions, readOptions, USAGE } from '../test/bench/options.ts';
 import { namespaceWrapper } from '../test/lib/privilege.ts';
+import { bundle } from './lib/bundle.ts';
 
 const args = process.argv.slice(2);
 
@@ -41,7 +41,7 @@ const { check, heap, links, lab, idle } = checked();
 // Where the packages it needs are found.
 const dir = mkdtempSync('node_modules/.tsvs-bench-');
 try {
-  await build({
+  await bundle({
     entryPoints: {
       bench: 'test/bench/main.ts',
       check: 'test/bench/check.ts',
@@ -55,12 +55,6 @@ try {
     },
     outdir: dir,
     outExtension: { '.js': '.mjs' },
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    packages: 'external',
-    logLevel: 'warning',
   });
   // A young generation that holds a whole measurement: allocation is then read off without a collection in between.
   const flags = ['--expose-gc', '--max-semi-space-size=512', '--min-semi-space-size=512'];

@@ -1,9 +1,10 @@
 /**
- * Bundles the program with esbuild: for the command line, for the worker thread, for the process of libpcap.
+ * Bundles the program: for the command line, for the worker thread, for the process of libpcap.
  * The worker is bundled for speed: V8 inlines across modules only within one file.
  */
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { type BuildOptions, build } from 'esbuild';
+import type { BuildOptions } from 'esbuild';
+import { bundle } from './lib/bundle.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -11,19 +12,13 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 
 const common: BuildOptions = {
   outdir: 'dist',
-  bundle: true,
-  platform: 'node',
-  format: 'esm',
-  target: 'node20',
-  packages: 'external',
   sourcemap: true,
   define: { TSVS_VERSION: JSON.stringify(version) },
-  logLevel: 'warning',
 };
 
 for (const name of existsSync('dist') ? readdirSync('dist') : []) if (name.startsWith('part-')) rmSync(`dist/${name}`);
 // What only some commands need is in files of its own, which they load: the others answer sooner.
-await build({
+await bundle({
   ...common,
   entryPoints: { main: 'src/main.ts' },
   splitting: true,
@@ -35,9 +30,9 @@ const entryPoints = {
   pcap: 'src/pcap.ts',
   scheduler: 'lb/sched/contract.ts',
 };
-await build({ ...common, entryPoints });
+await bundle({ ...common, entryPoints });
 // The entries check the version of Node before anything else is loaded, so main is not bundled into them.
-await build({
+await bundle({
   ...common,
   entryPoints: { bin: 'src/bin.ts', l4lb: 'src/l4lb.ts', ipvsadm: 'src/ipvsadm.ts' },
   external: ['./main.js'],

@@ -3,21 +3,12 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build } from 'esbuild';
+import { bundle } from '../../scripts/lib/bundle.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'tsvs-bench-'));
 try {
   const outfile = join(dir, 'conn.mjs');
-  await build({
-    entryPoints: ['test/bench/conn.ts'],
-    outfile,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    packages: 'external',
-    logLevel: 'warning',
-  });
+  await bundle({ entryPoints: ['test/bench/conn.ts'], outfile });
   // A young generation that holds a whole measurement of what is allocated.
   const flags = ['--expose-gc', '--max-semi-space-size=256', '--min-semi-space-size=256'];
   process.exitCode = spawnSync(process.execPath, [...flags, outfile], { stdio: 'inherit' }).status ?? 1;
