@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { bundle } from '../../../scripts/lib/bundle.ts';
+import { bundle } from '../../scripts/lib/bundle.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'tsvs-bundle-'));
 test.after(() => rmSync(dir, { recursive: true }));
