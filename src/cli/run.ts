@@ -103,7 +103,6 @@ export async function run(options: RunOptions): Promise<void> {
     log,
     follow: (next) => {
       snapshot.follow(next);
-      supervisor.follow(next);
       log.level = next.global.logLevel;
     },
   });

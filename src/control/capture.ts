@@ -113,9 +113,10 @@ class Stream {
   async run(wish: CaptureWish): Promise<void> {
     const { response, source } = this;
     const { worker, config } = source;
+    const epochs = await this.begin(wish, worker.captureMemory().length);
+    // Not before: one that was being started anew has other memory then.
     const memory = worker.captureMemory();
     const ends = memory.map(attachCapture);
-    const epochs = await this.begin(wish, memory.length);
     // Since the process started, the system's clock may have been set.
     const set = Date.now() - performance.timeOrigin - performance.now();
     const blocks = new CaptureBlocks(

@@ -27,6 +27,7 @@ import {
   isCommandOfMoment,
   type NeighbourCommand,
 } from '../workers/commands.ts';
+import { WorkerGone } from '../workers/spread.ts';
 import type { ConfigReply, ReloadReply, ServerWish } from './api.ts';
 
 /** Words for programs by the status of HTTP. */
@@ -43,7 +44,7 @@ export const ERROR_CODES: Readonly<Record<number, string>> = {
 
 /** A change that was refused; nothing has changed. */
 export class ChangeError extends Error {
-  /** Of HTTP: 400 not understood, 404 no such service or server, 409 impossible now, 422 a file with errors. */
+  /** Of HTTP: 400 not understood, 404 no such service or server, 409 impossible now, 422 a file with errors, 503 try again. */
   readonly status: number;
   readonly hint: string;
   /** The mistakes of a file, a line each. */
@@ -277,6 +278,9 @@ export class RunningConfig {
       await this.options.worker.apply({ version, commands, ...(schedulers.length > 0 && { schedulers }) });
       this.schedulers = [];
     } catch (error) {
+      if (error instanceof WorkerGone) {
+        throw new ChangeError(503, 'the worker died while it took the change', 'nothing has changed: try again');
+      }
       throw new ChangeError(409, `the worker refuses: ${(error as Error).message}`, 'nothing has changed');
     }
     this.version = version;

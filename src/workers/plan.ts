@@ -22,9 +22,10 @@ import type { FaultRules } from '../../stack/netif/middleware/fault.ts';
 import type { Config, ServiceConfig } from '../config/model.ts';
 import { MAX_WORKERS } from '../config/values.ts';
 import type { PreparedScheduler } from '../schedulers/install.ts';
-import { type Command, commandMemory } from './commands.ts';
+import { commandMemory } from './commands.ts';
 import type { LinkHandle, RemoteLink } from './link.ts';
 import { linkMemory } from './link-stats.ts';
+import type { Start } from './spread.ts';
 import { COUNTER_NAMES } from './stats.ts';
 
 /** Words of `control`. */
@@ -111,16 +112,11 @@ export interface Peer {
   readonly from: SharedArrayBuffer;
 }
 
-export interface WorkerData {
+export interface WorkerData extends Start {
   readonly index: number;
   /** By worker; null in its own place. Of the only one: just that. */
   readonly peers: readonly (Peer | null)[];
-  readonly config: Config;
   readonly share: WorkerShare;
-  /** Of the last batch that `config` has in it. */
-  readonly version: number;
-  /** What an operator wanted at run time. */
-  readonly moments: readonly Command[];
   /** Schedulers from files, to be installed before the configuration is looked at. */
   readonly schedulers: readonly PreparedScheduler[];
   /** In the order of the configuration. */

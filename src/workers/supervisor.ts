@@ -4,7 +4,7 @@
  *
  * A worker that dies of an error while others live is started again and takes over its links (`takeOver` of link.ts); its sessions are
  * lost. Meanwhile the others go on: what is theirs comes over their own queues, and what they would have handed over to it is dropped as
- * HANDOVER_FULL. See peers.ts for how they part with it.
+ * HANDOVER_FULL. See peers.ts for how they part with it. Workers are started anew one after the other.
  */
 import { EventEmitter } from 'node:events';
 import { DestTable } from '../../lb/dest.ts';
@@ -12,7 +12,7 @@ import { ServiceColumns } from '../../lb/service.ts';
 import { laneMemory } from '../../stack/steer/lane.ts';
 import type { Config } from '../config/model.ts';
 import type { PreparedScheduler } from '../schedulers/install.ts';
-import { type Batch, type Command, FIRST_VERSION, isCommandOfMoment, UNNUMBERED } from './commands.ts';
+import { type Batch, UNNUMBERED } from './commands.ts';
 import { workerCount } from './count.ts';
 import { Drain, type Drainable } from './drain.ts';
 import type { WorkerEvent } from './events.ts';
@@ -31,6 +31,7 @@ import {
   type WorkerShare,
 } from './plan.ts';
 import type { AnswerTo, Question } from './questions.ts';
+import { Spread } from './spread.ts';
 import { makeEventFd, WorkerThread } from './thread.ts';
 
 /** Called when the links are open. */
@@ -56,18 +57,17 @@ export class Supervisor extends EventEmitter implements Drainable {
   private readonly threads: WorkerThread[] = [];
   private readonly plans: WorkerData[];
   private readonly deaths: number[] = [];
+  /** By worker: resolves when it serves again. */
+  private readonly restarts: Promise<void>[] = [];
   private end: (error: Error | null) => void = () => {};
   private living: number;
   private failure: Error | null = null;
   private command = RUN;
-  private config: Config;
-  private version = FIRST_VERSION;
-  /** The last wish or finding for each object, for a worker that starts anew. */
-  private readonly moments = new Map<string, Command>();
+  private readonly spread: Spread;
 
   private constructor(config: Config, capture: string | null, fault: FaultPlan | null, opened: Opened) {
     super();
-    this.config = config;
+    this.spread = new Spread(config, this.threads);
     const workers = workerCount(config.global);
     this.living = workers;
     this.shares = Array.from({ length: workers }, () => planWorker(config));
@@ -89,8 +89,8 @@ export class Supervisor extends EventEmitter implements Drainable {
               ...{ eventFd: eventFds[w]!, to: lanes[index]![w]!, from: lanes[w]![index]! },
             },
       ),
-      ...{ schedulers, config, share, links: links[index]!, eventFd: eventFds[index]!, capture, fault },
-      ...{ version: FIRST_VERSION, moments: [] },
+      ...{ schedulers, share, links: links[index]!, eventFd: eventFds[index]!, capture, fault },
+      ...this.spread.start,
     }));
     this.ended = new Promise((resolve) => {
       this.end = (error) => {
@@ -150,25 +150,14 @@ export class Supervisor extends EventEmitter implements Drainable {
     for (const thread of this.threads) thread.request(command);
   }
 
-  /** What holds from now on: a worker that is started anew begins with it. */
-  follow(config: Config): void {
-    this.config = config;
+  /** As Spread's. While a worker is started anew a change waits until it serves. */
+  apply(batch: Batch): Promise<void> {
+    return this.spread.apply(batch);
   }
 
-  /**
-   * Has all workers apply a batch; resolves when it holds everywhere. Throws with the reason of the first, and nothing has changed then.
-   * A worker that refuses what the first has taken, because connections hold rows that it would need, ends itself and is started anew.
-   */
-  async apply(batch: Batch): Promise<void> {
-    const [first, ...others] = this.threads;
-    await first!.apply(batch);
-    this.version = batch.version;
-    for (const command of batch.commands) this.note(command);
-    await Promise.allSettled(others.map((thread) => thread.apply(batch)));
-  }
-
-  /** A worker's answer. Throws with its reason when it has none. */
-  ask<Q extends Question>(question: Q, worker: number): Promise<AnswerTo<Q>> {
+  /** A worker's answer; one that is started anew is waited for. Throws with its reason when it has none. */
+  async ask<Q extends Question>(question: Q, worker: number): Promise<AnswerTo<Q>> {
+    await this.restarts[worker];
     return this.threads[worker]!.ask(question);
   }
 
@@ -194,7 +183,7 @@ export class Supervisor extends EventEmitter implements Drainable {
       server: { name: '', ip: dests.addr[dest]!, port: dests.port[dest]! },
       up,
     } as const;
-    this.note(command);
+    this.spread.note(command);
     for (const thread of this.threads.slice(1)) thread.send({ version: UNNUMBERED, commands: [command] });
   }
 
@@ -204,22 +193,12 @@ export class Supervisor extends EventEmitter implements Drainable {
     this.plans[worker] = { ...plan, links: plan.links.map((one, i) => (i === index ? link : one)) };
   }
 
-  private note(command: Command): void {
-    if (!isCommandOfMoment(command)) return;
-    if (command.do === 'setNeighbour') this.moments.set(`neighbour ${command.ip} ${command.link}`, command);
-    else if (command.do === 'setState' || command.do === 'setHealth') {
-      const { proto, vip, port } = command.at;
-      const { ip, port: at } = command.server;
-      this.moments.set(`${command.do} ${proto} ${vip} ${port} ${ip} ${at}`, command);
-    }
-  }
-
   // The end of a worker
 
   private threadEnded(index: number, error: Error | null): void {
     if (error !== null && this.mayRestart(index)) {
-      this.emit('lost', index, error);
-      this.restart(index).catch((failed: Error) => this.giveUp(failed));
+      const restarted = this.spread.alone(() => this.restart(index, error));
+      this.restarts[index] = restarted.catch((failed: Error) => this.giveUp(failed));
       return;
     }
     this.living--;
@@ -242,7 +221,8 @@ export class Supervisor extends EventEmitter implements Drainable {
     return !alone && served && this.command === RUN && recent.length <= MAX_RESTARTS;
   }
 
-  private async restart(index: number): Promise<void> {
+  private async restart(index: number, error: Error): Promise<void> {
+    this.emit('lost', index, error);
     const { shares, plans } = this;
     const old = shares[index]!;
     const control = new Int32Array(old.control);
@@ -260,11 +240,11 @@ export class Supervisor extends EventEmitter implements Drainable {
     control[COMMAND] = command;
     control.set(seen, SEEN);
     // The pool stays, as others have copied into it and will; everything else is new. What was counted is kept by whoever shows it.
-    const share: WorkerShare = { ...planWorker(this.config), pool: old.pool, control: old.control, links: old.links };
+    const { start } = this.spread;
+    const share: WorkerShare = { ...planWorker(start.config), pool: old.pool, control: old.control, links: old.links };
     shares[index] = share;
-    const { config, version } = this;
     const links = plans[index]!.links.map((link) => takeOver(link, share.pool));
-    const plan = { ...plans[index]!, share, config, version, links, moments: [...this.moments.values()] };
+    const plan = { ...plans[index]!, ...start, share, links };
     plans[index] = plan;
     const thread = this.startThread(plan);
     this.threads[index] = thread;
@@ -273,12 +253,13 @@ export class Supervisor extends EventEmitter implements Drainable {
     this.emit('restarted', index);
   }
 
-  /** The next generation of a worker; resolves when the others have seen it. */
+  /** The next generation of a worker; resolves when the others have seen it. One that is dead itself sees it when it begins anew. */
   private async change(index: number, control: Int32Array): Promise<void> {
     const generation = Atomics.add(control, GENERATION, 1) + 1;
     const others = this.threads.filter((_, w) => w !== index);
     for (const thread of others) thread.nudge();
-    for (let waited = 0; !others.every(({ share }) => sees(share, index, generation)); waited += 2) {
+    const isDone = (thread: WorkerThread): boolean => thread.isOver || sees(thread.share, index, generation);
+    for (let waited = 0; !others.every(isDone); waited += 2) {
       if (waited > PARTING_MS) throw new Error(`worker ${index} has died, and another one does not part with it`);
       await pause(2);
     }

@@ -8,6 +8,7 @@ import { type Batch, Sender } from './commands.ts';
 import type { WorkerEvent } from './events.ts';
 import { COMMAND, MAIL, OPEN, SLEEPING, type WorkerData, type WorkerShare } from './plan.ts';
 import type { AnswerTo, Question } from './questions.ts';
+import { type Taker, WorkerGone } from './spread.ts';
 
 /** What wakes a worker that sleeps. Throws LinkError. */
 export function makeEventFd(): number {
@@ -17,7 +18,7 @@ export function makeEventFd(): number {
 }
 
 /** Emits `event` (WorkerEvent), and `exit` once with the error that ended the worker, or null. */
-export class WorkerThread extends EventEmitter {
+export class WorkerThread extends EventEmitter implements Taker {
   readonly share: WorkerShare;
   /** Resolves when the thread has ended, whatever the reason. */
   readonly ended: Promise<void>;
@@ -60,6 +61,10 @@ export class WorkerThread extends EventEmitter {
     this.serves.catch(() => {});
   }
 
+  get isOver(): boolean {
+    return this.over;
+  }
+
   get openSessions(): number {
     return Atomics.load(this.control, OPEN);
   }
@@ -69,7 +74,6 @@ export class WorkerThread extends EventEmitter {
     this.wake();
   }
 
-  /** Has the worker apply a batch; resolves when it holds. Throws with the worker's reason, and nothing has changed then. */
   async apply(batch: Batch): Promise<void> {
     const answer = this.hear((event) => event.type === 'applied' && event.version === batch.version);
     this.send(batch);
@@ -101,7 +105,7 @@ export class WorkerThread extends EventEmitter {
         if (event.error === null) resolve('answer' in event ? event.answer : null);
         else reject(new Error(event.error));
       };
-      const gone = (): void => reject(new Error('the worker has ended'));
+      const gone = (): void => reject(new WorkerGone());
       if (this.over) {
         gone();
         return;

@@ -16,7 +16,7 @@ import { poll, SWITCH } from '../lib/netns.ts';
 import { patternHash } from '../lib/pattern.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 import { VIP, VipNet } from '../lib/vip-net.ts';
-import { greetings, workerDies } from '../lib/worker-death.ts';
+import { greetings, workersDie } from '../lib/worker-death.ts';
 
 const add = testUnless(noNamespaces() ?? noCommands('ip', 'ab', 'curl', 'ping', 'tshark'), test);
 const TWO = ['workers = 2'];
@@ -187,13 +187,13 @@ add('a server that fails its checks gets nothing from any worker; idle workers s
   }
 });
 
-for (const [link, worker] of [
-  ['tap', 1],
-  ['packet', 0],
-  ['xdp', 0],
-] as [LinkKind, number][]) {
-  add(`${link}: worker ${worker} dies: it is reported, the other goes on, and it is started again`, () =>
-    workerDies({ link, global: TWO, queues: true }, worker),
+for (const [link, count, ...workers] of [
+  ['tap', 3, 2, 0],
+  ['packet', 2, 0],
+  ['xdp', 2, 0],
+] as [LinkKind, number, ...number[]][]) {
+  add(`${link}: of ${count} workers die ${workers}: it is reported, others go on, and they are started again`, () =>
+    workersDie({ link, global: [`workers = ${count}`], queues: true }, ...workers),
   );
 }
 

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { PATHS } from '../../src/control/api.ts';
+import { PATHS, serverPath } from '../../src/control/api.ts';
 import type { LinksReply } from '../../src/control/api-network.ts';
-import { ask } from '../../src/control/client.ts';
+import { ask, send } from '../../src/control/client.ts';
 import { VIP, VipNet, type VipNetOptions } from './vip-net.ts';
 
 /** Asks `n` times, once per connection; how often each server answered. Throws when one is not answered. */
@@ -18,11 +18,11 @@ export async function greetings(lab: VipNet, n: number): Promise<Map<string, num
   return count;
 }
 
-/** Has `worker` of a tsvs with these options die and come back. */
-export async function workerDies(options: VipNetOptions, worker: number): Promise<void> {
+/** Has these workers of a tsvs with these options die and come back, while a server is drained. */
+export async function workersDie(options: VipNetOptions, ...workers: number[]): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'tsvs-crash-'));
   const now = join(folder, 'now');
-  process.env['TSVS_TEST_CRASH'] = `${worker}:${now}`;
+  process.env['TSVS_TEST_CRASH'] = `${workers}:${now}`;
   const lab = await VipNet.start(options);
   delete process.env['TSVS_TEST_CRASH'];
   try {
@@ -30,12 +30,14 @@ export async function workerDies(options: VipNetOptions, worker: number): Promis
     await greetings(lab, 10);
     await lab.quiet();
     writeFileSync(now, '');
-    await lab.tsvs.waitFor(new RegExp(`worker ${worker} died: died on purpose`), 10_000);
+    await lab.tsvs.waitFor(new RegExp(`worker ${workers[0]} died: died on purpose`), 10_000);
     assert.is(await lab.counter('proxy.accepted'), 10, 'nothing is forgotten, or counted twice');
-    await lab.tsvs.waitFor(new RegExp(`worker ${worker} serves again`), 10_000);
-    await greetings(lab, 20);
+    // It waits until all can take it.
+    await send(lab.socket, 'PUT', serverPath('web', 'server1'), { state: 'drain' });
+    for (const worker of workers) await lab.tsvs.waitFor(new RegExp(`worker ${worker} serves again`), 10_000);
+    assert.equal([...(await greetings(lab, 20)).keys()], ['rs-2'], 'drained at all workers');
     assert.is(await lab.counter('proxy.accepted'), 30);
-    assert.is(await lab.counter('workers.restarts'), 1);
+    assert.is(await lab.counter('workers.restarts'), workers.length);
     await lab.quiet();
     const { links } = await ask<LinksReply>(lab.socket, PATHS.links);
     assert.is(links[0]!.rxFrames, await lab.counter('port.rxFrames'));

@@ -13,6 +13,7 @@ import { answer, respond } from '../../../../src/control/server.ts';
 import { UserSchedulers } from '../../../../src/schedulers/known.ts';
 import type { Batch } from '../../../../src/workers/commands.ts';
 import { COMMAND, DRAIN } from '../../../../src/workers/plan.ts';
+import { WorkerGone } from '../../../../src/workers/spread.ts';
 import { CONF, config, type Fabricated, fabricate } from './memory.ts';
 
 interface Rig extends Fabricated {
@@ -25,7 +26,7 @@ interface Rig extends Fabricated {
   /** Files by name. */
   readonly files: Record<string, string>;
   /** Why the worker refuses the next batch. */
-  refusal: string | null;
+  refusal: string | Error | null;
   ask(
     method: string,
     path: string,
@@ -46,7 +47,7 @@ function rig(): Rig {
       load: (file) => load(rig.files[file] ?? '', file),
       worker: {
         async apply(batch) {
-          if (rig.refusal !== null) throw new Error(rig.refusal);
+          if (rig.refusal !== null) throw rig.refusal instanceof Error ? rig.refusal : new Error(rig.refusal);
           rig.batches.push(batch);
         },
       },
@@ -217,6 +218,15 @@ test('a batch that the worker refuses has changed nothing', async () => {
   r.refusal = null;
   assert.is((await r.ask('PUT', SERVER1, { weight: 7 })).status, 200);
   assert.is(r.batches[0]!.version, 2, 'the number was not used up');
+});
+
+test('a change that the worker died of may be tried again', async () => {
+  const r = rig();
+  r.refusal = new WorkerGone();
+  const { status, body } = await r.ask('PUT', SERVER1, { weight: 7 });
+  const [error, hint] = ['the worker died while it took the change', 'nothing has changed: try again'];
+  assert.equal([status, body.code, body.error, body.hint], [503, 'NOT_READY', error, hint]);
+  assertUntouched(r);
 });
 
 test('changes at the same time come one after the other', async () => {

@@ -1,0 +1,161 @@
+/** Changes reach all workers in one order, and one that is started anew begins with what holds. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { load } from '../../../../src/config/load.ts';
+import type { Batch, Command } from '../../../../src/workers/commands.ts';
+import { Spread, type Taker, WorkerGone } from '../../../../src/workers/spread.ts';
+import { CONF } from '../control/memory.ts';
+
+/** A worker that answers when it is told to. */
+class Worker implements Taker {
+  readonly asked: number[] = [];
+  private answers: { resolve: () => void; reject: (error: Error) => void }[] = [];
+
+  apply({ version }: Batch): Promise<void> {
+    this.asked.push(version);
+    return new Promise((resolve, reject) => void this.answers.push({ resolve, reject }));
+  }
+
+  async takes(): Promise<void> {
+    this.answers.shift()!.resolve();
+    await settle();
+  }
+
+  async says(error: Error): Promise<void> {
+    this.answers.shift()!.reject(error);
+    await settle();
+  }
+}
+
+/** Lets everything happen that waits for nothing any more. */
+const settle = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+
+const loaded = load(CONF, 'lb.conf');
+if (!('model' in loaded)) throw new Error('the configuration of the test has errors');
+const { model } = loaded;
+const [service] = model.services;
+const [dest] = service!.dests;
+const AT = { name: 'web', proto: service!.proto, vip: service!.vip, port: service!.port };
+const SERVER = { name: dest!.name, ip: dest!.ip, port: dest!.port };
+
+const weight = (version: number, to: number): Batch => ({
+  version,
+  commands: [{ do: 'editServer', at: AT, server: { ...dest!, weight: to }, changes: [] }],
+});
+const state = (to: 'drain' | 'ready'): Command => ({ do: 'setState', at: AT, server: SERVER, state: to });
+
+function crew(): { spread: Spread; workers: Worker[]; weightNow: () => number } {
+  const workers = [new Worker(), new Worker()];
+  const spread = new Spread(model, workers);
+  return { spread, workers, weightNow: () => spread.start.config.services[0]!.dests[0]!.weight };
+}
+
+/** Whether a change holds by now, or why it does not. */
+function fate(promise: Promise<void>): { readonly is: string } {
+  const now = { is: 'on its way' };
+  promise.then(
+    () => {
+      now.is = 'holds';
+    },
+    (error: Error) => {
+      now.is = error.message;
+    },
+  );
+  return now;
+}
+
+test('a change goes to the first, then to the others, and holds when all have it', async () => {
+  const { spread, workers, weightNow } = crew();
+  const [first, second] = workers as [Worker, Worker];
+  const change = fate(spread.apply(weight(2, 7)));
+  await settle();
+  assert.equal([first.asked, second.asked], [[2], []]);
+  await first.takes();
+  assert.equal([second.asked, change.is, weightNow(), spread.start.version], [[2], 'on its way', 7, 2]);
+  await second.takes();
+  assert.is(change.is, 'holds');
+});
+
+test('what the first refuses reaches nobody else, and is no part of what holds', async () => {
+  const { spread, workers, weightNow } = crew();
+  const [first, second] = workers as [Worker, Worker];
+  const change = fate(spread.apply(weight(2, 7)));
+  await settle();
+  await first.says(new Error('no room'));
+  assert.equal([change.is, second.asked, weightNow(), spread.start.version], ['no room', [], dest!.weight, 1]);
+});
+
+test('while a worker is started anew a change waits, and then the new one gets it', async () => {
+  const { spread, workers } = crew();
+  let serves = (): void => {};
+  const restart = spread.alone(() => new Promise<void>((resolve) => (serves = resolve)));
+  const change = fate(spread.apply(weight(2, 7)));
+  await settle();
+  assert.equal([workers[0]!.asked, change.is], [[], 'on its way']);
+  const anew = new Worker();
+  workers[0] = anew;
+  serves();
+  await restart;
+  await settle();
+  assert.equal(anew.asked, [2]);
+  await anew.takes();
+  await workers[1]!.takes();
+  assert.is(change.is, 'holds');
+});
+
+test('a worker that dies of a change the first has taken begins with it; a change on its way is waited for', async () => {
+  const { spread, workers, weightNow } = crew();
+  const [first, second] = workers as [Worker, Worker];
+  const change = fate(spread.apply(weight(2, 7)));
+  let began: unknown = null;
+  await settle();
+  // The second dies before it was asked.
+  const restart = spread.alone(async () => {
+    began = [spread.start.version, weightNow()];
+  });
+  await first.takes();
+  assert.is(began, null);
+  await second.says(new WorkerGone());
+  await restart;
+  assert.equal([began, change.is], [[2, 7], 'holds']);
+});
+
+test('a change that the first dies of is refused, and is no part of what it begins with', async () => {
+  const { spread, workers, weightNow } = crew();
+  const change = fate(spread.apply(weight(2, 7)));
+  await settle();
+  await workers[0]!.says(new WorkerGone());
+  assert.equal([change.is, spread.start.version, weightNow()], ['the worker has ended', 1, dest!.weight]);
+});
+
+test('a restart that fails leaves changes their turn', async () => {
+  const { spread, workers } = crew();
+  const restart = spread.alone(() => Promise.reject(new Error('no')));
+  const change = fate(spread.apply(weight(2, 7)));
+  await restart.catch(() => {});
+  await settle();
+  await workers[0]!.takes();
+  await workers[1]!.takes();
+  assert.is(change.is, 'holds');
+});
+
+test('of what is wanted at run time the last wish for each object is kept', async () => {
+  const { spread, workers } = crew();
+  for (const [version, to] of [
+    [2, 'drain'],
+    [3, 'ready'],
+  ] as const) {
+    const change = fate(spread.apply({ version, commands: [state(to)] }));
+    await settle();
+    for (const worker of workers) await worker.takes();
+    assert.is(change.is, 'holds');
+  }
+  spread.note({ do: 'setHealth', at: AT, server: SERVER, up: false });
+  assert.equal(
+    spread.start.moments.map((one) => ('state' in one ? one.state : one.do)),
+    ['ready', 'setHealth'],
+  );
+  assert.is(spread.start.config, model, 'no part of the configuration');
+});
+
+test.run();
