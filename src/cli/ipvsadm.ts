@@ -3,6 +3,8 @@
  * grammar, the listings and the messages are those of src/ipvsadm; here is only the holder of the table.
  */
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { isSchedulerFile } from '../config/model.ts';
 import {
   type ConnReply,
   type ConnsReply,
@@ -15,6 +17,7 @@ import { AskError, ask, send } from '../control/client.ts';
 import type { LedgerStats } from '../control/ledger.ts';
 import { defaultSocket } from '../control/socket.ts';
 import { parseIpv4Loosely, sameAddress } from '../ipvsadm/address.ts';
+import { isErrno } from '../ipvsadm/errno.ts';
 import { type Names, namesFromFiles } from '../ipvsadm/names.ts';
 import type { Endpoint, Mutation, ServiceId } from '../ipvsadm/ops.ts';
 import {
@@ -118,15 +121,15 @@ export class RemoteTable implements Target {
   }
 
   async apply(mutation: Mutation): Promise<Refusal | null> {
-    const body: IpvsRequest = { mutations: [mutation] };
+    const body: IpvsRequest = { mutations: [withPath(mutation)] };
     try {
       const { results } = await send<IpvsChangeReply>(this.socket, 'POST', PATHS.ipvs, body);
       const [refusal] = results;
       return refusal ? { errno: refusal.errno, why: refusal.error } : null;
     } catch (error) {
       if (!(error instanceof AskError) || error.refusal === null || error.refusal.status >= 500) throw error;
-      const { error: why, hint } = error.refusal.reply;
-      return { errno: 'ENOSYS', why: hint === undefined ? why : `${why}; ${hint}` };
+      const { code, error: why, hint } = error.refusal.reply;
+      return { errno: isErrno(code) ? code : 'EINVAL', why: hint === undefined ? why : `${why}; ${hint}` };
     }
   }
 
@@ -139,6 +142,14 @@ export class RemoteTable implements Target {
     }
     return all;
   }
+}
+
+/** A scheduler in a file is looked for from where the command is typed, not from where tsvs runs. */
+function withPath(mutation: Mutation): Mutation {
+  if (mutation.op !== 'add-service' && mutation.op !== 'edit-service') return mutation;
+  const { scheduler } = mutation.settings;
+  if (!isSchedulerFile(scheduler)) return mutation;
+  return { ...mutation, settings: { ...mutation.settings, scheduler: resolve(scheduler) } };
 }
 
 /** Services by mark and by match take connections to any address: theirs are not told apart. */

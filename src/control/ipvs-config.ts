@@ -14,12 +14,14 @@ import {
   type Config,
   type DestConfig,
   type GlobalConfig,
+  isSchedulerFile,
   MATCH_PROTOS,
   type Mode,
   type PersistenceConfig,
   PROTOS,
   type ServiceConfig,
 } from '../config/model.ts';
+import { homeOf } from '../config/own-addresses.ts';
 import { type Address, ipv4 } from '../ipvsadm/address.ts';
 import {
   type DestSettings,
@@ -67,9 +69,13 @@ export function tableOf(config: Config): Table {
   return { services: services.map((service) => serviceOf(service, config)), timeouts: timeoutsOf(config.global) };
 }
 
-function serviceOf(service: ServiceConfig, { links }: Config): Service {
+function serviceOf(service: ServiceConfig, config: Config): Service {
   const { dests, localAddresses, mode } = service;
-  const ours = localAddresses.map((addr) => ({ address: ipv4(addr), device: links[0]!.name, conflicts: 0n, conns: 0 }));
+  const deviceOf = (addr: number): string => config.links[homeOf(config, addr).link]!.name;
+  const ours = localAddresses.map((addr) => ({
+    ...{ address: ipv4(addr), device: deviceOf(addr) },
+    ...{ conflicts: 0n, conns: 0 },
+  }));
   return {
     id: idOf(service),
     settings: settingsOf(service),
@@ -348,7 +354,9 @@ function persistenceOf(
 }
 
 function optionsOf({ scheduler, schedFlags, hashTarget }: ServiceSettings, old: ServiceConfig): Record<string, string> {
-  const defaults = Object.entries(checkScheduler(scheduler, {}).options).map(([option, [first]]) => [option, first!]);
+  // One of a file has no options, and is not known before it has been judged.
+  const known = isSchedulerFile(scheduler) ? {} : checkScheduler(scheduler, {}).options;
+  const defaults = Object.entries(known).map(([option, [first]]) => [option, first!]);
   const kept = scheduler === old.scheduler ? old.schedOptions : {};
   const flags = (FLAGS[scheduler] ?? []).map((option, i) => [option, (schedFlags >> i) & 1 ? 'on' : 'off'] as const);
   const key = hashTarget === null ? [] : [['key', KEY_OF[hashTarget]] as const];

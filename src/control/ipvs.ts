@@ -5,7 +5,7 @@
  */
 import { DestTable, INHIBITED, OVERLOAD } from '../../lb/dest.ts';
 import { LISTED, ServiceColumns } from '../../lb/service.ts';
-import { type Config, SCHEDULERS } from '../config/model.ts';
+import { type Config, isSchedulerFile, SCHEDULERS } from '../config/model.ts';
 import { isErrno, wordsFor } from '../ipvsadm/errno.ts';
 import { apply, type Rules } from '../ipvsadm/model.ts';
 import type { Mutation, ServiceId } from '../ipvsadm/ops.ts';
@@ -17,7 +17,11 @@ import { addressOf, type Endpointed, tableOf, Unsupported, withTable } from './i
 import { Ledger, type LedgerStats } from './ledger.ts';
 import { ChangeError, type RunningConfig } from './running-config.ts';
 
-const RULES: Rules = { schedulers: new Set<string>(SCHEDULERS) };
+/** A file is judged when the worker is to have it. */
+const rulesFor = (mutation: Mutation): Rules => {
+  const asked = 'settings' in mutation && 'scheduler' in mutation.settings ? mutation.settings.scheduler : '';
+  return { schedulers: new Set<string>(isSchedulerFile(asked) ? [asked] : SCHEDULERS) };
+};
 
 const NO_STATS: LedgerStats = {
   ...{ conns: 0, inPkts: 0, outPkts: 0, inBytes: 0, outBytes: 0 },
@@ -181,7 +185,7 @@ function step(config: Config, mutation: Mutation): Config {
     if (mutation.op === 'add-service' && isOfProxy(config, mutation.service)) {
       throw new ChangeError(409, 'a service of mode proxy has this address', '', [], 'EEXIST');
     }
-    const applied = apply(tableOf(config), mutation, RULES);
+    const applied = apply(tableOf(config), mutation, rulesFor(mutation));
     if (!applied.ok) {
       const { errno } = applied;
       throw new ChangeError(errno === 'ESRCH' ? 404 : 409, wordsFor(mutation, errno), '', [], errno);

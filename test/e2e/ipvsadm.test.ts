@@ -177,6 +177,7 @@ scene('config show: a file with everything that commands have made; read again, 
     '-P -t 10.0.1.100:443 -z 10.0.1.60 -F lan',
     '-A -u 10.0.1.101:53 -s rr -o',
     '-a -u 10.0.1.101:53 -r 10.0.1.23:53 -g',
+    '-A -u 10.0.1.101:54 -s config/samples/my-scheduler.ts',
     '-A -u 10.0.1.101:443 -s conhash --hash-target qid',
     '-A -t 10.0.1.102:0 -s wrr -p 60',
     '-a -t 10.0.1.102:0 -r 10.0.1.21:0 -m',
@@ -192,8 +193,14 @@ scene('config show: a file with everything that commands have made; read again, 
   const shown = await lab.done('config', 'show');
   for (const line of [/^tcp_timeout = 1000s$/m, /^udp_timeout = 77s$/m, /:8080:9:/, /^conn_timeout = 1h$/m])
     assert.match(shown, line);
+  const none = await lab.ipvsadm('-A', '-u', '10.0.1.101:55', '-s', 'config/samples/none.ts');
+  assert.equal([none.code, /Could not resolve ".*\/config\/samples\/none\.ts"/.test(none.stderr)], [255, true]);
   const saved = await lab.run('-S -n');
+  assert.match(saved, /^-A -u 10\.0\.1\.101:54 -s \/.*\/config\/samples\/my-scheduler\.ts$/m);
+  await lab.run('-C', ...saved.trim().split('\n'));
+  assert.is(await lab.run('-S -n'), saved);
   writeFileSync(join(lab.folder, 'lb.conf'), shown);
+  await lab.done('reload');
   assert.match(await lab.done('reload'), /nothing|no change/i);
   assert.is(await lab.done('config', 'show'), shown);
   assert.is(await lab.run('-S -n'), saved);

@@ -80,6 +80,15 @@ test('the table shows the services of layer 4, and a table that is put back chan
   assert.equal(withTable(START, tableOf(START)), START);
 });
 
+test('a local address is at the link that has its network', () => {
+  const two = CONF.replace('[network]', '[link wan]\naddress = 10.1.0.2/24\n[network]');
+  const config = configOf(two.replace('local_address = 10.0.0.30', 'local_address = 10.0.0.30, 10.1.0.30'));
+  assert.match(
+    saved(config),
+    /-P -t 10\.0\.0\.10:81 -z 10\.0\.0\.30 -F lan\n-P -t 10\.0\.0\.10:81 -z 10\.1\.0\.30 -F wan\n/,
+  );
+});
+
 test('what the table does not know stays: names, MAC addresses, checks, the service of mode proxy', () => {
   const now = after(START, '-e -t 10.0.0.10:81 -r 10.0.0.11:80 -b -w 9', '-E -t 10.0.0.10:81 -s wlc');
   const [proxied, web] = now.services;
