@@ -27,6 +27,9 @@ export const RADDR = 3;
 export const LADDR = 4;
 /** Server's port << 16 | client's or local port. */
 export const RLPORTS = 5;
+/** Where each tuple begins; its three words are in the same order. */
+export const IN_TUPLE = CADDR;
+export const OUT_TUPLE = RADDR;
 /** State, mode and flags, below. */
 export const META = 6;
 /** Row of the real server in lb/dest.ts, held (`connOpen`) for as long as the connection lives; 0 = none. */

@@ -33,10 +33,9 @@ import { ESTABLISHED } from '../proto/tcp.ts';
 import type { Timeouts } from '../proto/timeouts.ts';
 import * as udp from '../proto/udp.ts';
 import type { ServiceTable } from '../service.ts';
-import { reversed } from '../xmit/rewrite.ts';
 import type { Tunnel } from '../xmit/tunnel.ts';
 import { ACK, OFFSET_FLAGS, SEQ, sortBurst, TableBurst } from './burst.ts';
-import { encapsulate, fixTcp, fixUdp, outerSum, setAddresses, setPorts, shift } from './rewrite.ts';
+import { encapsulate, fixTcp, fixUdp, outerSum, setEnds, shift } from './rewrite.ts';
 import { Segments } from './segments.ts';
 
 const OPENING_CLOSING = wire.SYN | wire.FIN | wire.RST | wire.ACK;
@@ -285,25 +284,20 @@ export class FastPath implements BurstInput {
     const { i32 } = this.ctx.pool;
     const { rows } = this.tcp;
     for (let k = 0; k < n; k++) {
-      if (hits[k] === 0) continue;
-      const at = c.rowOf(hits[k]) << c.ROW_SHIFT;
+      const hit = hits[k];
+      if (hit === 0) continue;
+      const at = c.rowOf(hit) << c.ROW_SHIFT;
       const mode = rows[at + c.META] & c.MODE_MASK;
+      const out = c.dirOf(hit) === c.OUT;
+      if (!out && (mode === DIRECT || mode === TUNNELLED)) continue;
       const w = word[k];
-      if (c.dirOf(hits[k]) === c.OUT) {
-        const delta = rows[at + c.SEQ_DELTA];
-        if (!moving) segments.heard(burst, k, at, w);
-        let change = setAddresses(i32, w, swap32(rows[at + c.VADDR]), swap32(to[k]));
-        change += setPorts(i32, w, swap32(reversed(rows[at + c.CVPORTS])));
-        if (delta !== 0) change += shift(i32, w + ACK, -delta | 0);
-        if ((i32[w + OFFSET_FLAGS] & 0xf0) !== NO_OPTIONS) change += segments.options(at, w, delta);
-        fixTcp(i32, w, change);
-      } else if (mode !== DIRECT && mode !== TUNNELLED) {
-        const delta = rows[at + c.SEQ_DELTA];
-        let change = setAddresses(i32, w, swap32(rows[at + c.LADDR]), swap32(to[k]));
-        change += setPorts(i32, w, swap32(reversed(rows[at + c.RLPORTS])));
-        if (delta !== 0) change += shift(i32, w + SEQ, delta);
-        fixTcp(i32, w, change);
-      }
+      const delta = rows[at + c.SEQ_DELTA];
+      if (out && !moving) segments.heard(burst, k, at, w);
+      const tuple = at + (out ? c.IN_TUPLE : c.OUT_TUPLE);
+      let change = setEnds(i32, w, rows[tuple + 1], to[k], rows[tuple + 2]);
+      if (delta !== 0) change += out ? shift(i32, w + ACK, -delta | 0) : shift(i32, w + SEQ, delta);
+      if (out && (i32[w + OFFSET_FLAGS] & 0xf0) !== NO_OPTIONS) change += segments.options(at, w, delta);
+      fixTcp(i32, w, change);
     }
   }
 
@@ -312,17 +306,14 @@ export class FastPath implements BurstInput {
     const { i32 } = this.ctx.pool;
     const { rows } = this.udp;
     for (let k = 0; k < n; k++) {
-      if (hits[k] === 0) continue;
-      const at = c.rowOf(hits[k]) << c.ROW_SHIFT;
+      const hit = hits[k];
+      if (hit === 0) continue;
+      const at = c.rowOf(hit) << c.ROW_SHIFT;
       const mode = rows[at + c.META] & c.MODE_MASK;
-      const w = word[k];
-      if (c.dirOf(hits[k]) === c.OUT) {
-        const change = setAddresses(i32, w, swap32(rows[at + c.VADDR]), swap32(to[k]));
-        fixUdp(i32, w, change + setPorts(i32, w, swap32(reversed(rows[at + c.CVPORTS]))));
-      } else if (mode !== DIRECT && mode !== TUNNELLED) {
-        const change = setAddresses(i32, w, swap32(rows[at + c.LADDR]), swap32(to[k]));
-        fixUdp(i32, w, change + setPorts(i32, w, swap32(reversed(rows[at + c.RLPORTS]))));
-      }
+      const out = c.dirOf(hit) === c.OUT;
+      if (!out && (mode === DIRECT || mode === TUNNELLED)) continue;
+      const tuple = at + (out ? c.IN_TUPLE : c.OUT_TUPLE);
+      fixUdp(i32, word[k], setEnds(i32, word[k], rows[tuple + 1], to[k], rows[tuple + 2]));
     }
   }
 

@@ -9,7 +9,7 @@ import { DF, DST, ID_FRAGMENT, PORTS, SRC, TTL_SUM } from '../../stack/ipv4/plai
 import { swap32 } from '../../stack/wire/bytes.ts';
 import { finish, fold, pseudo4 } from '../../stack/wire/checksum.ts';
 import { IPV4_LEN, PROTO_IPIP } from '../../stack/wire/ipv4.ts';
-import { change32 } from '../xmit/rewrite.ts';
+import { change32, reversed } from '../xmit/rewrite.ts';
 import { LENGTH_SUM, SUM_URGENT } from './burst.ts';
 
 /** Adds to the number in word `at`; returns the change of the checksum. */
@@ -20,21 +20,22 @@ export function shift(i32: Int32Array, at: number, delta: number): number {
   return change32(before, after);
 }
 
-/** Sets the addresses, given in machine order, and corrects the header's checksum; returns the change of the pseudo-header. */
-export function setAddresses(i32: Int32Array, w: number, src: number, dst: number): number {
-  const change = change32(i32[w + SRC], src) + change32(i32[w + DST], dst);
-  i32[w + SRC] = src;
-  i32[w + DST] = dst;
+/**
+ * Sets both addresses and ports, and corrects the header's checksum; returns the change of the pseudo-header and ports. All in host
+ * order; `ports` as they are said on the way back: the other tuple of the connection is what this packet becomes.
+ */
+export function setEnds(i32: Int32Array, w: number, src: number, dst: number, ports: number): number {
+  const from = swap32(src);
+  const to = swap32(dst);
+  const change = change32(i32[w + SRC], from) + change32(i32[w + DST], to);
+  i32[w + SRC] = from;
+  i32[w + DST] = to;
   const ttl = i32[w + TTL_SUM];
   i32[w + TTL_SUM] = (ttl & 0xffff) | (finish((~(ttl >>> 16) & 0xffff) + change) << 16);
-  return change;
-}
-
-/** Sets the ports, given in machine order; returns the change. */
-export function setPorts(i32: Int32Array, w: number, ports: number): number {
-  const change = change32(i32[w + PORTS], ports);
-  i32[w + PORTS] = ports;
-  return change;
+  const pair = swap32(reversed(ports));
+  const portChange = change32(i32[w + PORTS], pair);
+  i32[w + PORTS] = pair;
+  return change + portChange;
 }
 
 /** Corrects the checksum of TCP. */
