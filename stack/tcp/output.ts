@@ -224,7 +224,9 @@ export function sendNew(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number, train: numb
  */
 function trainLength(tcp: Tcp, tcb: Tcb, s: SegmentId, n: number): number {
   const { pool } = tcp.ctx;
-  if (n < tcb.mss || n >= TRAIN_BELOW || tcp.segments.next[s] === 0) return 0;
+  const { next, len } = tcp.segments;
+  // A piece as long as a frame is not copied for the sake of a short one before it.
+  if (n < tcb.mss || n >= TRAIN_BELOW || next[s] === 0 || len[next[s]] >= TRAIN_BELOW) return 0;
   if (pool.freeBigCount <= pool.config.bigSlots >> TRAIN_SPARE_SHIFT || !tcp.ip.tsoTowards(tcb.raddr)) return 0;
   const window = (tcb.sndUna + tcb.sndWnd - tcb.sndNxt) | 0;
   const data = ((tcb.sndEnd - tcb.sndNxt) | 0) - tcb.finQueued;

@@ -153,6 +153,22 @@ test('pieces longer than a segment: whole segments in the one frame, and what is
   assert.equal([lengths.reduce((sum, n) => sum + n, 0), sent.at(-1)!.flags.includes('F')], [4380, true]);
 });
 
+test('a piece as long as a frame is not copied for the sake of a short one before it', () => {
+  const [rig, c, owner] = connection({ wire: { txChecksum: true, rxChecksum: true, scatter: true, tso: true } });
+  const { pool } = rig.ctx;
+  c.send({ flags: 'A', win: 0 });
+  for (const bytes of [pattern(1500), pattern(20_000, 1500)]) {
+    const frame = rig.ctx.createBig();
+    pool.buf.set(bytes, pool.off[frame]);
+    pool.len[frame] = bytes.length;
+    assert.ok(sock.send(rig.host.tcp, owner.tcb!, frame, pool.off[frame]!, bytes.length));
+  }
+  c.expectNone();
+  c.send({ flags: 'A', win: 20_000 });
+  const lengths = c.take().map((s) => s.data.length);
+  assert.equal(lengths, [1460, 1460, 11_680], 'ten segments, the initial window');
+});
+
 test('segments relayed in one burst leave as they came where the port does not cut', () => {
   assert.equal(relayed([1460, 1460, 1460], { tso: false }).lengths, [1460, 1460, 1460]);
 });
