@@ -37,8 +37,10 @@ const KINDS: Record<DropInfo['kind'], string> = {
 const COUNTERS: Readonly<Record<string, string>> = {
   'port.rxFrames': 'Frames read from all ports. One GSO frame counts once.',
   'port.rxBytes': 'Their bytes, Ethernet headers included.',
-  'port.txFrames': 'Frames written to all ports.',
+  'port.txFrames': 'Frames written to all ports. One GSO frame counts once.',
   'port.txBytes': 'Their bytes.',
+  'port.merged':
+    'TCP segments passed on by layer 4 or forwarding that left as a part of the GSO frame of one before them.',
   'port.missed':
     'Frames that the system dropped before tsvs could read them, as far as it tells (links of kind tap, packet and xdp). Not among received.',
   'port.downs': 'Times that a link was lost: set down, without a carrier, deleted, or its other side gone.',
@@ -174,9 +176,9 @@ received + created = sent + delivered + dropped + held
 | fate | meaning |
 | --- | --- |
 | received | Read from a port. |
-| created | Made by the stack: replies, segments, ARP packets, pieces of a large frame, a reassembled datagram. |
+| created | Made by the stack: replies, segments, ARP packets, pieces of a large frame, what holds the payload of segments merged into one, a reassembled datagram. |
 | sent | The bytes have left through a port. |
-| delivered | The content arrived where it was going: a socket, the other connection of a session, a datagram put together from it. |
+| delivered | The content arrived where it was going: a socket, the other connection of a session, a datagram or a large frame put together from it. |
 | dropped | Ended early, for one of the reasons below. |
 | held | Waiting: to be sent, for a neighbour's address, for the other fragments, to be read, or to be acknowledged. |
 

@@ -31,6 +31,7 @@ import { ANNOUNCE_SLOTS } from './neigh/announce.ts';
 import { createNeigh, DEFAULT_NEIGH, type Neigh, type NeighConfig } from './neigh/index.ts';
 import { NeighTable } from './neigh/table.ts';
 import type { Device } from './netif/device.ts';
+import { GSO_MAX } from './netif/gso.ts';
 import { Netif, type Port } from './netif/port.ts';
 import { ConnectedRoutes } from './route/connected.ts';
 import { Routes4 } from './route/route4.ts';
@@ -67,9 +68,6 @@ export interface HostEvents {
 
 /** Timers fired in one turn at most: a million connections that end together must not keep frames waiting. */
 const TIMERS_AT_ONCE = 128;
-
-/** Payload of the largest frame TCP builds: 64 KB less room for every header. */
-const GSO_MAX = 65535 - 60 - 60;
 
 export class Host {
   readonly ctx: Context;

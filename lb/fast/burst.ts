@@ -26,12 +26,7 @@ import { IPV4_LEN, PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { UDP_LEN } from '../../stack/wire/udp.ts';
 import type { ConnTable } from '../conn.ts';
 
-// Words of TCP in such a packet, from its IP header on.
-export const SEQ = 6;
-export const ACK = 7;
-export const OFFSET_FLAGS = 8;
-export const SUM_URGENT = 9;
-/** Of UDP: length and checksum. */
+/** Word of UDP in such a packet, from its IP header on: length and checksum. */
 export const LENGTH_SUM = 6;
 
 /** Packets of a burst that one table may know. */

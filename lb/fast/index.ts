@@ -15,7 +15,7 @@
  * @hot
  */
 import type { Context } from '../../stack/context.ts';
-import { DF, ID_FRAGMENT } from '../../stack/ipv4/plain.ts';
+import { ACK, DF, ID_FRAGMENT, OFFSET_FLAGS, SEQ } from '../../stack/ipv4/plain.ts';
 import { type Adjacencies, KEPT, KEY, MTU, PORT, putHeader } from '../../stack/neigh/adjacency.ts';
 import type { Neighbours } from '../../stack/neigh/output.ts';
 import { BURST } from '../../stack/netif/device.ts';
@@ -34,7 +34,7 @@ import type { Timeouts } from '../proto/timeouts.ts';
 import * as udp from '../proto/udp.ts';
 import type { ServiceTable } from '../service.ts';
 import type { Tunnel } from '../xmit/tunnel.ts';
-import { ACK, OFFSET_FLAGS, SEQ, sortBurst, TableBurst } from './burst.ts';
+import { sortBurst, TableBurst } from './burst.ts';
 import { encapsulate, fixTcp, fixUdp, outerSum, setEnds, shift } from './rewrite.ts';
 import { Segments } from './segments.ts';
 
@@ -141,7 +141,7 @@ export class FastPath implements BurstInput {
       if (this.moving) this.segments.move(tcpBurst);
       if (this.rewritten > 0) this.rewriteTcp(tcpBurst);
       if (this.tunnelled > 0) this.tunnel(tcpBurst);
-      if (this.passed > this.tunnelled) this.forward(tcpBurst);
+      if (this.passed > this.tunnelled) this.forward(tcpBurst, true);
     }
     if (udpBurst.n > 0) {
       udpBurst.hash();
@@ -150,7 +150,7 @@ export class FastPath implements BurstInput {
       this.admit(udpBurst, this.udpTimeouts, verdicts);
       if (this.rewritten > 0) this.rewriteUdp(udpBurst);
       if (this.tunnelled > 0) this.tunnel(udpBurst);
-      if (this.passed > this.tunnelled) this.forward(udpBurst);
+      if (this.passed > this.tunnelled) this.forward(udpBurst, false);
     }
     if (this.nNoted > 0) this.settleCounts();
     return this.packets - before;
@@ -358,8 +358,8 @@ export class FastPath implements BurstInput {
     return at;
   }
 
-  /** Sends on what is not tunnelled. */
-  private forward(burst: TableBurst): void {
+  /** Sends on what is not tunnelled; segments may become parts of larger frames. */
+  private forward(burst: TableBurst, segments: boolean): void {
     const { netif } = this;
     const { pool } = this.ctx;
     const { words } = this.adjacencies;
@@ -372,9 +372,11 @@ export class FastPath implements BurstInput {
         this.longWay(frame[k], word[k], len[k], to[k]);
         continue;
       }
-      putHeader(pool, words, hop, frame[k], word[k], len[k]);
-      const verdict = netif.transmitPlain(frame[k], words[hop + PORT]);
-      if (verdict !== STOLEN) this.ctx.settle(frame[k], verdict);
+      const f = frame[k];
+      putHeader(pool, words, hop, f, word[k], len[k]);
+      const id = words[hop + PORT];
+      const verdict = segments ? netif.transmitSegment(f, word[k], len[k], id) : netif.transmitPlain(f, id);
+      if (verdict !== STOLEN) this.ctx.settle(f, verdict);
     }
   }
 

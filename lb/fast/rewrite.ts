@@ -5,12 +5,12 @@
  * Called by lb/fast/index.ts.
  * @hot
  */
-import { DF, DST, ID_FRAGMENT, PORTS, SRC, TTL_SUM } from '../../stack/ipv4/plain.ts';
+import { DF, DST, ID_FRAGMENT, PORTS, SRC, SUM_URGENT, TTL_SUM } from '../../stack/ipv4/plain.ts';
 import { swap32 } from '../../stack/wire/bytes.ts';
 import { finish, fold, pseudo4 } from '../../stack/wire/checksum.ts';
 import { IPV4_LEN, PROTO_IPIP } from '../../stack/wire/ipv4.ts';
 import { change32, reversed } from '../xmit/rewrite.ts';
-import { LENGTH_SUM, SUM_URGENT } from './burst.ts';
+import { LENGTH_SUM } from './burst.ts';
 
 /** Adds to the number in word `at`; returns the change of the checksum. */
 export function shift(i32: Int32Array, at: number, delta: number): number {

@@ -7,7 +7,7 @@
  * @hot
  */
 import type { Context } from '../../stack/context.ts';
-import { PORTS } from '../../stack/ipv4/plain.ts';
+import { ACK, OFFSET_FLAGS, PORTS, SEQ } from '../../stack/ipv4/plain.ts';
 import { swap32 } from '../../stack/wire/bytes.ts';
 import { IPV4_LEN } from '../../stack/wire/ipv4.ts';
 import { SYN } from '../../stack/wire/tcp.ts';
@@ -18,7 +18,7 @@ import { believed, heard } from '../heard.ts';
 import { ESTABLISHED } from '../proto/tcp.ts';
 import { swapped } from '../xmit/rewrite.ts';
 import { clampMss, shiftSack } from '../xmit/tcp.ts';
-import { ACK, OFFSET_FLAGS, SEQ, type TableBurst } from './burst.ts';
+import type { TableBurst } from './burst.ts';
 
 export class Segments {
   private readonly ctx: Context;

@@ -21,6 +21,7 @@ const HOST = [
   'port.rxBytes',
   'port.txFrames',
   'port.txBytes',
+  'port.merged',
   'port.missed',
   'port.downs',
   'icmp.echoes',
@@ -105,6 +106,7 @@ export class StatsPublisher {
     values[i++] = rxBytes;
     values[i++] = txFrames;
     values[i++] = txBytes;
+    values[i++] = host.netif.merged;
     values[i++] = missed;
     values[i++] = loop.linkDowns;
     values[i++] = host.icmp.echoes;

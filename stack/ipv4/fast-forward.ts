@@ -16,6 +16,7 @@ import type { BurstInput, Netif, Port } from '../netif/port.ts';
 import type { Routes4 } from '../route/route4.ts';
 import { PASS, STOLEN } from '../verdict.ts';
 import { swap32 } from '../wire/bytes.ts';
+import { PROTO_TCP } from '../wire/ipv4.ts';
 import { isUnicast } from './input.ts';
 import { DST, decrementTtl, macRest, macStart, packetLength, plainWord, SRC, TTL_SUM } from './plain.ts';
 
@@ -120,7 +121,8 @@ export class FastForward implements BurstInput {
       const w = word[k];
       decrementTtl(pool.i32, w);
       putHeader(pool, words, hop, f, w, length[k]);
-      const verdict = netif.transmitPlain(f, out[k]);
+      const isTcp = ((pool.i32[w + TTL_SUM] >>> 8) & 0xff) === PROTO_TCP;
+      const verdict = isTcp ? netif.transmitSegment(f, w, length[k], out[k]) : netif.transmitPlain(f, out[k]);
       if (verdict !== STOLEN) this.ctx.settle(f, verdict);
       verdicts[index[k]] = STOLEN;
       taken += 1;

@@ -20,6 +20,11 @@ export const TTL_SUM = 2;
 export const SRC = 3;
 export const DST = 4;
 export const PORTS = 5;
+// Those of a TCP header there.
+export const SEQ = 6;
+export const ACK = 7;
+export const OFFSET_FLAGS = 8;
+export const SUM_URGENT = 9;
 
 /** MF and offset, and DF, as they lie in the upper half of their word. */
 export const FRAGMENT = 0xff3f0000 | 0;

@@ -19,6 +19,9 @@ import { headerLength, IPV4_LEN, id } from '../wire/ipv4.ts';
 import { CWR, dataOffset, FIN, flags, PSH } from '../wire/tcp.ts';
 import type { Port } from './port.ts';
 
+/** Payload of the largest GSO frame, in bytes: 64 KB less room for every header. */
+export const GSO_MAX = 65535 - 60 - 60;
+
 /** The sum of a frame's payload slice; taken from the payload frame when it already knows it. */
 function sliceSum(pool: FramePool, f: FrameId): number {
   const frag = pool.frag[f]!;

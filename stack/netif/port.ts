@@ -18,6 +18,7 @@ import type { FrameId, PortId, Verdict } from '../types.ts';
 import { DROP, PASS, STOLEN } from '../verdict.ts';
 import { IPV4_MIN_MTU } from '../wire/ipv4.ts';
 import { BURST, type Device } from './device.ts';
+import { Trains } from './gro.ts';
 import { finishChecksum, linearize, Segmenter } from './gso.ts';
 
 /** What netif hands received frames to: ethernet. */
@@ -59,6 +60,8 @@ export class Port {
   readonly macLo: number;
   /** Largest IP packet in bytes, as `portMtu` says. */
   mtu: number;
+  /** It cuts TCP segments itself. */
+  readonly tso: boolean;
   readonly queue = new Int32Array(TX_QUEUE);
   head = 0;
   tail = 0;
@@ -69,6 +72,7 @@ export class Port {
     this.macHi = macHi;
     this.macLo = macLo;
     this.mtu = portMtu(device);
+    this.tso = device.caps.tso;
   }
 
   get queued(): number {
@@ -88,6 +92,7 @@ export class Netif {
 
   private readonly ctx: Context;
   private readonly segmenter: Segmenter;
+  private readonly trains: Trains;
   private readonly burst = new Int32Array(BURST);
   private readonly verdicts = new Int32Array(BURST);
   private upper: FrameInput | null = null;
@@ -96,6 +101,7 @@ export class Netif {
   constructor(ctx: Context) {
     this.ctx = ctx;
     this.segmenter = new Segmenter(ctx);
+    this.trains = new Trains(ctx);
   }
 
   /** Names the receiver of all frames; called once when the stack is put together. */
@@ -137,7 +143,7 @@ export class Netif {
   }
 
   tso(id: PortId): boolean {
-    return this.ports[id]?.device.caps.tso === true;
+    return this.ports[id]?.tso === true;
   }
 
   /** Receives at most one burst from a port; returns the number of frames. */
@@ -150,6 +156,7 @@ export class Netif {
     ctx.fate[FATE_RECEIVED]! += n;
     if (this.receiveTap !== null) this.receiveTap(port, burst, n);
     verdicts.fill(PASS, 0, n);
+    this.trains.forget();
     let left = n;
     for (let i = 0; i < shortCuts.length; i++) left -= shortCuts[i]!.burst(port, burst, verdicts, n);
     if (left === 0) return n;
@@ -196,6 +203,18 @@ export class Netif {
     return STOLEN;
   }
 
+  /**
+   * `transmitPlain` for a TCP segment of `len` bytes whose IP header is at word `w`: as part of the frame it continues, where the port
+   * cuts that.
+   */
+  transmitSegment(f: FrameId, w: number, len: number, id: PortId): Verdict {
+    if (!this.ports[id]!.tso) return this.transmitPlain(f, id);
+    if (this.trains.join(f, w, len, id)) return STOLEN;
+    const verdict = this.transmitPlain(f, id);
+    if (verdict === STOLEN) this.trains.begin(f, w, len, id);
+    return verdict;
+  }
+
   private compact(port: Port): void {
     port.queue.copyWithin(0, port.head, port.tail);
     port.tail -= port.head;
@@ -211,6 +230,7 @@ export class Netif {
   }
 
   private flushPort(port: Port): void {
+    this.trains.forget();
     if (this.transmitTap === null) port.head += port.device.tx(port.queue, port.head, port.tail);
     else this.flushSeen(port, this.transmitTap);
     if (port.head === port.tail) {
@@ -231,11 +251,24 @@ export class Netif {
     }
   }
 
-  /** Frames waiting on all ports. */
+  /** Frames waiting on all ports, and the payload of those that nobody else has. Cold. */
   held(): number {
+    const { frag, refs } = this.ctx.pool;
     let n = 0;
-    for (const port of this.ports) if (port !== null) n += port.queued;
+    for (const port of this.ports) {
+      if (port === null) continue;
+      n += port.queued;
+      for (let i = port.head; i < port.tail; i++) {
+        const payload = frag[port.queue[i]!]!;
+        if (payload !== 0 && refs[payload] === 1) n += 1;
+      }
+    }
     return n;
+  }
+
+  /** Segments that left as parts of other frames. */
+  get merged(): number {
+    return this.trains.merged;
   }
 
   /** Frames that devices hold: they have been given them, and not sent them yet. */

@@ -9,11 +9,11 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type DropsReply, PATHS, type StatsReply } from '../../src/control/api.ts';
 import { ask } from '../../src/control/client.ts';
-import { Net, type Running } from '../lib/netns.ts';
+import { Net, type Running, SWITCH } from '../lib/netns.ts';
 import { patternHash } from '../lib/pattern.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 
-const add = testUnless(noNamespaces() ?? noCommands('ip', 'curl', 'sha256sum', 'ss'), test);
+const add = testUnless(noNamespaces() ?? noCommands('ip', 'curl', 'ethtool', 'sha256sum', 'ss'), test);
 
 const VIP = '10.9.0.10';
 const PORT = 80;
@@ -54,6 +54,17 @@ class Layer4Lab {
     for (const place of ['rs1', 'rs2']) {
       const { code, stderr } = await this.net.exec(place, ['sh', '-c', commands.join(' && ')]);
       assert.is(code, 0, stderr);
+    }
+  }
+
+  /** Every host sends and receives frames as they are on a wire: whole checksums, a segment each. */
+  async switchOffloadsOff(): Promise<void> {
+    const off = ['rx', 'tx', 'sg', 'tso', 'gso', 'gro'].flatMap((name) => [name, 'off']);
+    for (const host of ['client', 'rs1', 'rs2']) {
+      for (const [place, device] of [[host, 'eth0'] as const, [SWITCH, host] as const]) {
+        const { code, stderr } = await this.net.exec(place, ['ethtool', '-K', device, ...off]);
+        assert.is(code, 0, stderr);
+      }
     }
   }
 
@@ -127,6 +138,21 @@ for (const offload of ['on', 'off'] as const)
     assert.is(await lab.download(), patternHash(BYTES));
     await check(lab, 5);
   });
+
+scene(
+  'FullNAT, segments that come one by one leave together, and the kernel cuts them into what they were',
+  async (lab) => {
+    await lab.switchOffloadsOff();
+    await lab.start(service('web', PORT, ['mode = fnat', 'local_address = 10.9.0.20']));
+    assert.is(await lab.download(), patternHash(BYTES));
+    const { counters } = await lab.stats();
+    const merged = counters['port.merged']!;
+    assert.ok(merged > BYTES / 1460 / 4, `${merged} segments were merged`);
+    const { stdout } = await lab.net.exec('client', ['sh', '-c', "awk '/^Tcp: [0-9]/ { print $NF }' /proc/net/snmp"]);
+    assert.is(stdout.trim(), '0', 'segments with a wrong checksum');
+    await check(lab, 1);
+  },
+);
 
 scene('FullNAT, timestamps taken out or translated: what the kernels at both ends make of it', async (lab) => {
   const own = ['mode = fnat', 'local_address = 10.9.0.20'];

@@ -133,7 +133,8 @@ export function tcpBytes(s: Segment): Uint8Array {
   return t;
 }
 
-export const segmentFrame = (s: Segment): Uint8Array => etherFrame(ipPacket(s.src, s.dst, 6, tcpBytes(s)));
+export const segmentFrame = (s: Segment, ident?: number): Uint8Array =>
+  etherFrame(ipPacket(s.src, s.dst, 6, tcpBytes(s), ident));
 
 function fail(what: string): never {
   throw new Error(`segment: ${what}`);

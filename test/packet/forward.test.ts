@@ -9,6 +9,7 @@ import { PASS } from '../../stack/verdict.ts';
 import { ipv4Packet, pattern } from '../lib/ip-bench.ts';
 import { naiveChecksum } from '../lib/naive-checksum.ts';
 import { type Fed, RouterRig } from '../lib/router-rig.ts';
+import { decodeSegment, segmentFrame } from '../lib/segment.ts';
 import { ip, outstanding } from '../lib/sim.ts';
 
 /** Addresses of every kind: behind gateways that are there, one that is silent, on the links, ours, of many, of nobody. */
@@ -243,6 +244,24 @@ test('next hops that share places in the cache', () => {
   }
   const { packets } = rig.host.shortCut!;
   assert.ok(packets > 180 && packets < 240, `${packets} of 240 packets took the short cut`);
+});
+
+test('segments of a burst are forwarded as one frame, one hop less', () => {
+  const rig = router(false);
+  const frames = [0, 1, 2].map((n) => {
+    const data = pattern(540, n);
+    const base = { src: SENDERS[0]!, dst: ip('172.16.0.1'), sport: 80, dport: 4000, ack: 1, flags: 'A', win: 9 };
+    return { bytes: segmentFrame({ ...base, seq: n * 540, data }, n) };
+  });
+  const ping = { bytes: usualFrame(64) };
+  const [, sent] = rig.feed(1, [frames[0]!, frames[1]!, ping, frames[2]!]);
+  assert.is(sent!.length, 2);
+  const train = sent!.find((text) => text.length > 2000)!;
+  assert.match(train, / \d+ 540$/);
+  const { ttl, ipId, seq, data } = decodeSegment(Buffer.from(train.split(' ')[0]!, 'hex'), true);
+  assert.equal([ttl, ipId, seq, data.length], [63, 0, 0, 1620]);
+  assert.is(rig.host.netif.merged, 2);
+  assert.is(outstanding(rig.ctx), rig.ctx.pool.inUse);
 });
 
 test.run();

@@ -23,14 +23,14 @@ import {
   VIP,
   VPORT,
 } from '../lib/l4-rig.ts';
-import { fragmentable, type Segment, tcpBytes } from '../lib/segment.ts';
+import { decodeSegment, etherFrame, fragmentable, type Segment, tcpBytes } from '../lib/segment.ts';
 
 const ISN = -3;
 const SERVER_ISN = 2 ** 31 - 20;
 const rewrites = (mode: ModeName): boolean => mode === 'FNAT' || mode === 'NAT';
 const NO_DATA = new Uint8Array(0);
 
-const fromClient = (s: Partial<Segment>): Uint8Array => {
+const fromClient = (s: Partial<Segment>, ident?: number): Uint8Array => {
   const whole = {
     src: CLIENT,
     dst: VIP,
@@ -42,7 +42,7 @@ const fromClient = (s: Partial<Segment>): Uint8Array => {
     win: 9,
     data: NO_DATA,
   };
-  return ipPacket(CLIENT, VIP, 6, tcpBytes({ ...whole, ...s }));
+  return ipPacket(CLIENT, VIP, 6, tcpBytes({ ...whole, ...s }), ident);
 };
 const fromServer = (rig: L4Rig, s: Partial<Segment>): Uint8Array => {
   const dst = rig.word(c.LADDR);
@@ -377,5 +377,30 @@ test('a timestamp does not keep a segment from the short cut, TTL to decrement d
   hop.feed(fromClient({ seq: ISN + 1 }));
   assert.is(hop.l4.fast.packets, 1, 'asked anew for each burst');
 });
+
+for (const mode of ['FNAT', 'NAT', 'DR'] as const)
+  test(`${mode}: segments of a burst leave as one frame where the port cuts, rewritten as each by itself would be`, () => {
+    const [whole, single] = [true, false].map((tso) => {
+      const made = new L4Rig({ mode, tso });
+      made.feed(fromClient({ flags: 'S' }));
+      if (rewrites(mode)) made.feed(fromServer(made, { flags: 'SA', ack: (ISN + 1 + made.word(c.SEQ_DELTA)) | 0 }));
+      made.feed(fromClient({ seq: ISN + 1, ack: SERVER_ISN + 1 }));
+      const segments = [0, 1, 2].map((n) => {
+        const data = Uint8Array.from({ length: 1000 }, (_, i) => i * (n + 3));
+        const seq = ISN + 1 + n * 1000;
+        return fromClient({ seq, ack: SERVER_ISN + 1, data, flags: n === 2 ? 'PA' : 'A' }, n);
+      });
+      const sent = made.feedAll(segments);
+      assert.equal(made.fates.slice(-3).sort(), tso ? ['delivered', 'delivered', 'sent'] : ['sent', 'sent', 'sent']);
+      const dest = made.dests.find(made.service, SERVER, made.rport);
+      assert.is(made.dests.inPkts[dest], 5, 'packets are counted one by one');
+      return sent;
+    });
+    assert.is(whole!.length, 1);
+    const [train] = whole!.map((one) => decodeSegment(etherFrame(one.ip), one.partial));
+    const parts = single!.map((one) => decodeSegment(etherFrame(one.ip)));
+    assert.equal(train, { ...parts[0]!, flags: 'PA', data: Uint8Array.from(parts.flatMap(({ data }) => [...data])) });
+    assert.equal([whole![0]!.gsoSize, whole![0]!.to], [1000, single![0]!.to]);
+  });
 
 test.run();
