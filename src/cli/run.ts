@@ -30,10 +30,12 @@ import type { LogFormat } from '../log/format.ts';
 import { createLogger } from '../log/logger.ts';
 import { describe, queueWords } from '../log/words.ts';
 import { PrivilegeError } from '../privileges/account.ts';
+import { capabilitiesFor, withoutCapabilities } from '../privileges/capabilities.ts';
 import { Identity } from '../privileges/identity.ts';
 import { UserSchedulers } from '../schedulers/known.ts';
 import type { Judged } from '../schedulers/prepare.ts';
 import { version } from '../version.ts';
+import { workerCount } from '../workers/count.ts';
 import type { Drain } from '../workers/drain.ts';
 import type { WorkerEvent } from '../workers/events.ts';
 import type { FaultPlan } from '../workers/plan.ts';
@@ -78,7 +80,7 @@ export async function run(options: RunOptions): Promise<void> {
   const schedulers = new UserSchedulers();
   const opened = (): Judged[] => {
     identity.own(socket, logFile);
-    identity.assume();
+    assumeIdentity(identity, config, log);
     for (const warning of identity.warnings(options.config, socket, logFile)) log.warn(warning);
     if (logFile !== null) lines = openAccessLog(logFile, log);
     if (options.capture !== undefined) checkCapture(options.capture);
@@ -110,6 +112,16 @@ export async function run(options: RunOptions): Promise<void> {
   const accessLog = lines === null ? null : new AccessLog(lines);
   for (const worker of supervisor.shares.keys()) readSessions(accessLog, supervisor, snapshot, worker);
   new Running(running, log, supervisor, control, snapshot, accessLog).begin();
+}
+
+/** Becomes the user that the configuration names, if any, and says with what rights. Throws PrivilegeError. */
+function assumeIdentity(identity: Identity, { global, links }: Config, log: Logger): void {
+  const { user, keepCapabilities } = global;
+  const workers = workerCount(global);
+  const kept = identity.assume(keepCapabilities ? capabilitiesFor(links, workers) : []);
+  if (user === null) return;
+  if (kept.length > 0) log.info({ user, kept }, `user ${user} keeps ${kept.join(', ')}`);
+  if (!keepCapabilities) for (const warning of withoutCapabilities(links, workers)) log.warn(warning);
 }
 
 /** Has the access log empty the ring of a worker. */

@@ -135,6 +135,8 @@ export interface GlobalConfig {
   /** Who the process becomes once its links are open, by name or number; null = it stays who it is. `group` only with `user`. */
   readonly user: string | null;
   readonly group: string | null;
+  /** What it takes to open links again is not given up with the rest; only with `user`. */
+  readonly keepCapabilities: boolean;
   readonly workers: number;
   /** What a worker without work does: look for a while and then sleep, or go on looking. */
   readonly polling: Polling;

@@ -45,6 +45,8 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
   const globals = (one('global') ?? readSection(file, blank('global'), SCHEMA.global.rows, errors)).values;
   if (globals.group && !globals.user)
     errors.add(globals.group, 'a group without a user', 'add user = tsvs, or leave it out');
+  if (globals.keep_capabilities?.value === 'on' && !globals.user)
+    errors.add(globals.keep_capabilities, 'nothing is given up without a user', 'add user = tsvs, or leave it out');
   const tcp = (one('tcp') ?? readSection(file, blank('tcp'), SCHEMA.tcp.rows, errors)).values;
   const vip = one('vip');
   const servers = one('realserver');
@@ -70,6 +72,7 @@ export function readLbConf(text: string, file: string, errors = new ErrorList())
       controlGroup: globals.control_group?.value ?? null,
       user: globals.user?.value ?? null,
       group: globals.group?.value ?? null,
+      keepCapabilities: globals.keep_capabilities?.value === 'on',
       controlSocket: globals.control_socket?.value ?? null,
       workers: globals.workers?.value ?? 1,
       polling: globals.polling?.value ?? 'adaptive',

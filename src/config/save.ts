@@ -54,6 +54,7 @@ export function globalLines(global: GlobalConfig): Line[] {
     ...optional('control_group', global.controlGroup),
     ...optional('user', global.user),
     ...optional('group', global.group),
+    ...(global.keepCapabilities ? [['keep_capabilities', 'on'] as const] : []),
     ['workers', global.workers === 0 ? 'auto' : global.workers],
     ['polling', global.polling],
     ...(global.accessLog === null ? [] : [['access_log', global.accessLog] as const]),

@@ -57,8 +57,9 @@ export interface Syscalls {
   readonly call: (number: number, a: number, b: number, c: number, d: number, e: number, f: number) => number;
   /** prctl(2); the calling thread's. */
   readonly prctl: (option: number, a: number, b: number, c: number, d: number) => number;
-  /** `header`, `data`: addresses of the structs of capset(2); the calling thread's. */
+  /** `header`, `data`: addresses of the structs of capset(2) and capget(2); the calling thread's. */
   readonly capset: (header: number, data: number) => number;
+  readonly capget: (header: number, data: number) => number;
   /** Addresses of a struct passwd or group, which hold until the next such call; 0 = there is none. */
   readonly getpwnam: (name: string) => number;
   readonly getpwuid: (uid: number) => number;
@@ -192,6 +193,7 @@ function declare(koffi: Koffi): Syscalls {
     memcpy: f('memcpy', 'void', ['uint64', 'uint64', 'uint64']),
     prctl: f('prctl', 'int', ['int', 'uint64', 'uint64', 'uint64', 'uint64']),
     capset: f('capset', 'int', ['uint64', 'uint64']),
+    capget: f('capget', 'int', ['uint64', 'uint64']),
     getpwnam: f('getpwnam', 'uint64', ['str']),
     getpwuid: f('getpwuid', 'uint64', ['uint32']),
     getgrnam: f('getgrnam', 'uint64', ['str']),

@@ -1,10 +1,11 @@
 /**
- * Gives up what the process was given, for good, on every thread.
+ * Gives up what the process was given, for good, on every thread; of capabilities, this thread and later ones may keep some.
  *
  * | what                        | how                                      | on which threads                                   |
  * | --------------------------- | ---------------------------------------- | -------------------------------------------------- |
  * | groups, gid, uid            | setgroups, setgid, setuid of the C library | all: it has each thread do it (nptl(7))          |
- * | capabilities, ambient too   | the kernel clears them with the uid; capset for who was no root | all; capset: ours and later ones |
+ * | capabilities, ambient too   | the kernel clears them with the uid, but for ours where some are kept | all                   |
+ * | the others, where some are kept; all of who was no root | capset       | ours and all that begin later                      |
  * | no new privileges           | prctl, then an empty seccomp filter with TSYNC | all                                          |
  * | bounding set                | prctl                                    | ours and all that begin later                      |
  *
@@ -15,6 +16,7 @@
  */
 import { errnoName, NativeBytes, syscalls } from '../links/syscall.ts';
 import { type Account, PrivilegeError } from './account.ts';
+import { limitCapabilities } from './capabilities.ts';
 
 /** prctl(2) */
 const PR_CAPBSET_READ = 23;
@@ -22,9 +24,8 @@ const PR_CAPBSET_DROP = 24;
 const PR_SET_NO_NEW_PRIVS = 38;
 const PR_CAP_AMBIENT = 47;
 const PR_CAP_AMBIENT_CLEAR_ALL = 4;
+const PR_SET_KEEPCAPS = 8;
 const MAX_CAPS = 64;
-/** capabilities(7): _LINUX_CAPABILITY_VERSION_3 */
-const CAPABILITY_VERSION = 0x20080522;
 
 /** seccomp(2) has no function in the C library. */
 const SYS_SECCOMP: Readonly<Record<string, number>> = { x64: 317, arm64: 277 };
@@ -34,17 +35,24 @@ const SECCOMP_FILTER_FLAG_TSYNC = 1;
 const BPF_RET = 0x06;
 const SECCOMP_RET_ALLOW = 0x7fff0000;
 
-/** Throws PrivilegeError; the process had better end then, for it may have given up a part. */
-export function dropPrivileges({ uid, gid }: Account): void {
+/**
+ * `keep`: capabilities that this thread and those it starts keep, as far as it has them; the result has those. Throws PrivilegeError;
+ * the process had better end then, for it may have given up a part.
+ */
+export function dropPrivileges({ uid, gid }: Account, keep: readonly number[] = []): number[] {
   const wasRoot = process.geteuid!() === 0;
   if (wasRoot) dropBoundingSet();
-  become(uid, gid);
   const sys = syscalls();
+  const keepCaps = (on: boolean): boolean => sys.prctl(PR_SET_KEEPCAPS, on ? 1 : 0, 0, 0, 0) === 0;
+  // This thread's: all others lose theirs with the uid.
+  demand(keepCaps(keep.length > 0), 'keep capabilities');
+  become(uid, gid);
+  demand(keepCaps(false), 'keep no more capabilities');
   demand(sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) === 0, 'clear the ambient capabilities');
-  const caps = new NativeBytes(sys, 32);
-  caps.i32[0] = CAPABILITY_VERSION;
-  demand(sys.capset(caps.address, caps.address + 8) === 0, 'give up capabilities');
+  const kept = limitCapabilities(keep);
+  demand(kept !== null, 'give up capabilities');
   gainNothing();
+  return kept ?? [];
 }
 
 /** All threads. One who is that user already needs no right to become it. */

@@ -6,6 +6,7 @@ import { accessSync, chownSync, closeSync, constants, fstatSync, openSync, type 
 import { dirname, resolve } from 'node:path';
 import type { GlobalConfig } from '../config/model.ts';
 import { type Account, findAccount, findGroup, PrivilegeError } from './account.ts';
+import { CAPABILITY_NAMES } from './capabilities.ts';
 import { dropPrivileges } from './drop.ts';
 
 /** open(2): a name for the file, and no right to read or write it; Node.js has no constant for it. */
@@ -42,9 +43,10 @@ export class Identity {
     give('access_log', accessLog, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, (file) => file.isFile(), uid, gid);
   }
 
-  /** Becomes the user. Throws PrivilegeError. */
-  assume(): void {
-    if (this.account !== null) dropPrivileges(this.account);
+  /** Becomes the user, and keeps these capabilities as far as there are; the names of those kept. Throws PrivilegeError. */
+  assume(keep: readonly number[] = []): string[] {
+    if (this.account === null) return [];
+    return dropPrivileges(this.account, keep).map((cap) => CAPABILITY_NAMES[cap]!);
   }
 
   /** What will fail later for want of rights, now that they are gone. */

@@ -16,8 +16,9 @@ import {
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { LinkKind } from '../../src/config/model.ts';
 import { isRealRoot, noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
-import { HTTP, VIP, VipNet, type VipNetOptions } from '../lib/vip-net.ts';
+import { HTTP, LB, VIP, VipNet, type VipNetOptions } from '../lib/vip-net.ts';
 
 const unable = isRealRoot() ? undefined : 'needs root of the machine: other ids are not mapped here';
 const asRoot = testUnless(noNamespaces() ?? noCommands('ip', 'curl') ?? unable, test);
@@ -64,8 +65,15 @@ function threads(pid: number): ReadonlyMap<string, string>[] {
 
 const NONE = '0000000000000000';
 
-/** Fails unless every thread of the process is the user and nothing more. */
-function assertHarmless(pid: number): void {
+/** What /proc says of capabilities: bits, in hexadecimal. */
+const setOf = (...caps: number[]): string =>
+  caps
+    .reduce((sum, cap) => sum | (1n << BigInt(cap)), 0n)
+    .toString(16)
+    .padStart(16, '0');
+
+/** Fails unless every thread of the process is the user and nothing more; some, the first and at least so many, have these capabilities. */
+function assertHarmless(pid: number, keepers = 0, kept = NONE): void {
   const all = threads(pid);
   assert.ok(all.length > 2);
   for (const [i, status] of all.entries()) {
@@ -73,8 +81,15 @@ function assertHarmless(pid: number): void {
     assert.is(of('Uid'), `${USER} ${USER} ${USER} ${USER}`, `thread ${i}`);
     assert.is(of('Gid'), `${GROUP} ${GROUP} ${GROUP} ${GROUP}`, `thread ${i}`);
     assert.is(of('Groups'), `${GROUP}`, `thread ${i}`);
-    for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapAmb']) assert.is(of(set), NONE, `${set} of thread ${i}`);
+    for (const set of ['CapInh', 'CapAmb']) assert.is(of(set), NONE, `${set} of thread ${i}`);
+    assert.is(of('CapEff'), of('CapPrm'));
+    assert.ok([NONE, kept].includes(of('CapPrm')!), `${of('CapPrm')} of thread ${i}`);
     assert.is(of('NoNewPrivs'), '1', `thread ${i}`);
+  }
+  if (keepers > 0) {
+    assert.is(all[0]!.get('CapPrm'), kept, 'of the main thread');
+    const having = all.filter((status) => status.get('CapPrm') === kept).length;
+    assert.ok(having >= keepers && having < all.length, `${having} of ${all.length} threads`);
   }
   assert.is(all[0]!.get('CapBnd'), NONE, 'of the main thread');
   assert.ok(
@@ -131,6 +146,36 @@ asRoot(
     assert.not.ok(existsSync(socket));
   },
 );
+
+const [CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK, CAP_BPF] = [12, 13, 14, 39];
+const TO_OPEN: readonly [LinkKind, number[]][] = [
+  ['packet', [CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF]],
+  ['xdp', [CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK, CAP_BPF]],
+];
+
+for (const [link, caps] of TO_OPEN) {
+  asRoot(`keep_capabilities, ${link}: main thread and workers keep what opens the link again, and do so`, async () => {
+    const global = [...IDENTITY, 'keep_capabilities = on', 'workers = 2'];
+    await inLab({ global, link, queues: true, folderMode: 0o755 }, async (lab) => {
+      assertHarmless(lab.tsvs.child.pid!, 3, setOf(...caps));
+      assert.match(lab.tsvs.output, new RegExp(`user ${USER} keeps CAP_NET_ADMIN, CAP_NET_RAW, .*CAP_BPF`));
+      assert.is(await fetch(lab), '200');
+      await lab.net.exec(LB, ['ip', 'link', 'del', 'eth0']);
+      await lab.tsvs.waitFor(new RegExp(`link ${link}:eth0 is down`));
+      lab.net.addCable(LB, 'eth0', 2);
+      await lab.tsvs.waitFor(new RegExp(`link ${link}:eth0 is up`));
+      for (let i = 0; i < 8; i++) assert.is(await fetch(lab), '200');
+      assertHarmless(lab.tsvs.child.pid!, 3, setOf(...caps));
+    });
+  });
+}
+
+asRoot('keep_capabilities: a TAP alone needs but one', async () => {
+  await inLab({ global: [...IDENTITY, 'keep_capabilities = on'], folderMode: 0o755 }, async (lab) => {
+    assertHarmless(lab.tsvs.child.pid!, 2, setOf(CAP_NET_ADMIN));
+    assert.is(await fetch(lab), '200');
+  });
+});
 
 asRoot('what cannot be: said at the start where it comes later, refused where nothing comes of it', async () => {
   await inLab({ global: IDENTITY, folderOf: [0, 0], folderMode: 0o755 }, async (lab) => {

@@ -14,7 +14,7 @@ import { ask, send } from '../../src/control/client.ts';
 import { load } from '../lib/http-load.ts';
 import { poll, SWITCH } from '../lib/netns.ts';
 import { patternHash } from '../lib/pattern.ts';
-import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
+import { isRealRoot, noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 import { VIP, VipNet } from '../lib/vip-net.ts';
 import { greetings, workersDie } from '../lib/worker-death.ts';
 
@@ -187,13 +187,16 @@ add('a server that fails its checks gets nothing from any worker; idle workers s
   }
 });
 
+/** Another user, who may open links again. */
+const IDENTITY = isRealRoot() ? ['user = 64321', 'group = 64322', 'keep_capabilities = on'] : [];
+
 for (const [link, count, ...workers] of [
   ['tap', 3, 2, 0],
   ['packet', 2, 0],
   ['xdp', 2, 0],
 ] as [LinkKind, number, ...number[]][]) {
   add(`${link}: of ${count} workers die ${workers}: it is reported, others go on, and they are started again`, () =>
-    workersDie({ link, global: [`workers = ${count}`], queues: true }, ...workers),
+    workersDie({ link, global: [`workers = ${count}`, ...IDENTITY], queues: true }, ...workers),
   );
 }
 

@@ -213,11 +213,10 @@ export class Net {
   }
 
   /** Another cable to `place`: the interface `device` there, without an address, a port of the switch here. */
-  addCable(place: string, device: string): void {
-    const namespace = this.namespace(place);
+  addCable(place: string, device: string, queues = 1): void {
     const port = `${place}-${device}`;
-    this.inSwitch('link', 'add', port, 'type', 'veth', 'peer', 'name', device, 'netns', namespace);
-    ip('-n', namespace, 'link', 'set', device, 'up');
+    this.addVeth(port, place, device, queues);
+    ip('-n', this.namespace(place), 'link', 'set', device, 'up');
     this.inSwitch('link', 'set', port, 'master', 'br0', 'up');
   }
 
@@ -267,10 +266,16 @@ export class Net {
     ip('netns', 'exec', namespace, 'sh', '-c', quiet);
   }
 
+  /** `port` here, `device` at `place`. */
+  private addVeth(port: string, place: string, device: string, queues: number): void {
+    const many = ['numrxqueues', `${queues}`, 'numtxqueues', `${queues}`];
+    const there = [device, ...many, 'netns', this.namespace(place)];
+    this.inSwitch('link', 'add', port, ...many, 'type', 'veth', 'peer', 'name', ...there);
+  }
+
   private plug(name: string, { address, mac, queues = 1 }: HostPlan): void {
     const namespace = this.namespace(name);
-    const many = ['numrxqueues', `${queues}`, 'numtxqueues', `${queues}`];
-    this.inSwitch('link', 'add', name, ...many, 'type', 'veth', 'peer', 'name', 'eth0', ...many, 'netns', namespace);
+    this.addVeth(name, name, 'eth0', queues);
     if (mac !== undefined) ip('-n', namespace, 'link', 'set', 'eth0', 'address', mac);
     if (address !== undefined) ip('-n', namespace, 'addr', 'add', address, 'dev', 'eth0');
     ip('-n', namespace, 'link', 'set', 'eth0', 'up');

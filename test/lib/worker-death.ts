@@ -1,5 +1,5 @@
 /** Real traffic through workers one of which dies: the others go on, it is started again, and no number is forgotten. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -21,6 +21,8 @@ export async function greetings(lab: VipNet, n: number): Promise<Map<string, num
 /** Has these workers of a tsvs with these options die and come back, while a server is drained. */
 export async function workersDie(options: VipNetOptions, ...workers: number[]): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'tsvs-crash-'));
+  // Whoever tsvs is, it sees the file.
+  chmodSync(folder, 0o755);
   const now = join(folder, 'now');
   process.env['TSVS_TEST_CRASH'] = `${workers}:${now}`;
   const lab = await VipNet.start(options);

@@ -82,6 +82,13 @@ export const globalRows = {
     example: 'tsvs',
     doc: 'With `user`: the group.',
   },
+  keep_capabilities: {
+    ...word(['off', 'on']),
+    default: 'off',
+    reloadable: false,
+    example: 'on',
+    doc: 'With `user`: whether the main thread and the workers keep what it takes to open links again, so that tsvs survives a deleted interface of a `packet` link with several workers or of an `xdp` link, and the death of a worker that drives an `xdp` link. That is CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF, and for `xdp` CAP_IPC_LOCK, each as far as a link needs it and tsvs was started with it; programs started by tsvs get none. [Security](../SECURITY.md) says what they are worth to an attacker.',
+  },
   workers: {
     type: 'number',
     read: values.workers,

@@ -33,6 +33,7 @@ for (const [line, expected] of [
   ['user = a b', "user: 'a b' is neither a name nor a number; write the name of an account, as in tsvs, or its id"],
   ['user = 4294967295', 'user: 4294967295 is too large; an id is 0..4294967294'],
   ['group = tsvs', 'group: a group without a user; add user = tsvs, or leave it out'],
+  ['keep_capabilities = on', 'keep_capabilities: nothing is given up without a user; add user = tsvs, or leave it out'],
   ['control_group = ,', "control_group: ',' is neither a name nor a number"],
   ['control_mode = 0777', "control_mode: '0777' is unknown; "],
   ['ipip_from = 10.0.0.1/8', 'ipip_from: 10.0.0.1/8 has bits beyond its prefix; write 10.0.0.0/8'],

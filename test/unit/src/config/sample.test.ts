@@ -57,7 +57,7 @@ const SAMPLE: Config = {
     mode: 'proxy',
     logLevel: 'info',
     controlSocket: null,
-    ...({ controlMode: '0660', controlGroup: null, user: null, group: null } as const),
+    ...({ controlMode: '0660', controlGroup: null, user: null, group: null, keepCapabilities: false } as const),
     workers: 1,
     polling: 'adaptive',
     drainTimeoutMs: 10_000,

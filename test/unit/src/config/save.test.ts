@@ -285,9 +285,9 @@ const config: fc.Arbitrary<Config> = network
           controlMode: fc.constantFrom(...CONTROL_MODES),
           controlGroup: fc.constantFrom(null, 'adm', '27'),
           account: fc.constantFrom(
-            { user: null, group: null },
-            { user: 'tsvs', group: null },
-            { user: '65534', group: 'nogroup' },
+            { user: null, group: null, keepCapabilities: false },
+            { user: 'tsvs', group: null, keepCapabilities: true },
+            { user: '65534', group: 'nogroup', keepCapabilities: false },
           ),
           workers: fc.constantFrom(1, 1, 1, 2, 16, 0),
           polling: fc.constantFrom(...POLLINGS),
