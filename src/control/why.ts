@@ -47,15 +47,26 @@ export async function askWhy(search: string, worker: Asking, snapshot: Snapshot,
   }
   const packet = packetOf(read.data, config);
   const owner = ownerOf(packet, snapshot.workers, config);
-  return new Names(snapshot.of(owner), config).reply(await worker.ask({ ask: 'why', packet }, owner));
+  const answer = await worker.ask({ ask: 'why', packet }, owner);
+  if (!isKnown(answer)) {
+    // A flow of what has been taken away since may be another's.
+    for (let other = 0; other < snapshot.workers; other++) {
+      if (other === owner) continue;
+      const its = await worker.ask({ ask: 'why', packet }, other);
+      if (isKnown(its)) return new Names(snapshot.of(other), config).reply(its);
+    }
+  }
+  return new Names(snapshot.of(owner), config).reply(answer);
 }
+
+const isKnown = ({ steps }: Answer): boolean => steps.some((step) => step.at === 'connection' && step.conn !== null);
 
 /** The worker that has, or would have, the packet's flow. */
 function ownerOf({ proto, src, dst, sport, dport }: Asked, workers: number, config: Config): number {
   if (workers === 1) return 0;
   const steering = new Steering(0, workers);
   const own = ownAddresses(config);
-  steering.setKinds(steerKinds(config, (addr) => own.has(addr)));
+  steering.kinds = steerKinds(config, (addr) => own.has(addr));
   return steering.ownerOfPorts(proto, src, dst, (sport << 16) | (proto === PROTO_ICMP ? ECHO_REQUEST << 8 : dport));
 }
 

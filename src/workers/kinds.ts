@@ -25,24 +25,51 @@ function kindOf(service: ServiceConfig): number {
   return isOfNat(service) ? BY_CLIENT : BY_FLOW;
 }
 
-/** Null when every flow is divided by all its parts. */
-export function steerKinds({ services }: Pick<Config, 'services'>, isLocal: (addr: Ipv4) => boolean): Kinds | null {
-  if (services.every((service) => kindOf(service) === BY_FLOW)) return null;
-  const nat = Math.max(...services.map((service) => (isOfNat(service) ? kindOf(service) : BY_FLOW)));
+/** Services and servers that are gone, of which connections may be left: what comes after them is forgotten. */
+const MAX_GONE = 65_536;
+
+/** What is not in `now` any more stays as it was. */
+function remember(now: Map<number, number>, before: ReadonlyMap<number, number>): void {
+  const most = now.size + MAX_GONE;
+  for (const [key, kind] of before) {
+    if (now.size >= most) return;
+    if (!now.has(key)) now.set(key, kind);
+  }
+}
+
+/**
+ * Null when every flow is divided by all its parts. `before`: what held so far, under which connections were opened. They go on when
+ * services, servers and persistence are taken away, so the division never becomes finer again, and what is gone keeps its own.
+ */
+export function steerKinds(
+  { services }: Pick<Config, 'services'>,
+  isLocal: (addr: Ipv4) => boolean,
+  before: Kinds | null = null,
+): Kinds | null {
+  if (before === null && services.every((service) => kindOf(service) === BY_FLOW)) return null;
+  const ofNat = services.filter(isOfNat).map(kindOf);
+  const nat = Math.max(BY_FLOW, ...ofNat, ...(before?.natServers.values() ?? []));
   const kinds = new Map<number, number>();
   const natServers = new Map<Ipv4, number>();
-  const servers = new Set<Ipv4>();
-  const byAddress = new Set<Ipv4>();
+  const servers = new Set<Ipv4>(before?.servers);
+  const byAddress = new Set<Ipv4>(before?.byAddress);
   for (const service of services) {
     const { proto, vip, port, dests } = service;
-    const kind = isOfNat(service) ? nat : kindOf(service);
-    if (proto in NUMBER) kinds.set(endpointKey(NUMBER[proto]!, vip, port), kind);
+    const key = proto in NUMBER ? endpointKey(NUMBER[proto]!, vip, port) : -1;
+    const kind = Math.max(isOfNat(service) ? nat : kindOf(service), before?.services.get(key) ?? BY_FLOW);
+    if (key !== -1) kinds.set(key, kind);
     if (kind === BY_CLIENT_ADDRESS) byAddress.add(vip);
     for (const { ip } of dests) {
       servers.add(ip);
       if (isOfNat(service)) natServers.set(ip, nat);
     }
   }
-  const clientMask = services.reduce((mask, { persistence }) => mask & (persistence?.netmask ?? -1), -1);
+  if (before !== null) {
+    remember(kinds, before.services);
+    remember(natServers, before.natServers);
+    for (const ip of natServers.keys()) natServers.set(ip, nat);
+  }
+  const masks = services.map(({ persistence }) => persistence?.netmask ?? -1);
+  const clientMask = masks.reduce((all, mask) => all & mask, before?.clientMask ?? -1);
   return { services: kinds, natServers, clientMask, byAddress, servers, isLocal };
 }

@@ -267,7 +267,8 @@ const BACKUP = { maxConnections: 0, slowStartMs: 0 };
 
 /** Has the director ask the rules of a configuration whose services are there. */
 export function followRules({ host, l4, services, ports, place }: Pipeline, config: Config): void {
-  place.handover?.steering.setKinds(steerKinds(config, (addr) => host.addresses.isLocal(addr)));
+  const steering = place.handover?.steering;
+  if (steering) steering.kinds = steerKinds(config, (addr) => host.addresses.isLocal(addr), steering.kinds);
   if (l4 === null) return;
   const { classifier } = l4.core;
   const link = (name: string | null): number =>

@@ -8,7 +8,7 @@
  * | TCP, UDP, ICMP query                   | that of its flow (flow.ts)                                   |
  * | ICMP error                             | that of the flow it quotes                                   |
  * | fragment                               | that of its pair of addresses; the whole datagram moves on   |
- * | to a service, or from its NAT server   | that of the client, where the service says so (`setKinds`)   |
+ * | to a service, or from its NAT server   | that of the client, where the service says so (`kinds`)       |
  * | other IPv4                             | that of its pair of addresses                                |
  * | anything else                          | whoever received it                                          |
  *
@@ -63,16 +63,12 @@ function queryPorts(buf: Uint8Array, l4: number): number {
 export class Steering {
   readonly worker: number;
   readonly workers: number;
-  private kinds: Kinds | null = null;
+  /** Null: every flow is told by all its parts. */
+  kinds: Kinds | null = null;
 
   constructor(worker: number, workers: number) {
     this.worker = worker;
     this.workers = workers;
-  }
-
-  /** Null: every flow is told by all its parts. */
-  setKinds(kinds: Kinds | null): void {
-    this.kinds = kinds;
   }
 
   /** Whether a reply of this peer to the port comes to us. */

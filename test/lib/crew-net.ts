@@ -167,8 +167,9 @@ export class CrewNetwork {
     this.switch.addPort(new ForkedPort(fabric, queues, fork));
   }
 
-  step(): void {
-    for (let quiet = 0, rounds = 0; quiet < 2 && rounds < 10_000; rounds++) {
+  /** Until nothing moves any more, or for so many turns of everybody. */
+  step(most = 10_000): void {
+    for (let quiet = 0, rounds = 0; quiet < 2 && rounds < most; rounds++) {
       let n = this.client.host.turn(this.now);
       for (const { pipeline, handover } of this.workers) {
         n += pipeline.host.turn(this.now) + handover.moved;

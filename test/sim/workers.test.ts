@@ -4,6 +4,7 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { followRules } from '../../src/workers/pipeline.ts';
 import { FATE_HANDED, FATE_TAKEN } from '../../stack/context.ts';
 import { HANDOVER_FULL } from '../../stack/drop.ts';
 import { OFFLOAD_WIRE, PLAIN_WIRE } from '../../stack/netif/memory.ts';
@@ -100,6 +101,25 @@ for (const mode of ['fnat', 'nat'] as const) {
       opened.every((n) => n > 0),
       `each has some: ${opened}`,
     );
+  });
+}
+
+for (const what of ['servers', 'services'] as const) {
+  test(`nat: ${what} that are taken away keep their connections, whichever worker has them`, () => {
+    const net = new CrewNetwork({ service: { mode: 'nat' }, workers: 3 });
+    const route = { len: 32, port: 1, src: 0, mtu: 0, scope: SCOPE_GLOBAL, metric: 0 };
+    for (const { host } of net.servers) host.routes.add({ ...route, prefix: CLIENT, gateway: VIP });
+    serve(net, 60_000);
+    const clients = Array.from({ length: 12 }, () => request(net, 200_000));
+    net.step(16);
+    assert.ok(clients.every((e) => e.sent > 0 && !e.done));
+    const services = what === 'services' ? [] : net.config.services.map((one) => ({ ...one, dests: [] }));
+    for (const { pipeline } of net.workers) followRules(pipeline, { ...net.config, services });
+    const done = (): boolean => clients.every((e) => e.done);
+    assert.ok(net.run(60_000, done), JSON.stringify(clients.map(({ sent, received, end }) => [sent, received, end])));
+    for (const e of clients) assert.equal([e.received, e.wrong, e.end], [60_000, 0, st.END_NORMAL]);
+    net.run(100);
+    conserved(net);
   });
 }
 

@@ -34,7 +34,7 @@ function owners(payload: readonly number[], workers: number, kinds: Kinds | null
   pool.len[f] = frame.length;
   return Array.from({ length: workers }, (_, w) => {
     const steering = new Steering(w, workers);
-    steering.setKinds(kinds);
+    steering.kinds = kinds;
     return steering.owner(pool, f);
   });
 }
