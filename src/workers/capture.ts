@@ -1,6 +1,7 @@
 /**
- * `--capture F.pcapng`: every frame of every link, both ways, to a file; each link is an interface of it. Written from the worker in blocks; a full disk ends
- * the capture, not the service.
+ * `--capture F.pcapng`: every frame of every link, both ways, to a file; each link is an interface of it. Written from the worker in blocks;
+ * a full disk ends the capture, not the service. What a worker has that dies of an error is written, too; one that takes its place goes on
+ * in the same file, as another section of it.
  */
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
@@ -22,8 +23,9 @@ export interface Capture {
 export const captureName = (file: string, worker: number): string =>
   worker === 0 ? file : file.replace(/(\.[^./]*)?$/, `.${worker}$1`);
 
-export function openCapture(ctx: Context, inner: readonly Device[], file: string): Capture {
-  const fd = openSync(file, 'w');
+/** `again`: there is a section already. */
+export function openCapture(ctx: Context, inner: readonly Device[], file: string, again = false): Capture {
+  const fd = openSync(file, again ? 'a' : 'w');
   const block = new Uint8Array(BLOCK);
   let used = 0;
   let failed = false;
@@ -43,11 +45,12 @@ export function openCapture(ctx: Context, inner: readonly Device[], file: string
   };
   const epochMicros = Math.round(performance.timeOrigin * 1000);
   const options = { epochMicros, snapLength: SNAP_LENGTH, sink };
-  return {
-    devices: inner.map((device, iface) => new PcapWriter(ctx, device, { ...options, iface })),
-    close: () => {
-      flush();
-      closeSync(fd);
-    },
+  const close = (): void => {
+    process.off('exit', close);
+    flush();
+    closeSync(fd);
   };
+  // Of this thread, whatever it ends by.
+  process.once('exit', close);
+  return { devices: inner.map((device, iface) => new PcapWriter(ctx, device, { ...options, iface })), close };
 }

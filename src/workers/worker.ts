@@ -74,7 +74,10 @@ const bare = own.map((link) =>
   driveLink(ctx, link, (changed) => tell({ type: 'linkChanged', index: data.links.indexOf(link), link: changed })),
 );
 const open = bare.map(({ device }) => device);
-const capture = data.capture === null ? null : openCapture(ctx, open, captureName(data.capture, data.index));
+const capture =
+  data.capture === null
+    ? null
+    : openCapture(ctx, open, captureName(data.capture, data.index), control[GENERATION] !== 0);
 // Outermost: a capture shows what is on the wire, and netif sees the faults.
 const driven = (capture?.devices ?? open).map((device, i) => injectFaults(ctx, device, own[i]!.name, i, data.fault));
 const peers = data.peers.length > 1 ? new Peers(ctx, data.index, control, data.peers) : null;
