@@ -90,6 +90,9 @@ export interface CoreParts {
   readonly maxServices: number;
 }
 
+/** Whether a packet in this direction comes from the end that opened the connection, of which this is META. */
+const isOpener = (meta: number, dir: number): boolean => dir === ((meta & c.F_OPENED_OUT) !== 0 ? c.OUT : c.IN);
+
 export class Core implements Hook {
   readonly stats = new CoreStats();
   readonly related: RelatedIcmp;
@@ -198,8 +201,7 @@ export class Core implements Hook {
     const at = row << c.ROW_SHIFT;
     const flags = wire.flags(buf, l4);
     const dest = table.rows[at + c.DEST];
-    const openedOut = (table.rows[at + c.META] & c.F_OPENED_OUT) !== 0;
-    if (dir === (openedOut ? c.OUT : c.IN)) {
+    if (isOpener(table.rows[at + c.META], dir)) {
       if (tcp.isBareSyn(flags) && this.endings.isOver(table.state(row), dest)) {
         this.stats.reused += 1;
         table.close(row, c.END_REUSED);
@@ -277,8 +279,7 @@ export class Core implements Hook {
     const hit = table.find(src, dst, ports);
     let row = c.rowOf(hit);
     let dir = c.dirOf(hit);
-    // What has to leave a server goes on with another one: a datagram needs no connection that began there.
-    if (hit === 0 || (dir === c.IN && this.endings.quiesces(table, row, table.rows[(row << c.ROW_SHIFT) + c.DEST]))) {
+    if (hit === 0 || this.movesOn(table, row, dir)) {
       const service = this.classifier.find(f, ip.PROTO_UDP, src, dst, ports);
       if (!this.serves(service)) {
         const server = this.natServers.answerer(src, ports >>> 16);
@@ -330,9 +331,10 @@ export class Core implements Hook {
     const dst = ip.dst(buf, l3);
     const ports = icmp.ports(buf[l4], buf[l4 + 1], get32(buf, l4 + 4) >>> 16);
     const { icmp: table } = this;
-    const hit = table.find(src, dst, ports);
+    let hit = table.find(src, dst, ports);
     let row = c.rowOf(hit);
     let dir = c.dirOf(hit);
+    if (hit !== 0 && this.movesOn(table, row, dir)) hit = 0;
     const service = hit === 0 && icmp.isRequest(buf[l4]) ? this.classifier.find(f, ip.PROTO_ICMP, src, dst, ports) : 0;
     if (hit === 0 && !this.serves(service)) return PASS;
     if (checkIcmp(buf, pool.i32, l4, end) !== 0) return DROP | ICMP_MALFORMED;
@@ -349,6 +351,12 @@ export class Core implements Hook {
   }
 
   // All
+
+  /** Ends what has to leave its server: a datagram goes on with another one, it needs no connection that began there. */
+  private movesOn(table: ConnTable, row: number, dir: number): boolean {
+    const at = row << c.ROW_SHIFT;
+    return isOpener(table.rows[at + c.META], dir) && this.endings.quiesces(table, row, table.rows[at + c.DEST]);
+  }
 
   private onward(
     f: FrameId,

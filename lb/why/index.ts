@@ -130,7 +130,7 @@ class Packet {
         return drop(LB_QUIESCED);
       }
     }
-    if (proto === PROTO_UDP && dir === c.IN && l4.core.endings.isQuiescent(table.service(row), dest)) {
+    if (proto !== PROTO_TCP && dir === opener && l4.core.endings.isQuiescent(table.service(row), dest)) {
       return this.anew(l4, table, row, 'quiesced');
     }
     return this.transmit(l4, table.rows.subarray(at, at + c.ROW_WORDS), dir);

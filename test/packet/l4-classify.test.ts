@@ -206,6 +206,28 @@ for (const mode of MODE_NAMES)
     assert.is(rig.l4.icmp.size(), 1);
   });
 
+test('an echo whose server is drained goes on with another one, where the service does not wait', () => {
+  for (const expireQuiescent of ['off', 'on'] as const) {
+    const rig = new L4Rig({ mode: 'NAT' });
+    const id = add(
+      rig,
+      PROTO_ICMP,
+      VIP,
+      0,
+      [
+        [B, 0],
+        [C, 0],
+      ],
+      { expireQuiescent },
+    );
+    const [first] = rig.feed(echo(CLIENT, VIP, 8, 500)) as [Sent];
+    rig.services.setState(rig.services.destIds(id).find((dest) => rig.dests.addr[dest] === first.dst)!, 'drain');
+    const [second] = rig.feed(echo(CLIENT, VIP, 8, 500)) as [Sent];
+    assert.is(second.dst !== first.dst, expireQuiescent === 'on');
+    assert.is(rig.l4.icmp.size(), 1);
+  }
+});
+
 test('an echo without such a service is answered by the VIP; a wrong checksum goes nowhere', () => {
   const rig = new L4Rig({ mode: 'NAT' });
   const [answer] = rig.feed(echo(CLIENT, VIP, 8, 500));

@@ -340,6 +340,23 @@ test('an address that leaves the pool keeps its connections, and gives no new on
   assert.equal(sources(2), [second, second]);
 });
 
+test('a flow of UDP moves on with the next datagram of its host, where addresses that were removed keep none', () => {
+  const { rig, second } = rigOfTwo('rr');
+  const service = { ...SNAT, localAddresses: [second], expireQuiescent: 'removed' as const };
+  const ask = (): number => {
+    const [sent] = rig.feed(ipPacket(HOST, WORLD, PROTO_UDP, udpBytes(HOST, WORLD, SPORT, 53, NO_DATA)));
+    return sent!.src;
+  };
+  assert.is(ask(), POOL);
+  const port = rig.l4.udp.rows[(1 << c.ROW_SHIFT) + c.CVPORTS]! & 0xffff;
+  rig.services.setDests(rig.snat, [{ addr: second, port: 0, weight: 1 }]);
+  rig.l4.setService(rig.snat, service);
+  const [back] = rig.feed(ipPacket(WORLD, POOL, PROTO_UDP, udpBytes(WORLD, POOL, 53, port, NO_DATA)));
+  assert.is(back?.dst, HOST, 'an answer that is under way arrives');
+  assert.is(ask(), second);
+  assert.is(rig.l4.udp.size(), 1);
+});
+
 test('a source that another link leads to, or none, is not believed', () => {
   const rig = rigOf({ ...ANY, from: null });
   const forged = (src: number): void => void rig.feed(tcpFrom(src, WORLD, { sport: 1, dport: 443, flags: 'S' }));

@@ -178,7 +178,7 @@ export const serviceRows = {
     default: 'off',
     reloadable: true,
     example: 'on',
-    doc: 'Modes of layer 4: what happens to the connections of a server whose weight is 0, that is in `drain` or `maint`, or that was removed. `off` lets them go on until they end, `on` ends each with its next packet, by a reset where both directions pass here; `removed` does so only for servers that were removed. A datagram of UDP that ends its flow begins a new one, to another server.',
+    doc: 'Modes of layer 4: what happens to the connections of a server whose weight is 0, that is in `drain` or `maint`, or that was removed. `off` lets them go on until they end, `on` ends each with its next packet, by a reset where both directions pass here; `removed` does so only for servers that were removed. A datagram of UDP or an echo request that ends its flow begins a new one, to another server.',
   },
   persistence: {
     ...time(0, 31 * DAY_MS, 'remembers nobody'),
