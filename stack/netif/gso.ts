@@ -10,6 +10,7 @@
 import type { Context } from '../context.ts';
 import { OVERSIZE, POOL_EMPTY } from '../drop.ts';
 import { F_CSUM_PARTIAL, type FramePool, GSO_NONE, L4_HEADROOM } from '../mem/frame-pool.ts';
+import { moveBytes } from '../mem/move.ts';
 import type { FrameId, Verdict } from '../types.ts';
 import { DELIVERED, DROP, STOLEN } from '../verdict.ts';
 import { get16, get32, set16, set32 } from '../wire/bytes.ts';
@@ -57,7 +58,7 @@ export function linearize(ctx: Context, f: FrameId): boolean {
   const frag = pool.frag[f]!;
   const from = pool.fragOff[f]!;
   const to = pool.off[f]! + pool.len[f]!;
-  pool.buf.copyWithin(to, from, from + pool.fragLen[f]!);
+  moveBytes(pool, from, pool.fragLen[f]!, to);
   pool.len[f]! += pool.fragLen[f]!;
   pool.frag[f] = 0;
   pool.fragLen[f] = 0;

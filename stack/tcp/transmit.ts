@@ -7,6 +7,7 @@
  * @hot
  */
 import { GSO_TCPV4, L4_HEADROOM } from '../mem/frame-pool.ts';
+import { moveBytes } from '../mem/move.ts';
 import type { FrameId } from '../types.ts';
 import { DELIVERED } from '../verdict.ts';
 import { fold, pseudo4 } from '../wire/checksum.ts';
@@ -76,11 +77,12 @@ export function transmit(
   return true;
 }
 
-/** A big frame with `bytes` bytes from descriptor `first` on. */
+/** A big frame with `bytes` bytes from descriptor `first` on; the first one stands as it does there modulo 8, for the copy. */
 function gather(tcp: Tcp, first: SegmentId, bytes: number): FrameId {
   const { pool } = tcp.ctx;
   const f = tcp.ctx.createBig();
   if (f === 0) return 0;
+  pool.off[f] += (tcp.segments.off[first] - pool.off[f]) & 7;
   copyBytes(tcp, first, pool.off[f], bytes);
   pool.len[f] = bytes;
   return f;
@@ -89,12 +91,12 @@ function gather(tcp: Tcp, first: SegmentId, bytes: number): FrameId {
 /** Copies `bytes` bytes from descriptor `first` on to `at`. */
 function copyBytes(tcp: Tcp, first: SegmentId, at: number, bytes: number): void {
   const { segments } = tcp;
-  const { buf } = tcp.ctx.pool;
+  const { pool } = tcp.ctx;
   const end = at + bytes;
   for (let s = first; at < end; s = segments.next[s]) {
     const from = segments.off[s];
     const n = Math.min(segments.len[s], end - at);
-    buf.copyWithin(at, from, from + n);
+    moveBytes(pool, from, n, at);
     at += n;
   }
 }
