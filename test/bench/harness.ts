@@ -1,6 +1,6 @@
 /**
  * Measuring in one process: time per operation as the best and median of several runs after a warm-up, and heap bytes
- * per operation as a slope between two lengths, which cancels what a run costs once.
+ * per operation as a slope between two lengths, which cancels what each run costs.
  */
 import { PerformanceObserver, performance } from 'node:perf_hooks';
 
@@ -30,9 +30,15 @@ new PerformanceObserver((list) => {
 
 const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
 
+/** Readings of the heap until one costs the same each time: V8 has compiled what it takes. */
+const FIRST_READINGS = 16;
+
+const middle = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
+
 /**
- * Heap bytes allocated per million operations. Needs --expose-gc and a young generation large enough that nothing is
- * collected while measuring (--max-semi-space-size); a run during which the collector worked is taken again. The median of `runs`.
+ * Heap bytes allocated per million operations: what runs of 3n cost more than those of n, medians of `runs` each, so that what happens once
+ * (V8 compiles something anew) is not in it. Needs --expose-gc and a young generation large enough that nothing is collected while
+ * measuring (--max-semi-space-size); a run during which the collector worked is taken again.
  */
 export async function allocated(body: (n: number) => void, n: number, runs = 5): Promise<number> {
   const gc = (globalThis as { gc?: () => void }).gc;
@@ -50,9 +56,13 @@ export async function allocated(body: (n: number) => void, n: number, runs = 5):
     }
     throw new Error('the collector ran in every attempt: raise --max-semi-space-size');
   };
+  for (let i = 0; i < FIRST_READINGS; i++) process.memoryUsage();
   body(n);
-  const slopes: number[] = [];
-  for (let i = 0; i < runs; i++) slopes.push((((await one(3 * n)) - (await one(n))) / (2 * n)) * 1e6);
-  slopes.sort((a, b) => a - b);
-  return slopes[runs >> 1]!;
+  const long: number[] = [];
+  const short: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    long.push(await one(3 * n));
+    short.push(await one(n));
+  }
+  return ((middle(long) - middle(short)) / (2 * n)) * 1e6;
 }

@@ -53,8 +53,11 @@ export function passing(mode: number, flows: number, proto: number = ipv4.PROTO_
   };
 }
 
+/** Packets of a connection that is opened and closed. */
+export const PACKETS_EACH = 9;
+
 /**
- * A body that opens and closes n FullNAT connections, nine packets each. A second passes every 8192 connections, so that ended
+ * A body that opens and closes n FullNAT connections, PACKETS_EACH packets each. A second passes every 8192 connections, so that ended
  * ones are forgotten while others begin.
  */
 export function opening(): (n: number) => void {
