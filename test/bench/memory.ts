@@ -17,65 +17,88 @@ export interface MemoryRow {
 
 type Add = (what: string, value: number, unit: string, note?: string) => void;
 
-/** How many operations: as many as asked for, by the scale. */
-type Count = (operations: number) => number;
-
 const FLOWS = [
   ['1 k', 1 << 10],
   ['1 M', 1 << 20],
 ] as const;
 
-/** Measures, and hands its rows to `add`. With `small` there are no figures: few flows are enough. */
-type Measure = (add: Add, count: Count, small: boolean) => Promise<void>;
+type Body = (n: number) => void;
 
-async function ping(add: Add, count: Count): Promise<void> {
-  const t = time(echo(), count(400_000));
+/** How much is done for a figure, by the scale; below 1 the figures show only that the benchmark works, so each is measured once. */
+class Effort {
+  /** Few flows are enough. */
+  readonly small: boolean;
+  private readonly scale: number;
+
+  constructor(scale: number) {
+    this.scale = scale;
+    this.small = scale < 1;
+  }
+
+  time(body: Body, operations: number): Timing {
+    return time(body, this.count(operations), this.small ? 1 : 7);
+  }
+
+  allocated(body: Body, operations: number, runs = 5): Promise<number> {
+    return allocated(body, this.count(operations), this.small ? 1 : runs);
+  }
+
+  private count(operations: number): number {
+    return Math.max(Math.round(operations * this.scale), 1000);
+  }
+}
+
+/** Measures, and hands its rows to `add`. */
+type Measure = (add: Add, effort: Effort) => Promise<void>;
+
+async function ping(add: Add, effort: Effort): Promise<void> {
+  const t = effort.time(echo(), 400_000);
   add('ping answered, in memory', t.median, 'ns', `best ${t.best.toFixed(1)}`);
-  add('ping, heap', await allocated(echo(), count(300_000)), 'bytes/million');
+  add('ping, heap', await effort.allocated(echo(), 300_000), 'bytes/million');
 }
 
 const transfer =
   (name: string, wire: (typeof PROFILES)[keyof typeof PROFILES]): Measure =>
-  async (add, count) => {
-    const t = time(bulk(wire), count(wire.tso ? 2_000_000 : 300_000));
+  async (add, effort) => {
+    const t = effort.time(bulk(wire), wire.tso ? 2_000_000 : 300_000);
     add(name, (1448 * 8) / t.median, 'Gbit/s', 'sender, wire and receiver on one core');
     add(name, t.median, 'ns/segment', `best ${t.best.toFixed(1)}`);
-    const heap = await allocated(bulk(wire), count(wire.tso ? 4_000_000 : 1_000_000));
+    const heap = await effort.allocated(bulk(wire), wire.tso ? 4_000_000 : 1_000_000);
     add(`${name}, heap`, heap, 'bytes/million');
   };
 
 const rate = (add: Add, what: string, t: Timing): void =>
   add(what, 1000 / t.median, 'Mpps', `best ${(1000 / t.best).toFixed(2)}; ${t.median.toFixed(0)} ns per packet`);
 
-async function forward(add: Add, count: Count): Promise<void> {
+async function forward(add: Add, effort: Effort): Promise<void> {
   for (const [label, destinations] of FLOWS) {
     const what = `IPv4 forwarding, 64-byte frames, ${label} destinations`;
-    rate(add, what, time(forwarding(destinations), count(2_000_000)));
+    rate(add, what, effort.time(forwarding(effort.small ? 1 << 10 : destinations), 2_000_000));
   }
-  add('IPv4 forwarding, heap', await allocated(forwarding(1 << 10), count(1_000_000)), 'bytes/million');
+  add('IPv4 forwarding, heap', await effort.allocated(forwarding(1 << 10), 1_000_000), 'bytes/million');
 }
 
 const balance =
   ({ name, mode, proto }: (typeof LAYER4)[number]): Measure =>
-  async (add, count, small) => {
+  async (add, effort) => {
     for (const [label, flows] of FLOWS) {
-      const t = time(passing(mode, small ? 1 << 10 : flows, proto), count(2_000_000));
+      const t = effort.time(passing(mode, effort.small ? 1 << 10 : flows, proto), 2_000_000);
       rate(add, `${name}, 64-byte frames, ${label} flows`, t);
     }
-    add(`${name}, heap`, await allocated(passing(mode, 1 << 10, proto), count(1_000_000)), 'bytes/million');
+    add(`${name}, heap`, await effort.allocated(passing(mode, 1 << 10, proto), 1_000_000), 'bytes/million');
   };
 
-async function connect(add: Add, count: Count): Promise<void> {
-  const open = time(opening(), count(100_000));
+async function connect(add: Add, effort: Effort): Promise<void> {
+  const open = effort.time(opening(), 100_000);
   add('FullNAT, new connections of nine packets', 1e6 / open.median, 'k/s', `best ${(1e6 / open.best).toFixed(0)}`);
   // Every 1 << 18 connections, ports given back need another page in each bucket: in any run as many as its length asks for.
-  const heap = await allocated(opening(), count(1 << 18), 3);
+  const heap = await effort.allocated(opening(), 1 << 18, 3);
   add('FullNAT, new connections, heap', heap / PACKETS_EACH, 'bytes/million', 'per million packets');
 }
 
 const expire =
   (kind: keyof typeof KINDS): Measure =>
-  async (add, _count, small) => {
+  async (add, { small }) => {
     const flows = small ? 1 << 12 : 1 << 20;
     expiring(kind, flows); // compiles it
     const { turns, mostEnded, cpu, wall, interrupted, voluntary, involuntary } = expiring(kind, flows);
@@ -106,14 +129,14 @@ const MEASURES: readonly (readonly [string, Measure])[] = [
  * below 1 the figures show only that the benchmark works.
  */
 export function memoryRows(scale: number, only: RegExp): Promise<MemoryRow[]> {
-  const count: Count = (operations) => Math.max(Math.round(operations * scale), 1000);
+  const effort = new Effort(scale);
   const subjects = MEASURES.map(([name, measure]) => ({
     name,
     rows: async () => {
       const rows: MemoryRow[] = [];
       const add: Add = (what, value, unit, note = '') =>
         rows.push({ group: 'memory', what, value: Number(value.toPrecision(4)), unit, note });
-      await measure(add, count, scale < 1);
+      await measure(add, effort);
       return rows;
     },
   }));
