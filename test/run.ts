@@ -1,6 +1,6 @@
 /**
- * The test runner: every `*.test.ts` file in a process of its own, two at a time; of the end-to-end files one that watches
- * the clock beside one that does not. Of those that failed so, a second run alone decides, and the report says so.
+ * The test runner: every `*.test.ts` file in a process of its own, two at a time; of the end-to-end files only one that
+ * watches the clock. Of those that failed so, a second run alone decides, and the report says so.
  * It shows the output of the files that failed and ends with the line `N passed, N failed` (`, N skipped` where
  * something was). A file counts as failed when it reports no test, dies, or exceeds its time limit; with CI=true a
  * skipped test counts as failed.
@@ -17,6 +17,7 @@ const FILE_LIMIT_MS = 120_000;
 const E2E_LIMIT_MS = 240_000;
 /** End-to-end files that ask what comes of something, not how long it takes: they bear company. */
 const BEAR_COMPANY = [
+  'checksums',
   'cli',
   'dpip',
   'exception',
@@ -28,12 +29,15 @@ const BEAR_COMPANY = [
   'mtu',
   'netns',
   'packet',
+  'packet-run',
   'pcap',
+  'pcap-run',
   'privileges',
   'tap',
   'tap-steering',
   'tools',
   'xdp',
+  'xdp-run',
   'xray',
 ].map((name) => `test/e2e/${name}.test.ts`);
 /** Time for a file to clean up (namespaces, processes) between SIGTERM and SIGKILL. */
@@ -103,15 +107,16 @@ function report(file: string, { passed, failed, skipped, fault }: Verdict, outpu
   }
 }
 
-/** Runs `files`, `width` at a time. */
-async function runAll(files: string[], width: number, wrapper: string[], limitMs: number): Promise<void> {
-  const queue = [...files];
-  const lane = async (): Promise<void> => {
-    for (let file = queue.shift(); file !== undefined && !stopped; file = queue.shift()) {
-      await run(file, wrapper, limitMs);
+/** Runs the files of `lanes`, lane beside lane. A lane empties its queues in order; one may be of several lanes. */
+async function runLanes(lanes: readonly string[][][], wrapper: string[], limitMs: number): Promise<void> {
+  const drive = async (queues: readonly string[][]): Promise<void> => {
+    for (const queue of queues) {
+      for (let file = queue.shift(); file !== undefined && !stopped; file = queue.shift()) {
+        await run(file, wrapper, limitMs);
+      }
     }
   };
-  await Promise.all(Array.from({ length: width }, lane));
+  await Promise.all(lanes.map(drive));
 }
 
 /** The files that the command line names: a group, some files, or all. */
@@ -152,23 +157,21 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 }
 
 const files = choose(process.argv.slice(2));
-const inNamespaces = (file: string): boolean => ['e2e', 'soak'].includes(groupOf(file));
-const of = (group: Group): string[] => files.filter((file) => groupOf(file) === group);
-await runAll(
-  files.filter((file) => !inNamespaces(file)),
-  2,
-  [],
-  FILE_LIMIT_MS,
-);
-if (files.some(inNamespaces)) {
+const of = (...groups: Group[]): string[] => files.filter((file) => groups.includes(groupOf(file)));
+
+const ordinary = of('protocol', 'ring', 'hash', 'sim');
+await runLanes([[ordinary], [ordinary]], [], FILE_LIMIT_MS);
+
+const real = of('e2e', 'soak');
+if (real.length > 0) {
   const wrapper = namespaceWrapper();
-  const beside = (file: string): boolean => BEAR_COMPANY.includes(file);
-  const lanes = [of('e2e').filter((file) => !beside(file)), [...of('soak'), ...of('e2e').filter(beside)]];
-  await Promise.all(lanes.map((some) => runAll(some, 1, wrapper, E2E_LIMIT_MS)));
-  const failed = lanes.flat().filter((file) => (verdicts.get(file)?.failed ?? 0) > 0);
-  if (lanes.every((some) => some.length > 0) && failed.length > 0 && !stopped) {
+  const company = [...of('soak'), ...of('e2e').filter((file) => BEAR_COMPANY.includes(file))];
+  const clocked = of('e2e').filter((file) => !BEAR_COMPANY.includes(file));
+  await runLanes([[clocked, company], [company]], wrapper, E2E_LIMIT_MS);
+  const failed = real.filter((file) => (verdicts.get(file)?.failed ?? 0) > 0);
+  if (real.length > 1 && failed.length > 0 && !stopped) {
     console.log(`failed beside others, once more alone: ${failed.join(', ')}`);
-    await runAll(failed, 1, wrapper, E2E_LIMIT_MS);
+    await runLanes([[failed]], wrapper, E2E_LIMIT_MS);
   }
 }
 process.exitCode = close();
