@@ -13,33 +13,30 @@ import { PacketDevice } from '../../src/links/packet.ts';
 import { openPacket } from '../../src/links/packet-open.ts';
 import { PcapDevice } from '../../src/links/pcap.ts';
 import { openPcap } from '../../src/links/pcap-open.ts';
-import { LinkError, syscalls } from '../../src/links/syscall.ts';
+import { syscalls } from '../../src/links/syscall.ts';
 import type { Context } from '../../stack/context.ts';
-import { FATE_RECEIVED } from '../../stack/context.ts';
 import { F_CSUM_PARTIAL, GSO_TCPV4 } from '../../stack/mem/frame-pool.ts';
 import type { Device } from '../../stack/netif/device.ts';
 import { DELIVERED } from '../../stack/verdict.ts';
-import {
-  assertConserved,
-  deviceContract,
-  newContext,
-  type Rig,
-  receive,
-  tcpFrame,
-  testFrame,
-} from '../contract/device.ts';
+import { deviceContract, type Rig, receive, tcpFrame, testFrame } from '../contract/device.ts';
+import { poll } from '../lib/netns.ts';
 import { noCommands, noNamespaces, noPackage, testUnless } from '../lib/privilege.ts';
-import { VethPair } from '../lib/veth-pair.ts';
+import {
+  complaint,
+  endsOf,
+  later,
+  type PlugIn,
+  pairOf,
+  passes,
+  scene,
+  staysWithCaller,
+  type VethRig,
+  vethRig,
+} from '../lib/veth-rig.ts';
 
 const add = testUnless(noNamespaces() ?? noCommands('ip', 'tc') ?? noPackage('cap'), test);
 
 const PROGRAM = new URL('../../dist/pcap.js', import.meta.url);
-
-let shared: VethPair | undefined;
-const pairOf = (): VethPair => {
-  shared ??= new VethPair();
-  return shared;
-};
 
 /** Opens an end, as the main thread would, and drives it, as a worker would. */
 function plugIn(ctx: Context, name: string): PcapDevice {
@@ -57,70 +54,27 @@ const packetSocket = (ctx: Context, name: string): PacketDevice =>
     pairOf().inside(() => openPacket({ name, offload: true, ring: true, mac: null })),
   );
 
-type Pair<A extends Device> = Rig & { a: A; b: PcapDevice };
+type Pair<A extends Device> = VethRig<A, PcapDevice>;
 
-function pair<A extends Device>(first: (ctx: Context, name: string) => A): Pair<A> {
-  pairOf().add();
-  const [ctxA, ctxB] = [newContext(), newContext()];
-  return {
-    ...{ a: first(ctxA, 'va'), b: plugIn(ctxB, 'vb'), ctxA, ctxB },
-    carry: () => pause(15),
-    setMtu: (mtu) => pairOf().setMtu(mtu),
-    cleanup: () => pairOf().remove(),
-  };
-}
+const pair = <A extends Device>(first: PlugIn<A>): Pair<A> => vethRig(first, plugIn, 15);
 
 deviceContract('pcap', add, { bounded: false }, () => pair(plugIn));
 
-const LOOK_US = 100_000;
 const PATIENCE_MS = 10_000;
 
 /** Lets the time of both ends pass, and what arrives go, until something is so. */
-async function until(rig: Rig, what: string, isSo: () => boolean): Promise<void> {
-  const out = new Int32Array(64);
-  const deadline = performance.now() + PATIENCE_MS;
-  for (let now = rig.ctxA.nowMs * 1000; !isSo(); await pause(10)) {
-    if (performance.now() > deadline) throw new Error(`not within ${PATIENCE_MS} ms: ${what}`);
-    now += LOOK_US;
-    for (const [ctx, device] of [[rig.ctxA, rig.a] as const, [rig.ctxB, rig.b] as const]) {
-      ctx.tick(now);
-      for (let n = out.length; n === out.length; ) {
-        n = device.rx(out, out.length);
-        ctx.fate[FATE_RECEIVED]! += n;
-        for (const f of out.subarray(0, n)) ctx.settle(f, DELIVERED);
-      }
-    }
-  }
-}
-
-function scene<A extends Device>(
-  name: string,
-  first: (ctx: Context, name: string) => A,
-  body: (rig: Pair<A>) => Promise<void>,
-): void {
-  add(`pcap: ${name}`, async () => {
-    const rig = pair(first);
-    try {
-      await body(rig);
-      assertConserved(rig.ctxA, 'A');
-      assertConserved(rig.ctxB, 'B');
-    } finally {
-      rig.a.close();
-      rig.b.close();
-      pairOf().remove();
-    }
+const until = (rig: Rig, what: string, isSo: () => boolean): Promise<void> =>
+  poll(what, PATIENCE_MS, () => {
+    if (isSo()) return true;
+    later(endsOf(rig));
+    return false;
   });
-}
 
-async function passes(rig: Rig, length: number): Promise<void> {
-  assert.is(rig.a.tx(Int32Array.of(testFrame(rig.ctxA, length, 1)), 0, 1), 1);
-  const got = await receive(rig, 1);
-  assert.equal(
-    got.map((f) => rig.ctxB.pool.len[f]),
-    [length],
+const pcapScene = <A extends Device>(name: string, first: PlugIn<A>, body: (rig: Pair<A>) => Promise<void>): void =>
+  add(
+    `pcap: ${name}`,
+    scene(() => pair(first), body),
   );
-  for (const f of got) rig.ctxB.settle(f, DELIVERED);
-}
 
 /** The process that has libpcap for an interface: the shell's child. */
 function carrierOf(name: string): number {
@@ -143,7 +97,7 @@ function sendMany(rig: Rig, total: number): void {
   }
 }
 
-scene('segments of TCP in one piece are received as such, to be cut again', packetSocket, async (rig) => {
+pcapScene('segments of TCP in one piece are received as such, to be cut again', packetSocket, async (rig) => {
   rig.a.tx(Int32Array.of(tcpFrame(rig.ctxA, 60_000, 1400), tcpFrame(rig.ctxA, 100, 0)), 0, 2);
   const got = await receive(rig, 2);
   const { pool } = rig.ctxB;
@@ -157,18 +111,16 @@ scene('segments of TCP in one piece are received as such, to be cut again', pack
   for (const f of got) rig.ctxB.settle(f, DELIVERED);
 });
 
-scene('an interface that is set down, or loses its carrier, comes back', plugIn, async (rig) => {
+pcapScene('an interface that is set down, or loses its carrier, comes back', plugIn, async (rig) => {
   pairOf().ip('link', 'set', 'va', 'down');
   await until(rig, 'both down', () => !rig.a.up && !rig.b.up);
-  const f = testFrame(rig.ctxA, 100, 1);
-  assert.is(rig.a.tx(Int32Array.of(f), 0, 1), 0, 'the frame stays with the caller');
-  rig.ctxA.settle(f, DELIVERED);
+  staysWithCaller(rig);
   pairOf().ip('link', 'set', 'va', 'up');
   await until(rig, 'both up', () => rig.a.up && rig.b.up);
   await passes(rig, 101);
 });
 
-scene('an interface that is deleted and created again is taken up again', plugIn, async (rig) => {
+pcapScene('an interface that is deleted and created again is taken up again', plugIn, async (rig) => {
   pairOf().ip('link', 'del', 'va');
   await until(rig, 'both down', () => !rig.a.up && !rig.b.up);
   pairOf().add();
@@ -176,7 +128,7 @@ scene('an interface that is deleted and created again is taken up again', plugIn
   await passes(rig, 102);
 });
 
-scene('a process that dies is replaced; without its shell the link is down for good', packetSocket, async (rig) => {
+pcapScene('a process that dies is replaced; without its shell the link is down for good', packetSocket, async (rig) => {
   const first = carrierOf('vb');
   process.kill(first, 'SIGKILL');
   await until(rig, 'replaced', () => rig.b.stats.errors['restarted'] === 1);
@@ -192,7 +144,7 @@ scene('a process that dies is replaced; without its shell the link is down for g
   assert.match(rig.b.notice, /process that has libpcap has ended/);
 });
 
-scene('frames that came while the process or we were late are counted', packetSocket, async (rig) => {
+pcapScene('frames that came while the process or we were late are counted', packetSocket, async (rig) => {
   const total = 20_000;
   const carrier = carrierOf('vb');
   process.kill(carrier, 'SIGSTOP');
@@ -209,7 +161,7 @@ scene('frames that came while the process or we were late are counted', packetSo
   assert.ok(stats.missed > byKernel, `${stats.missed - byKernel} missed of the second lot`);
 });
 
-scene('an interface that is full is waited for', plugIn, async (rig) => {
+pcapScene('an interface that is full is waited for', plugIn, async (rig) => {
   const words = ['rate', '200mbit', 'burst', '20k', 'limit', '50m'];
   pairOf().tc('qdisc', 'add', 'dev', 'va', 'root', 'tbf', ...words);
   const { stats } = rig.b;
@@ -226,20 +178,13 @@ scene('an interface that is full is waited for', plugIn, async (rig) => {
   assert.equal(sent.errors, {});
 });
 
-function complaint(name: string, program = PROGRAM): string {
-  try {
-    syscalls().close(pairOf().inside(() => openPcap({ name, account: null }, program)).fd);
-    return 'opened';
-  } catch (error) {
-    assert.instance(error, LinkError);
-    return `${(error as LinkError).code}: ${(error as LinkError).message}`;
-  }
-}
+const text = (name: string, program = PROGRAM): string =>
+  complaint(() => syscalls().close(openPcap({ name, account: null }, program).fd));
 
 add('pcap: says why an interface cannot be opened', () => {
-  assert.match(complaint('nowhere'), /^ENODEV: pcap nowhere: there is no interface nowhere/);
-  assert.match(complaint('a/b'), /^EINVAL: pcap: 'a\/b' cannot be an interface name/);
-  assert.is(complaint('lo'), 'opened');
+  assert.match(text('nowhere'), /^ENODEV: pcap nowhere: there is no interface nowhere/);
+  assert.match(text('a/b'), /^EINVAL: pcap: 'a\/b' cannot be an interface name/);
+  assert.is(text('lo'), 'opened');
 });
 
 add('pcap: without the package cap, what to install', () => {
@@ -251,16 +196,12 @@ add('pcap: without the package cap, what to install', () => {
     symlinkSync(new URL('../../node_modules/koffi', import.meta.url), join(folder, 'node_modules/koffi'));
     const program = pathToFileURL(join(folder, 'pcap.js'));
     assert.match(
-      complaint('lo', program),
+      text('lo', program),
       /^NO_CAP: pcap lo: the optional package cap is not there \(Cannot find module 'cap'\): install .*libpcap-dev/,
     );
   } finally {
     rmSync(folder, { recursive: true });
   }
-});
-
-test.after(async () => {
-  await shared?.close();
 });
 
 test.run();

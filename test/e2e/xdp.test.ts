@@ -8,12 +8,11 @@ import * as assert from 'uvu/assert';
 import type { XdpMode } from '../../src/config/model.ts';
 import { PacketDevice } from '../../src/links/packet.ts';
 import { openPacket } from '../../src/links/packet-open.ts';
-import { LinkError, syscalls } from '../../src/links/syscall.ts';
+import { syscalls } from '../../src/links/syscall.ts';
 import { XdpDevice } from '../../src/links/xdp.ts';
 import { closeMaps, openXdp, PATIENT, releaseXdp, type XdpPlace } from '../../src/links/xdp-open.ts';
 import { umemOf } from '../../src/links/xdp-socket.ts';
 import type { Context } from '../../stack/context.ts';
-import { FATE_RECEIVED } from '../../stack/context.ts';
 import { F_CSUM_PARTIAL } from '../../stack/mem/frame-pool.ts';
 import { DELIVERED } from '../../stack/verdict.ts';
 import {
@@ -28,15 +27,19 @@ import {
   testFrame,
 } from '../contract/device.ts';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
-import { VethPair } from '../lib/veth-pair.ts';
+import {
+  complaint,
+  endsOf,
+  later,
+  pairOf,
+  passes,
+  scene,
+  staysWithCaller,
+  type VethRig,
+  vethRig,
+} from '../lib/veth-rig.ts';
 
 const add = testUnless(noNamespaces() ?? noCommands('ip'), test);
-
-let shared: VethPair | undefined;
-const pairOf = (): VethPair => {
-  shared ??= new VethPair();
-  return shared;
-};
 
 const placeOf = ({ pool }: Context, share = -1): XdpPlace => ({ umem: umemOf(syscalls(), pool), share });
 
@@ -51,22 +54,11 @@ function plugInAll(ctxs: Context[], name: string, mode: XdpMode, mac: readonly n
 const plugIn = (ctx: Context, name: string, mode: XdpMode, mac: readonly number[] | null): XdpDevice =>
   plugInAll([ctx], name, mode, mac)[0]!;
 
-function rigOf(mode: XdpMode): Rig & { a: XdpDevice; b: XdpDevice } {
-  pairOf().add();
-  const ctxA = newContext();
-  const ctxB = newContext();
-  const a = plugIn(ctxA, 'va', mode, MAC_A);
-  const b = plugIn(ctxB, 'vb', mode, MAC_B);
-  return {
-    a,
-    b,
-    ctxA,
-    ctxB,
-    carry: () => pause(2),
-    setMtu: (mtu) => pairOf().setMtu(mtu),
-    cleanup: () => pairOf().remove(),
-  };
-}
+const rigOf = (mode: XdpMode): VethRig<XdpDevice> =>
+  vethRig(
+    (ctx, name) => plugIn(ctx, name, mode, MAC_A),
+    (ctx, name) => plugIn(ctx, name, mode, MAC_B),
+  );
 
 /** Several workers at each end; those of the last are looked at. */
 function crewOf(mode: XdpMode, queues: number, workers: number): Rig & { all: [Context, XdpDevice][] } {
@@ -104,30 +96,21 @@ add('xdp: an interface with fewer queues than workers gives fewer handles', () =
 add('xdp: several workers each take up an interface that was created anew', async () => {
   const rig = crewOf('native', 2, 2);
   try {
-    const later = (): void => {
-      for (const [ctx, device] of rig.all) {
-        ctx.tick(ctx.now + LATER_MS * 1000);
-        const out = new Int32Array(64);
-        const n = pairOf().inside(() => device.rx(out, 64));
-        ctx.fate[FATE_RECEIVED]! += n;
-        for (const f of out.subarray(0, n)) ctx.settle(f, DELIVERED);
-      }
-    };
     for (let round = 0; round < 2; round++) {
       pairOf().ip('link', 'del', 'va');
-      later();
+      later(rig.all);
       assert.not(rig.all.some(([, { up }]) => up));
       pairOf().add(2);
       // The last first: nobody waits for anybody.
       rig.all.reverse();
-      later();
+      later(rig.all);
       assert.ok(rig.all.every(([, { up }]) => up));
       await passes(rig, 100 + round);
     }
     pairOf().ip('link', 'del', 'va');
-    later();
+    later(rig.all);
     pairOf().add(1);
-    later();
+    later(rig.all);
     const [first, second] = rig.all
       .filter(([, { name }]) => name === 'xdp:vb')
       .sort(([, a], [, b]) => Number(b.up) - Number(a.up));
@@ -139,71 +122,42 @@ add('xdp: several workers each take up an interface that was created anew', asyn
   for (const [ctx] of rig.all) assert.is(ctx.pool.freeSmallCount, ctx.pool.config.slots - 1, 'every slot is back');
 });
 
-const LATER_MS = 100;
-
-/** A scene of its own on a pair; `later` lets the time pass after which a device looks at its interface. */
-function scene(name: string, body: (rig: ReturnType<typeof rigOf>, later: () => void) => Promise<void> | void): void {
-  add(`xdp: ${name}`, async () => {
-    const rig = rigOf('auto');
-    let now = 0;
-    try {
-      await body(rig, () => {
-        now += LATER_MS * 1000;
-        for (const [ctx, device] of [[rig.ctxA, rig.a] as const, [rig.ctxB, rig.b] as const]) {
-          ctx.tick(now);
-          const out = new Int32Array(64);
-          const n = pairOf().inside(() => device.rx(out, 64));
-          ctx.fate[FATE_RECEIVED]! += n;
-          for (const f of out.subarray(0, n)) ctx.settle(f, DELIVERED);
-        }
-      });
-      assertConserved(rig.ctxA, 'A');
-      assertConserved(rig.ctxB, 'B');
-    } finally {
-      rig.a.close();
-      rig.b.close();
-      pairOf().remove();
-    }
-    assert.is(rig.ctxA.pool.inUse, 0);
-    assert.is(rig.ctxA.pool.freeSmallCount, rig.ctxA.pool.config.slots - 1, 'every slot that was lent is back');
-  });
-}
-
-async function passes(rig: Rig, length: number): Promise<void> {
-  assert.is(rig.a.tx(Int32Array.of(testFrame(rig.ctxA, length, 1)), 0, 1), 1);
-  const got = await receive(rig, 1);
-  assert.equal(
-    got.map((f) => rig.ctxB.pool.len[f]),
-    [length],
+const xdpScene = (name: string, body: (rig: VethRig<XdpDevice>) => Promise<void> | void): void =>
+  add(
+    `xdp: ${name}`,
+    scene(
+      () => rigOf('auto'),
+      body,
+      ({ ctxA: { pool } }) => {
+        assert.is(pool.inUse, 0);
+        assert.is(pool.freeSmallCount, pool.config.slots - 1, 'every slot that was lent is back');
+      },
+    ),
   );
-  for (const f of got) rig.ctxB.settle(f, DELIVERED);
-}
 
-scene('an interface that is set down comes back', async (rig, later) => {
+xdpScene('an interface that is set down comes back', async (rig) => {
   pairOf().ip('link', 'set', 'va', 'down');
-  later();
+  later(endsOf(rig));
   assert.not(rig.a.up || rig.b.up);
   pairOf().ip('link', 'set', 'va', 'up');
-  later();
+  later(endsOf(rig));
   assert.ok(rig.a.up && rig.b.up);
   await passes(rig, 101);
 });
 
-scene('an interface that is deleted and created again is taken up again', async (rig, later) => {
+xdpScene('an interface that is deleted and created again is taken up again', async (rig) => {
   pairOf().ip('link', 'del', 'va');
-  later();
+  later(endsOf(rig));
   assert.not(rig.a.up || rig.b.up);
   assert.is(rig.a.fd, -1);
-  const f = testFrame(rig.ctxA, 100, 1);
-  assert.is(rig.a.tx(Int32Array.of(f), 0, 1), 0, 'the frame stays with the caller');
-  rig.ctxA.settle(f, DELIVERED);
+  staysWithCaller(rig);
   pairOf().add();
-  later();
+  later(endsOf(rig));
   assert.ok(rig.a.up && rig.b.up);
   await passes(rig, 102);
 });
 
-scene('a frame that lies in a big slot is copied where the kernel can read it', async (rig) => {
+xdpScene('a frame that lies in a big slot is copied where the kernel can read it', async (rig) => {
   const f = rig.ctxA.createBig();
   const { pool } = rig.ctxA;
   const small = testFrame(rig.ctxA, 200, 7);
@@ -292,17 +246,12 @@ add('xdp: two interfaces share the pool, and a received frame goes out through t
 
 add('xdp: says why an interface cannot be opened', () => {
   const ctx = newContext();
-  const text = (name: string, attempts = 1): string => {
-    try {
-      const [handle] = pairOf().inside(() => openXdp({ name, mode: 'auto', mac: null }, [placeOf(ctx)], attempts));
+  const text = (name: string, attempts = 1): string =>
+    complaint(() => {
+      const [handle] = openXdp({ name, mode: 'auto', mac: null }, [placeOf(ctx)], attempts);
       releaseXdp(handle!);
       closeMaps(handle!);
-      return 'opened';
-    } catch (error) {
-      assert.instance(error, LinkError);
-      return `${(error as LinkError).code}: ${(error as LinkError).message}`;
-    }
-  };
+    });
   pairOf().add();
   assert.match(text('nowhere'), /^ENODEV: xdp nowhere: there is no interface nowhere/);
   const first = newContext();
@@ -311,10 +260,6 @@ add('xdp: says why an interface cannot be opened', () => {
   device.close();
   assert.is(text('va', PATIENT), 'opened');
   pairOf().remove();
-});
-
-test.after(async () => {
-  await shared?.close();
 });
 
 test.run();
