@@ -12,6 +12,7 @@ import { type DropsReply, PATHS, type SessionsReply, type StatsReply } from '../
 import type { LinksReply } from '../../src/control/api-network.ts';
 import { ask } from '../../src/control/client.ts';
 import { type HostPlan, Net, type Result, type Running, SWITCH } from './netns.ts';
+import { patternHash } from './pattern.ts';
 
 export const VIP = '10.9.0.10';
 export const VIP_MAC = '02:00:00:64:00:0a';
@@ -162,6 +163,22 @@ export class VipNet {
     const { code, stdout, stderr } = await this.client(['bash', '-o', 'pipefail', '-c', script], limitMs);
     if (code !== 0) throw new Error(`${script}: exit code ${code}\n${stderr}\n${this.tsvs.output}`);
     return stdout.trim();
+  }
+
+  /** Floods the VIP with pings, each of which must be answered. Gives what ping sums up. */
+  async ping(count: number): Promise<string> {
+    const { stdout } = await this.client(['ping', '-f', '-q', '-c', String(count), VIP]);
+    assert.match(stdout, `${count} packets transmitted, ${count} received, 0% packet loss`);
+    return stdout.trim().split('\n').at(-1)!;
+  }
+
+  /** Downloads `bytes` from one of the lab's HTTP servers by curl, with further options of its; each byte must be right. */
+  async download(bytes: number, options = '', limitMs?: number): Promise<void> {
+    const hash = await this.shell(
+      `curl -sS -f ${options} http://${VIP}/bytes/${bytes} | sha256sum | cut -d' ' -f1`,
+      limitMs,
+    );
+    assert.is(hash, patternHash(bytes));
   }
 
   /** Starts the lab's HTTP server on every server: rs-1, rs-2, ... */
