@@ -3,7 +3,7 @@
  * server chosen by the client's address, because one test of iperf3 is several connections; those of layer 4 also carry
  * datagrams.
  */
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Running, SWITCH } from '../lib/netns.ts';
@@ -137,6 +137,49 @@ const nft: Peer = {
   },
 };
 
+/**
+ * Direct routing by an XDP program: xdp4slb (github.com/MageekChiu/xdp4slb), where the environment variable XDP4SLB names its binary. It
+ * wants a rather new kernel and real privileges, and the kernel's forwarding: its program asks the tables there for the way.
+ */
+const xdp4slb: Peer = {
+  name: 'xdp4slb',
+  target: VIP,
+  workloads: ['conn', 'req'],
+  missing: () => (existsSync(process.env['XDP4SLB'] ?? '') ? undefined : 'XDP4SLB does not name its binary'),
+  start: async (lab) => {
+    await lab.setServersVip(true);
+    // The kernel answers who asks for the VIP's MAC address; what then comes for it the program takes before.
+    await lab.setVip(true);
+    await lab.at('balancer', ['sh', '-c', 'echo 1 >/proc/sys/net/ipv4/ip_forward']);
+    const file = join(lab.folder, 'slb.conf');
+    writeFileSync(
+      file,
+      [`vip,${VIP}`, ...SERVERS.map((at) => `backend,${at}`)].map((at) => `${at},${HTTP}\n`).join(''),
+    );
+    // Servers in turn; connections are forgotten when there is no room, not by the sockets of this machine.
+    const running = lab.net.start('balancer', [
+      process.env['XDP4SLB']!,
+      '-i',
+      'eth0',
+      '-c',
+      file,
+      '-a',
+      '2',
+      '-k',
+      '1',
+    ]);
+    await running.waitFor(/total_bits/);
+    return running;
+  },
+  stop: async (lab, running) => {
+    await running?.stop();
+    await lab.at('balancer', ['sh', '-c', 'ip link set eth0 xdpgeneric off; echo 0 >/proc/sys/net/ipv4/ip_forward']);
+    await lab.setVip(false);
+    await lab.setServersVip(false);
+    return undefined;
+  },
+};
+
 /** What waking a process costs on this machine, or what is left when it never sleeps: the least that can answer a ping. */
 const mirror = (name: PeerName, ...polling: string[]): Peer => ({
   name,
@@ -156,7 +199,15 @@ const mirror = (name: PeerName, ...polling: string[]): Peer => ({
 });
 
 const isTsvs = (name: PeerName): name is TsvsName => name.startsWith('tsvs');
-const OTHERS: readonly Peer[] = [direct, nft, haproxy, nodeNet, mirror('mirror'), mirror('mirror-busy', 'busy')];
+const OTHERS: readonly Peer[] = [
+  direct,
+  nft,
+  haproxy,
+  nodeNet,
+  xdp4slb,
+  mirror('mirror'),
+  mirror('mirror-busy', 'busy'),
+];
 
 export function peerNamed(name: PeerName): Peer {
   return isTsvs(name) ? tsvsPeer(name) : OTHERS.find((peer) => peer.name === name)!;

@@ -10,7 +10,7 @@ export type ProfileName = (typeof PROFILE_NAMES)[number];
 export const WORKLOAD_NAMES = ['conn', 'req', 'bulk', 'bulk-up', 'udp', 'ping'] as const;
 export type WorkloadName = (typeof WORKLOAD_NAMES)[number];
 
-const OTHER_PEERS = ['direct', 'nft', 'haproxy', 'node-net', 'mirror', 'mirror-busy'] as const;
+const OTHER_PEERS = ['direct', 'nft', 'haproxy', 'node-net', 'xdp4slb', 'mirror', 'mirror-busy'] as const;
 const MODES = ['', '-fullnat', '-dr'] as const;
 const LINKS = ['', '-tap', '-packet', '-xdp'] as const;
 const POLLING = ['', '-busy'] as const;
@@ -31,11 +31,13 @@ const USUAL_WORKLOADS: Readonly<Record<ProfileName, readonly WorkloadName[]>> = 
 };
 
 const BALANCERS: readonly PeerName[] = ['direct', 'nft', 'haproxy', 'node-net', 'tsvs', 'tsvs-fullnat'];
+/** Those whose servers answer the client themselves. */
+const DIRECT: readonly PeerName[] = ['tsvs-dr', 'xdp4slb'];
 /** Segments larger than the MTU are for links with a virtio-net header. */
 const BULK: readonly PeerName[] = ['direct', 'nft', 'haproxy', 'node-net', 'tsvs-tap', 'tsvs-fullnat-tap'];
 const USUAL_PEERS: Readonly<Record<WorkloadName, readonly PeerName[]>> = {
-  conn: [...BALANCERS, 'tsvs-dr'],
-  req: [...BALANCERS, 'tsvs-dr'],
+  conn: [...BALANCERS, ...DIRECT],
+  req: [...BALANCERS, ...DIRECT],
   bulk: BULK,
   'bulk-up': BULK,
   udp: ['direct', 'nft', 'tsvs-fullnat', 'tsvs-dr'],
