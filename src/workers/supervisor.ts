@@ -2,7 +2,7 @@
  * The control thread's side of all workers: opens the links, makes the memory, starts the threads, tells them what has changed, and
  * notices when one ends.
  *
- * A worker that dies of an error while others live is started again and takes over its links (`takeOver` of link.ts); its sessions are
+ * A worker that dies of an error, or hangs (watchdog.ts), while others live is started again and takes over its links (`takeOver` of link.ts); its sessions are
  * lost. Meanwhile the others go on: what is theirs comes over their own queues, and what they would have handed over to it is dropped as
  * HANDOVER_FULL. See peers.ts for how they part with it. Workers are started anew one after the other.
  */
@@ -19,11 +19,13 @@ import type { WorkerEvent } from './events.ts';
 import { type LinkHandle, openLinks, takeOver } from './link.ts';
 import { protoName } from './pipeline.ts';
 import {
+  CLOCK_MS,
   COMMAND,
   type FaultPlan,
   GENERATION,
   planWorker,
   RUN,
+  RUNNING,
   SEEN,
   STARTING,
   STATUS,
@@ -33,6 +35,7 @@ import {
 import type { AnswerTo, Question } from './questions.ts';
 import { Spread } from './spread.ts';
 import { makeEventFd, WorkerThread } from './thread.ts';
+import { LOOK_MS, PATIENCE, Watchdog } from './watchdog.ts';
 
 /** Called when the links are open. */
 export type Opened = () => readonly PreparedScheduler[];
@@ -64,6 +67,7 @@ export class Supervisor extends EventEmitter implements Drainable {
   private failure: Error | null = null;
   private command = RUN;
   private readonly spread: Spread;
+  private readonly watchdog = new Watchdog();
 
   private constructor(config: Config, capture: string | null, fault: FaultPlan | null, opened: Opened) {
     super();
@@ -92,8 +96,10 @@ export class Supervisor extends EventEmitter implements Drainable {
       ...{ schedulers, share, links: links[index]!, eventFd: eventFds[index]!, capture, fault },
       ...this.spread.start,
     }));
+    const timer = setInterval(() => this.watch(), LOOK_MS).unref();
     this.ended = new Promise((resolve) => {
       this.end = (error) => {
+        clearInterval(timer);
         this.emit('exit', error);
         resolve();
       };
@@ -194,6 +200,16 @@ export class Supervisor extends EventEmitter implements Drainable {
   }
 
   // The end of a worker
+
+  private watch(): void {
+    const clocks = this.shares.map(({ control }) => {
+      const words = new Int32Array(control);
+      return Atomics.load(words, STATUS) === RUNNING ? Atomics.load(words, CLOCK_MS) : null;
+    });
+    for (const index of this.watchdog.look(clocks)) {
+      this.threads[index]!.kill(new Error(`it has hung for ${(PATIENCE * LOOK_MS) / 1000} s`));
+    }
+  }
 
   private threadEnded(index: number, error: Error | null): void {
     if (error !== null && this.mayRestart(index)) {

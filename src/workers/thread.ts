@@ -28,6 +28,7 @@ export class WorkerThread extends EventEmitter implements Taker {
   private readonly sender: Sender;
   private readonly eventFd: number;
   private readonly one: NativeBytes;
+  private readonly worker: Worker;
   private failure: Error | null = null;
   private over = false;
   /** Questions asked so far. */
@@ -42,7 +43,8 @@ export class WorkerThread extends EventEmitter implements Taker {
     this.eventFd = data.eventFd;
     this.one = new NativeBytes(syscalls(), 8);
     this.one.i32[0] = 1;
-    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data });
+    this.worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data });
+    const { worker } = this;
     worker.on('message', (event: WorkerEvent) => this.emit('event', event));
     worker.on('error', (error) => {
       this.failure = error;
@@ -113,6 +115,12 @@ export class WorkerThread extends EventEmitter implements Taker {
       this.on('event', settle);
       this.once('exit', gone);
     });
+  }
+
+  /** Has it die of this, whatever it does. */
+  kill(why: Error): void {
+    this.failure = why;
+    void this.worker.terminate();
   }
 
   /** Has the worker look around: at its rings, and at the others. */

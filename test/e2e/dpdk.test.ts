@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 import { Capture } from '../lib/tshark.ts';
 import { LB, VIP, VipNet, type VipNetOptions } from '../lib/vip-net.ts';
-import { workersDie } from '../lib/worker-death.ts';
+import { DIES, workersDie } from '../lib/worker-death.ts';
 
 const add = testUnless(noNamespaces() ?? noCommands('ip', 'ping', 'curl', 'ethtool', 'tshark', 'dpdk-testpmd'), test);
 
@@ -56,7 +56,7 @@ async function connections(lab: VipNet, n: number): Promise<void> {
 }
 
 add('the worker that connected dies: another goes on, and it takes over connection and rings', () =>
-  workersDie(TWO, 0),
+  workersDie(TWO, DIES, 0),
 );
 
 add('FullNAT over memif by two workers: what comes by the wrong queue changes over, nothing is lost', async () => {

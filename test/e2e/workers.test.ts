@@ -15,7 +15,7 @@ import { load } from '../lib/http-load.ts';
 import { poll, SWITCH } from '../lib/netns.ts';
 import { isRealRoot, noCommands, noNamespaces, testUnless } from '../lib/privilege.ts';
 import { VIP, VipNet } from '../lib/vip-net.ts';
-import { greetings, workersDie } from '../lib/worker-death.ts';
+import { DIES, greetings, HANGS, workersDie } from '../lib/worker-death.ts';
 
 const add = testUnless(noNamespaces() ?? noCommands('ip', 'ab', 'curl', 'ping', 'tshark'), test);
 const TWO = ['workers = 2'];
@@ -185,13 +185,14 @@ add('a server that fails its checks gets nothing from any worker; idle workers s
 /** Another user, who may open links again. */
 const IDENTITY = isRealRoot() ? ['user = 64321', 'group = 64322', 'keep_capabilities = on'] : [];
 
-for (const [link, count, ...workers] of [
-  ['tap', 3, 2, 0],
-  ['packet', 2, 0],
-  ['xdp', 2, 0],
-] as [LinkKind, number, ...number[]][]) {
-  add(`${link}: of ${count} workers die ${workers}: it is reported, others go on, and they are started again`, () =>
-    workersDie({ link, global: [`workers = ${count}`, ...IDENTITY], queues: true }, ...workers),
+for (const [link, count, how, ...workers] of [
+  ['tap', 3, DIES, 2, 0],
+  ['packet', 2, HANGS, 0],
+  ['xdp', 2, DIES, 0],
+] as [LinkKind, number, string, ...number[]][]) {
+  const which = `worker ${workers.join(' and ')} of ${count}`;
+  add(`${link}, ${which}: ${how}: it is reported, others go on, and it is started again`, () =>
+    workersDie({ link, global: [`workers = ${count}`, ...IDENTITY], queues: true }, how, ...workers),
   );
 }
 

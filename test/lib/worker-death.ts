@@ -18,21 +18,26 @@ export async function greetings(lab: VipNet, n: number): Promise<Map<string, num
   return count;
 }
 
-/** Has these workers of a tsvs with these options die and come back, while a server is drained. */
-export async function workersDie(options: VipNetOptions, ...workers: number[]): Promise<void> {
+export const DIES = 'died on purpose';
+export const HANGS = 'it has hung for 2 s';
+
+/** Has these workers of a tsvs with these options die so and come back, while a server is drained. */
+export async function workersDie(options: VipNetOptions, how: string, ...workers: number[]): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'tsvs-crash-'));
   // Whoever tsvs is, it sees the file.
   chmodSync(folder, 0o755);
   const now = join(folder, 'now');
   process.env['TSVS_TEST_CRASH'] = `${workers}:${now}`;
+  if (how === HANGS) process.env['TSVS_TEST_PATIENCE'] = '2';
   const lab = await VipNet.start(options);
   delete process.env['TSVS_TEST_CRASH'];
+  delete process.env['TSVS_TEST_PATIENCE'];
   try {
     await lab.startHttp();
     await greetings(lab, 10);
     await lab.quiet();
-    writeFileSync(now, '');
-    await lab.tsvs.waitFor(new RegExp(`worker ${workers[0]} died: died on purpose`), 10_000);
+    writeFileSync(now, how === HANGS ? 'hang' : '');
+    await lab.tsvs.waitFor(new RegExp(`worker ${workers[0]} died: ${how}`), 10_000);
     assert.is(await lab.counter('proxy.accepted'), 10, 'nothing is forgotten, or counted twice');
     // It waits until all can take it.
     await send(lab.socket, 'PUT', serverPath('web', 'server1'), { state: 'drain' });
