@@ -44,7 +44,7 @@ export const ERROR_CODES: Readonly<Record<number, string>> = {
 
 /** A change that was refused; nothing has changed. */
 export class ChangeError extends Error {
-  /** Of HTTP: 400 not understood, 404 no such service or server, 409 impossible now, 422 a file with errors, 503 try again. */
+  /** Of HTTP: 400 not understood, 404 no such service or server, 409 impossible now, 422 a file with errors, 503 a worker that died of it. */
   readonly status: number;
   readonly hint: string;
   /** The mistakes of a file, a line each. */
@@ -279,7 +279,11 @@ export class RunningConfig {
       this.schedulers = [];
     } catch (error) {
       if (error instanceof WorkerGone) {
-        throw new ChangeError(503, 'the worker died while it took the change', 'nothing has changed: try again');
+        throw new ChangeError(
+          503,
+          'the worker died of the change, twice',
+          'nothing has changed; the log says why it died',
+        );
       }
       throw new ChangeError(409, `the worker refuses: ${(error as Error).message}`, 'nothing has changed');
     }

@@ -52,18 +52,26 @@ export class Spread {
   /**
    * Has all workers apply a batch; resolves when it holds everywhere. Throws with the reason of the first, and nothing has changed then.
    * A worker that refuses what the first has taken, because connections hold rows that it would need, ends itself and is started anew.
+   * The first may have been dead before it saw the batch, so the one after it gets it, too. When that dies as well: WorkerGone.
    */
-  apply(batch: Batch): Promise<void> {
-    return this.alone(async () => {
-      const [first, ...others] = this.threads;
-      await first!.apply(batch);
-      // At once, as a worker that dies of it begins with it.
-      const actions = batch.commands.filter((one): one is Action => !isCommandOfMoment(one));
-      this.config = applyTo(this.config, actions);
-      this.version = batch.version;
-      for (const command of batch.commands) this.note(command);
-      await Promise.allSettled(others.map((thread) => thread.apply(batch)));
-    });
+  async apply(batch: Batch): Promise<void> {
+    try {
+      await this.alone(() => this.applyAlone(batch));
+    } catch (error) {
+      if (!(error instanceof WorkerGone)) throw error;
+      await this.alone(() => this.applyAlone(batch));
+    }
+  }
+
+  private async applyAlone(batch: Batch): Promise<void> {
+    const [first, ...others] = this.threads;
+    await first!.apply(batch);
+    // At once, as a worker that dies of it begins with it.
+    const actions = batch.commands.filter((one): one is Action => !isCommandOfMoment(one));
+    this.config = applyTo(this.config, actions);
+    this.version = batch.version;
+    for (const command of batch.commands) this.note(command);
+    await Promise.allSettled(others.map((thread) => thread.apply(batch)));
   }
 
   /** Does something while no change is on its way. */

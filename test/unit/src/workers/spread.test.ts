@@ -120,12 +120,40 @@ test('a worker that dies of a change the first has taken begins with it; a chang
   assert.equal([began, change.is], [[2, 7], 'holds']);
 });
 
-test('a change that the first dies of is refused, and is no part of what it begins with', async () => {
-  const { spread, workers, weightNow } = crew();
+/** The first worker dies while a change is on its way to it, and another one takes its place. */
+async function firstDies({ spread, workers }: ReturnType<typeof crew>): Promise<Worker> {
+  const [first] = workers as [Worker, Worker];
+  const anew = new Worker();
+  const restart = spread.alone(async () => {
+    workers[0] = anew;
+  });
+  await first.says(new WorkerGone());
+  await restart;
+  await settle();
+  return anew;
+}
+
+test('a change on its way to the first when that dies is given to the one that takes its place', async () => {
+  const crowd = crew();
+  const { spread, workers, weightNow } = crowd;
   const change = fate(spread.apply(weight(2, 7)));
   await settle();
-  await workers[0]!.says(new WorkerGone());
-  assert.equal([change.is, spread.start.version, weightNow()], ['the worker has ended', 1, dest!.weight]);
+  const anew = await firstDies(crowd);
+  assert.equal([anew.asked, change.is, weightNow()], [[2], 'on its way', dest!.weight]);
+  await anew.takes();
+  await workers[1]!.takes();
+  assert.equal([change.is, weightNow()], ['holds', 7]);
+});
+
+test('a change that two die of is refused, and is no part of what the third begins with', async () => {
+  const crowd = crew();
+  const { spread, weightNow } = crowd;
+  const change = fate(spread.apply(weight(2, 7)));
+  await settle();
+  await firstDies(crowd);
+  const third = await firstDies(crowd);
+  assert.equal([third.asked, change.is], [[], 'the worker has ended']);
+  assert.equal([spread.start.version, weightNow()], [1, dest!.weight]);
 });
 
 test('a restart that fails leaves changes their turn', async () => {
