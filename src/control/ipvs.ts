@@ -53,19 +53,35 @@ class Tables {
     return this.services.proto[id] !== 0 && (this.services.flags[id]! & LISTED) !== 0;
   }
 
+  /** A service that is new counts from zero. */
+  begin(service: ServiceId): void {
+    const row = this.serviceRow(service);
+    if (row !== 0) this.ledger.beginService(row);
+  }
+
   /** 0 = none. */
   serviceRow(id: ServiceId): number {
     return this.rowAt(addressOf({ id }));
   }
 
-  private rowAt({ proto, vip, port }: Endpointed): number {
+  private rowAt(service: Endpointed): number {
+    return this.rowsAt(service).find((row) => this.isListed(row)) ?? 0;
+  }
+
+  /** Of the service, and of those that had its place before it and have connections left. */
+  private rowsAt({ proto, vip, port }: Endpointed): number[] {
     const { services } = this;
     const number = protoOf(proto);
+    const rows: number[] = [];
     for (let row = 1; row <= services.capacity; row++) {
-      const same = services.vip[row] === vip && services.port[row] === port && services.proto[row] === number;
-      if (same && this.isListed(row)) return row;
+      if (services.vip[row] === vip && services.port[row] === port && services.proto[row] === number) rows.push(row);
     }
-    return 0;
+    return rows;
+  }
+
+  /** Whether connections of the server are left. */
+  holds(service: ServiceId, dest: Pick<Dest, 'address' | 'port'>): boolean {
+    return this.rowsAt(addressOf({ id: service })).some((row) => this.dests.refs[this.destRow(row, dest)]! > 0);
   }
 
   destRow(service: number, { address, port }: Pick<Dest, 'address' | 'port'>): number {
@@ -112,10 +128,11 @@ export class Ipvs {
       );
     }
     const steps = mutations.map((mutation) => (held: Config) => step(held, mutation));
+    const comesBack = mutations.map((mutation) => this.comesBack(mutation));
     const errors = await running.changeEach(steps, atomic);
     const results = errors.map((error) => (error === null ? null : refusalOf(error)));
     mutations.forEach((mutation, i) => {
-      if (results[i] === null) this.follow(mutation);
+      if (results[i] === null) this.follow(mutation, comesBack[i]!);
     });
     return { version: running.version, results };
   }
@@ -125,11 +142,24 @@ export class Ipvs {
     for (const tables of this.tables) tables.zero(service);
   }
 
+  /** A server of which connections are left takes them and its statistics back, as in IPVS. */
+  private comesBack(mutation: Mutation): boolean {
+    if (mutation.op !== 'add-dest') return false;
+    try {
+      return this.tables.some((tables) => tables.holds(mutation.service, mutation.dest));
+    } catch (error) {
+      if (error instanceof Unsupported) return false;
+      throw error;
+    }
+  }
+
   /** What is new counts from zero, whoever had its row before. */
-  private follow(mutation: Mutation): void {
-    if (mutation.op === 'zero' || mutation.op === 'add-service') {
+  private follow(mutation: Mutation, comesBack: boolean): void {
+    if (mutation.op === 'zero') {
       this.zero(mutation.service === null ? null : addressOf({ id: mutation.service }));
-    } else if (mutation.op === 'add-dest') {
+    } else if (mutation.op === 'add-service') {
+      for (const tables of this.tables) tables.begin(mutation.service);
+    } else if (mutation.op === 'add-dest' && !comesBack) {
       for (const tables of this.tables) {
         const row = tables.destRow(tables.serviceRow(mutation.service), mutation.dest);
         if (row !== 0) tables.ledger.zeroDest(row);

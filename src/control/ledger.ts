@@ -131,6 +131,11 @@ export class Ledger {
     for (let dest = 1; dest <= this.dests.capacity; dest++) if (this.dests.service[dest] === id) this.zeroDest(dest);
   }
 
+  /** A service alone: its servers may be those of one that had its place before. */
+  beginService(id: number): void {
+    this.ofServices.zero(id);
+  }
+
   zeroDest(id: number): void {
     this.ofDests.zero(id);
   }

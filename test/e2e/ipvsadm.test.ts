@@ -228,6 +228,14 @@ scene('a connection goes on, whatever is changed around it', async (lab) => {
   await client.waitFor(/open/);
   await lab.run('-E -t 10.0.1.100:80 -s wlc', '-e -t 10.0.1.100:80 -r 10.0.1.21:80 -b -w 0', '-C', '--set 1000 0 0');
   assert.match((await lab.ipvsadm('-Lnc')).stdout, /ESTABLISHED 10\.0\.1\.10:\d+ +10\.0\.1\.100:80 +10\.0\.1\.21:80/);
+  // A server that comes back takes its connections and its statistics back; a service begins anew.
+  await lab.run(...lines.slice(0, 1), '-a -t 10.0.1.100:80 -r 10.0.1.22:80 -m', ...lines.slice(1, 2));
+  assert.match(await lab.run('-Ln'), / -> 10\.0\.1\.21:80 +FullNat 1 +1 +0 /);
+  assert.match(
+    await lab.run('-Ln --stats'),
+    /10\.0\.1\.100:80 +0 +0 +0 +0 +0\n +-> 10\.0\.1\.21:80 +1 +\d.*\n +-> 10\.0\.1\.22:80 +0 +0 +0 +0 +0\n/,
+  );
+  await lab.run('-C');
   await net.exec('client', ['bash', '-c', `echo go >${lab.folder}/go`]);
   assert.is(await client.ended, 0);
   assert.is(client.output.match(/HTTP\/1\.1 200/g)?.length, 2, client.output);
