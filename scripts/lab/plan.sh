@@ -1,8 +1,8 @@
 # The plan of a lab: its hosts and wires, as its description in scripts/labs says. Sourced by lab.sh.
 #
-# A description sets `about`, `config` and `hint`, names wires, hosts, TAPs and servers with the words below, and has a
-# function `tour` (what is seen in the lab, in the words of steps.sh), and if need be `prepare` (what is done at the
-# hosts before tsvs starts).
+# A description sets `about`, `config` and `hint`, names wires, hosts and TAPs (or takes one of the two networks that most
+# labs have) and servers with the words below, and has a function `tour` (what is seen in the lab, in the words of
+# steps.sh), and if need be `prepare` (what is done at the hosts before tsvs starts).
 
 declare -A interfaces=() # host -> "WIRE ADDRESS ...", an interface for each pair, eth0 onward
 hosts=()                 # in the order of the description
@@ -26,6 +26,26 @@ host() {
 
 # A TAP of tsvs, a port of a bridge.
 tap() { taps+=("$1 $2"); }
+
+# one_arm [CLIENT ADDRESSES]: client, tsvs and servers in one network.
+one_arm() {
+  wire lan
+  tap tap0 lan
+  host client lan "${1:-192.168.100.1/24}"
+  host rs1 lan 192.168.100.11/24
+  host rs2 lan 192.168.100.12/24
+}
+
+# two_arms: tsvs between the network of the client and that of the servers.
+two_arms() {
+  wire outside
+  wire inside
+  tap tap0 outside
+  tap tap1 inside
+  host client outside 192.168.100.1/24
+  host rs1 inside 10.1.0.11/24
+  host rs2 inside 10.1.0.12/24
+}
 
 # web HOST [PORT]: HTTP that answers the name of the host, /from (whom it sees), /bytes/N. dns HOST: names by UDP.
 web() { servers+=("$1 real-server.mjs ${2:-80}"); }

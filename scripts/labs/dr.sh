@@ -4,11 +4,7 @@ about='direct routing: the servers have the VIP, and answer the client themselve
 config=config/labs/dr.conf
 hint='curl http://192.168.100.10/from'
 
-wire lan
-tap tap0 lan
-host client lan 192.168.100.1/24
-host rs1 lan 192.168.100.11/24
-host rs2 lan 192.168.100.12/24
+one_arm
 web rs1
 web rs2
 

@@ -4,11 +4,7 @@ about='a server is drained, restarted and taken back under load, without one fai
 config=config/labs/drain.conf
 hint='ab -t 5 -c 8 http://192.168.100.10/'
 
-wire lan
-tap tap0 lan
-host client lan 192.168.100.1/24
-host rs1 lan 192.168.100.11/24
-host rs2 lan 192.168.100.12/24
+one_arm
 web rs1
 web rs2
 

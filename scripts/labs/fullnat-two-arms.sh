@@ -4,13 +4,7 @@ about='FullNAT, two arms: servers in a network of their own'
 config=config/labs/fullnat-two-arms.conf
 hint='curl http://192.168.100.10/from'
 
-wire outside
-wire inside
-tap tap0 outside
-tap tap1 inside
-host client outside 192.168.100.1/24
-host rs1 inside 10.1.0.11/24
-host rs2 inside 10.1.0.12/24
+two_arms
 web rs1
 web rs2
 

@@ -4,12 +4,8 @@ about='persistence: clients, or networks of clients, come back to their server'
 config=config/labs/persistence.conf
 hint='curl http://192.168.100.10:8080/'
 
-wire lan
-tap tap0 lan
 # Four clients in one: .1 and .2 are in one /26, .65 and .66 in the next.
-host client lan 192.168.100.1/24,192.168.100.2/24,192.168.100.65/24,192.168.100.66/24
-host rs1 lan 192.168.100.11/24
-host rs2 lan 192.168.100.12/24
+one_arm 192.168.100.1/24,192.168.100.2/24,192.168.100.65/24,192.168.100.66/24
 web rs1
 web rs2
 

@@ -4,11 +4,7 @@ about='layer 4 and layer 7 side by side on one VIP, over the same servers'
 config=config/labs/side-by-side.conf
 hint='curl http://192.168.100.10:81/from'
 
-wire lan
-tap tap0 lan
-host client lan 192.168.100.1/24
-host rs1 lan 192.168.100.11/24
-host rs2 lan 192.168.100.12/24
+one_arm
 web rs1
 web rs2
 

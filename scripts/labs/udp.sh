@@ -4,13 +4,7 @@ about='UDP: a name service, by flows and datagram by datagram'
 config=config/labs/udp.conf
 hint='dig +short @192.168.100.10 TXT who.lab'
 
-wire outside
-wire inside
-tap tap0 outside
-tap tap1 inside
-host client outside 192.168.100.1/24
-host rs1 inside 10.1.0.11/24
-host rs2 inside 10.1.0.12/24
+two_arms
 dns rs1
 dns rs2
 
