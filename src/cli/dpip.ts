@@ -12,6 +12,7 @@ import type {
   LinksReply,
   NeighReply,
   NeighRequest,
+  PortsReply,
   RouteRequest,
   RoutesReply,
 } from '../control/api-network.ts';
@@ -21,7 +22,7 @@ import { request } from './request.ts';
 
 const USAGE = `Usage: tsvs dpip [-s] OBJECT { COMMAND | help }
   dpip [-s] link show [ LINK ]
-  dpip addr show [ dev LINK ]
+  dpip [-s] addr show [ dev LINK ]
   dpip addr { add | del } ADDR[/PLEN] dev LINK
   dpip addr flush dev LINK
   dpip route show
@@ -60,7 +61,9 @@ async function text(object: string, command: string, rest: readonly string[], st
     }
     case 'addr show': {
       const { dev } = wordsOf(rest, ['dev']).named;
-      return formatAddresses(await get<AddressesReply>(PATHS.addresses), await linkOf(dev));
+      const link = await linkOf(dev);
+      const ports = stats ? await get<PortsReply>(PATHS.ports) : null;
+      return formatAddresses(await get<AddressesReply>(PATHS.addresses), link, ports);
     }
     case 'addr add':
     case 'addr del': {
@@ -172,13 +175,16 @@ export function formatNumbers(link: LinkReply, { inUse, free }: LinksReply['fram
   );
 }
 
-export function formatAddresses({ addresses }: AddressesReply, dev?: string): string {
+export function formatAddresses({ addresses }: AddressesReply, dev?: string, ports: PortsReply | null = null): string {
+  const pools = new Map(ports?.addresses.map((pool) => [pool.address, pool]));
   return addresses
     .filter(({ link }) => dev === undefined || link === dev)
-    .map(
-      ({ address, prefixLen, link, role }) =>
-        `inet ${address}/${prefixLen} scope global ${link}\n     valid_lft forever preferred_lft forever${role === 'service' ? ' sapool' : ''}\n`,
-    )
+    .map(({ address, prefixLen, link, role }) => {
+      const pool = pools.get(address);
+      const numbers = pool ? ` sa_used ${pool.used} sa_free ${pool.free} sa_miss ${pool.misses}` : '';
+      const more = (role === 'service' ? ' sapool' : '') + numbers;
+      return `inet ${address}/${prefixLen} scope global ${link}\n     valid_lft forever preferred_lft forever${more}\n`;
+    })
     .join('');
 }
 

@@ -49,6 +49,18 @@ export interface LinkReply {
   readonly errors: number;
 }
 
+/** GET of /v1/ports: local addresses that connections of layer 4 leave from, those of SNAT included. */
+export interface PortsReply {
+  readonly addresses: readonly {
+    readonly address: string;
+    /** Ports, each of which serves several servers at once. */
+    readonly used: number;
+    readonly free: number;
+    /** Times there was none for a server. */
+    readonly misses: number;
+  }[];
+}
+
 export interface AddressesReply {
   readonly addresses: readonly {
     readonly address: string;

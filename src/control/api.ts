@@ -29,6 +29,7 @@ export const PATHS = {
   links: '/v1/links',
   addresses: '/v1/addresses',
   routes: '/v1/routes',
+  ports: '/v1/ports',
   why: '/v1/why',
   capture: '/v1/capture',
 } as const;

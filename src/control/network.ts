@@ -69,12 +69,15 @@ export function addressList(config: Config): AddressesReply {
   return { addresses };
 }
 
-/** What follows from the addresses, then what leads through routers. */
-export function routeList(config: Config): RoutesReply {
+/** What follows from the addresses, then what leads through routers. `state`: the links as they are now, which may take less than configured. */
+export function routeList(
+  config: Config,
+  state: readonly Pick<LinkReply, 'name' | 'mtu'>[] = config.links,
+): RoutesReply {
   const { links, network } = config;
   const route = (prefix: Ipv4, prefixLen: number, link: string, scope: RouteReply['scope'], via: string | null) => ({
     ...{ prefix: formatIpv4(prefix), prefixLen, via, link, scope },
-    mtu: links.find(({ name }) => name === link)!.mtu,
+    mtu: state.find(({ name }) => name === link)!.mtu,
   });
   const own = [...ownAddresses(config).keys()].map((addr) => ({ addr, ...homeOf(config, addr) }));
   const hosts = own.map(({ addr, link }) => route(addr, 32, links[link]!.name, 'host', null));

@@ -10,6 +10,7 @@ import { Captures } from './capture.ts';
 import { type Answer, change, changeMethods, isShown, namesIn, refuse, show } from './changes.ts';
 import { ESTIMATE_S } from './ledger.ts';
 import { addressList, routeList } from './network.ts';
+import { askPorts } from './ports.ts';
 import { ChangeError, type RunningConfig } from './running-config.ts';
 import type { Snapshot } from './snapshot.ts';
 import { claimSocket } from './socket.ts';
@@ -34,7 +35,7 @@ const CONFIG_ROUTES: Readonly<Record<string, (running: RunningConfig, snapshot: 
   [PATHS.ipvs]: ({ config }, { ipvs }) => ipvs.reply(config),
   [PATHS.links]: ({ config }, { network }) => network.linkList(config),
   [PATHS.addresses]: ({ config }) => addressList(config),
-  [PATHS.routes]: ({ config }) => routeList(config),
+  [PATHS.routes]: ({ config }, { network }) => routeList(config, network.linkList(config).links),
 };
 
 /** Bytes of a request's body at most. */
@@ -86,7 +87,10 @@ function refusal(error: unknown): Answer {
 }
 
 /** What only the worker can say. */
-const QUESTIONS: Readonly<Record<string, Questioner>> = { [PATHS.why]: askWhy };
+const QUESTIONS: Readonly<Record<string, Questioner>> = {
+  [PATHS.why]: askWhy,
+  [PATHS.ports]: (_search, worker, snapshot) => askPorts(worker, snapshot.workers),
+};
 type Questioner = (search: string, worker: Asking, snapshot: Snapshot, config: Config) => Promise<object>;
 
 async function question(

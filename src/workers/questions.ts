@@ -6,6 +6,7 @@ import { performance } from 'node:perf_hooks';
 import type { Capture, CaptureWish } from '../../lb/capture/capture.ts';
 import { why } from '../../lb/why/index.ts';
 import type { Answer, Asked } from '../../lb/why/steps.ts';
+import type { Ipv4 } from '../../stack/types.ts';
 import type { Pipeline } from './pipeline.ts';
 
 /** What would become of a packet. */
@@ -23,12 +24,27 @@ export interface EndCaptureQuestion {
   readonly ask: 'endCapture';
 }
 
-export type Question = WhyQuestion | CaptureQuestion | EndCaptureQuestion;
+/** How many of their ports local addresses have given away. */
+export interface PortsQuestion {
+  readonly ask: 'ports';
+}
+export interface PortsOf {
+  readonly addr: Ipv4;
+  readonly used: number;
+  /** Over all servers, whichever worker has them. */
+  readonly size: number;
+  /** Times there was none for a server. */
+  readonly misses: number;
+}
+
+export type Question = WhyQuestion | CaptureQuestion | EndCaptureQuestion | PortsQuestion;
 export type AnswerTo<Q extends Question> = Q extends WhyQuestion
   ? Answer
   : Q extends CaptureQuestion
     ? CaptureBegun
-    : null;
+    : Q extends PortsQuestion
+      ? readonly PortsOf[]
+      : null;
 
 export interface CaptureBegun {
   /** Microseconds since 1970 at the zero of the worker's clock, as performance.timeOrigin has it: the same scale in all threads. */
@@ -56,5 +72,9 @@ export function answerQuestion(pipeline: Pipeline, capture: Capture, question: Q
     case 'endCapture':
       capture.end();
       return null;
+    case 'ports':
+      return (pipeline.l4?.pools.list() ?? []).map(({ addr, used, free, misses }) => ({
+        ...{ addr, used, misses, size: used + free },
+      }));
   }
 }

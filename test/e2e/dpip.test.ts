@@ -20,6 +20,17 @@ scene('dpip: addresses, routes and neighbours while it runs; servers of another 
   await lab.run('-A -t 10.0.1.100:80 -s rr', '-a -t 10.0.1.100:80 -r 192.168.0.11:80 -m');
   const { stdout } = await net.exec('client', ['curl', '-sS', '--max-time', '5', 'http://10.0.1.100/']);
   assert.is(stdout.trim(), 'rs-1');
+  await lab.run(
+    '-A -t 10.0.1.100:81 -s rr',
+    '-P -t 10.0.1.100:81 -z 192.168.0.50 -F lan',
+    '-a -t 10.0.1.100:81 -r 192.168.0.11:80 -b',
+  );
+  await net.exec('client', ['curl', '-sS', '--max-time', '5', 'http://10.0.1.100:81/']);
+  assert.match(
+    await done('-s addr show dev tap0'),
+    /^inet 192\.168\.0\.50\/24 scope global tap0\n {5}valid_lft forever preferred_lft forever sapool sa_used 1 sa_free 1032175 sa_miss 0$/m,
+  );
+  await lab.run('-D -t 10.0.1.100:81');
   assert.match(
     await done('neigh show'),
     /^ip: 192\.168\.0\.11 +mac: ..:..:..:..:..:.. +state: REACHABLE +dev: tap0 {2}core: 0 {2}$/m,

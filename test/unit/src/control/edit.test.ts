@@ -4,6 +4,8 @@ import * as assert from 'uvu/assert';
 import { load } from '../../../../src/config/load.ts';
 import type { Config } from '../../../../src/config/model.ts';
 import { type ErrorReply, localPath, PATHS, serverPath, servicePath } from '../../../../src/control/api.ts';
+import { routeList } from '../../../../src/control/network.ts';
+import { askPorts } from '../../../../src/control/ports.ts';
 import { RunningConfig } from '../../../../src/control/running-config.ts';
 import { respond } from '../../../../src/control/server.ts';
 import { askWhy } from '../../../../src/control/why.ts';
@@ -151,6 +153,17 @@ test('what cannot be is refused with every reason, and changes nothing', async (
   await refused('POST', PATHS.addresses, { address: '10.1.0.2/24', link: 'wan' }, 404, /no link is called 'wan'/);
   await refused('POST', PATHS.routes, { prefix: '10.5.0.0/16', via: '10.77.0.1' }, 422, /router|network/);
   await refused('DELETE', PATHS.routes, { prefix: '0.0.0.0/0' }, 404, /no default route/);
+});
+
+test('routes have the MTU that their link has now, local addresses the ports of all workers', async () => {
+  const mtus = routeList(config(), [{ name: 'lan', mtu: 1300 }]).routes.map(({ mtu }) => mtu);
+  assert.equal([...new Set(mtus)], [1300]);
+  const worker: Asking = {
+    ask: (_question, w) => Promise.resolve([{ addr: 0x0a000032, used: 3 + w, size: 1000, misses: w }] as never),
+    captureMemory: () => [],
+    ended: Promise.resolve(),
+  };
+  assert.equal(await askPorts(worker, 2), { addresses: [{ address: '10.0.0.50', used: 7, free: 993, misses: 1 }] });
 });
 
 test('a mistake in a change is told as what it is, without the line of a file that nobody has', async () => {

@@ -46,7 +46,7 @@ test('an unknown path is answered with the paths there are', () => {
   const paths = [
     ...['/v1/stats', '/v1/sessions', '/v1/drops', '/v1/neigh'],
     ...['/v1/services', '/v1/config', '/v1/reload', '/v1/conns', '/v1/timeouts', '/v1/zero', '/v1/ipvs'],
-    ...['/v1/links', '/v1/addresses', '/v1/routes', '/v1/why', '/v1/capture'],
+    ...['/v1/links', '/v1/addresses', '/v1/routes', '/v1/ports', '/v1/why', '/v1/capture'],
   ];
   for (const url of ['/', '/v2/stats', '/v1/stats/', '/toString', '/__proto__']) {
     assert.equal(answer('GET', url, null), {
