@@ -34,8 +34,8 @@ const LIVE = 9;
 const RCV_WND = 10;
 /** The place in the queue is that of a row that entered then. */
 const QUEUED = 11;
-
 const ANSWERED = 12;
+
 /** Shortest time between two answers to strange segments (RFC 5961 §7). */
 const ANSWER_MS = 500;
 
