@@ -1,7 +1,8 @@
 /**
  * A scheduler that is not ours, under supervision: it may take so long for a decision, must not throw, and must choose one of
  * the service's servers that take connections. When it does not, `wlc` schedules for the service from then on, and that is said.
- * What cannot be helped from within: a decision that never ends. The suite it has to pass (suite.ts) looks for those.
+ * What cannot be helped from within: a decision that never ends. The suite it has to pass (suite.ts) looks for those, and who runs the
+ * thread may end it (src/workers/watchdog.ts).
  * Created by src/schedulers/install.ts. @hot (`pick`, once per connection)
  */
 import { eligible, type FlowKey, type Scheduler, type SchedView } from './contract.ts';
