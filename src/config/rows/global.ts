@@ -70,7 +70,7 @@ export const globalRows = {
     range: 'a name or a number',
     reloadable: false,
     example: 'tsvs',
-    doc: 'Who the process becomes once its links are open and before the first frame is read, with no other group, no capability, and no way to get them back. From then on everything is done with the rights of that user: [Security](../SECURITY.md) says what follows for files.',
+    doc: 'Who the process becomes once its links are open and before the first frame is read, with no other group, no capability but those of `keep_capabilities`, and no way to get them back. From then on everything is done with the rights of that user: [Security](../SECURITY.md) says what follows for files.',
   },
   group: {
     type: 'account',
