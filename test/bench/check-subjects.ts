@@ -2,7 +2,7 @@
 import { OFFLOAD_WIRE, PLAIN_WIRE } from '../../stack/netif/memory.ts';
 import { echo } from './echo.ts';
 import { forwarding } from './forward.ts';
-import { LAYER4, opening, passing } from './l4.ts';
+import { LAYER4, merging, opening, passing } from './l4.ts';
 import { bulk } from './tcp-memory.ts';
 
 export interface Counted {
@@ -29,5 +29,6 @@ export const SUBJECTS: Readonly<Record<string, Subject>> = {
   ...Object.fromEntries(
     LAYER4.map(({ name, mode, proto }) => [name, { make: () => passing(mode, FLOWS, proto), n: 200_000 }]),
   ),
+  'FullNAT, segments merged': { make: merging, n: 200_000 },
   'new connections': { make: opening, n: 10_000 },
 };

@@ -4,7 +4,7 @@
  */
 import type { Context } from '../../stack/context.ts';
 import type { FramePool } from '../../stack/mem/frame-pool.ts';
-import type { Device } from '../../stack/netif/device.ts';
+import type { Capabilities, Device } from '../../stack/netif/device.ts';
 import { newStats } from '../../stack/netif/device.ts';
 import { swap32 } from '../../stack/wire/bytes.ts';
 import { finish } from '../../stack/wire/checksum.ts';
@@ -19,7 +19,7 @@ const FRAME = 60;
 export const L3 = eth.ETH_LEN;
 export const L4_AT = L3 + ipv4.IPV4_LEN;
 /** Port of everything that a client sends. */
-const CPORT = 40000;
+export const CPORT = 40000;
 /** The last bytes of MAC addresses: whose the frames are for, and who sends them. */
 export const OUR_MAC = 1;
 export const SENDER_MAC = 254;
@@ -31,7 +31,7 @@ export type Sink = (buf: Uint8Array, off: number, i: number) => void;
 /** Gives frames that `source` has finished and shows what is sent to `sink`. */
 export class Generator implements Device {
   readonly name = 'generator';
-  readonly caps = { mtu: 1500, txChecksum: false, rxChecksum: false, tso: false, scatter: false, queues: 1 };
+  readonly caps: Capabilities;
   readonly stats = newStats();
   readonly fd = -1;
   readonly up = true;
@@ -44,7 +44,10 @@ export class Generator implements Device {
   private readonly ctx: Context;
   private readonly template: number;
 
-  constructor(ctx: Context, proto: number) {
+  /** `cuts`: it takes GSO frames. */
+  constructor(ctx: Context, proto: number, cuts = false) {
+    const offloads = { txChecksum: cuts, rxChecksum: cuts, tso: cuts, scatter: cuts };
+    this.caps = { mtu: 1500, ...offloads, queues: 1 };
     this.ctx = ctx;
     const { pool } = ctx;
     this.template = pool.off[pool.alloc()]!;

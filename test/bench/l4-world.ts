@@ -32,7 +32,8 @@ export class World {
   readonly device: Generator;
   now = 1_000_000;
 
-  constructor(mode: number, max: number, proto: number = ipv4.PROTO_TCP) {
+  /** `cuts`: its port takes GSO frames. */
+  constructor(mode: number, max: number, proto: number = ipv4.PROTO_TCP, cuts = false) {
     const pool = FramePool.create({ slots: 4096, slotBytes: 2048, bigSlots: 4, bigSlotBytes: 69632 });
     const ctx = new Context(pool, seeded(3));
     ctx.tick(this.now);
@@ -42,7 +43,7 @@ export class World {
     const neighbours = new SharedArrayBuffer(NeighTable.bytes(DEFAULT_HOST.neigh.maxNeighbours));
     const host = new Host(ctx, { onConflict: () => {} }, DEFAULT_HOST, neighbours, L4.timersFor(limits));
     this.host = host;
-    this.device = new Generator(ctx, proto);
+    this.device = new Generator(ctx, proto, cuts);
     const port = host.addPort(this.device, 0x0200, OUR_MAC);
     for (const addr of LOCALS) host.addresses.add({ addr, prefixLen: 24, port: port.id, flags: PRIMARY });
     host.addresses.add({ addr: VIP, prefixLen: 24, port: port.id, flags: VIP_FLAG });

@@ -3,7 +3,7 @@ import { echo } from './echo.ts';
 import { expiring, KINDS, type Spread } from './expiry.ts';
 import { forwarding } from './forward.ts';
 import { allocated, type Timing, time } from './harness.ts';
-import { LAYER4, opening, PACKETS_EACH, passing } from './l4.ts';
+import { BULK, LAYER4, merging, opening, PACKETS_EACH, passing } from './l4.ts';
 import { rowsOf } from './own-process.ts';
 import { bulk, PROFILES } from './tcp-memory.ts';
 
@@ -88,6 +88,12 @@ const balance =
     add(`${name}, heap`, await effort.allocated(passing(mode, 1 << 10, proto), 1_000_000), 'bytes/million');
   };
 
+async function merge(add: Add, effort: Effort): Promise<void> {
+  const t = effort.time(merging(), 500_000);
+  add('FullNAT, segments merged', (BULK * 8) / t.median, 'Gbit/s', `${t.median.toFixed(0)} ns per ${BULK} bytes`);
+  add('FullNAT, segments merged, heap', await effort.allocated(merging(), 1_000_000), 'bytes/million');
+}
+
 async function connect(add: Add, effort: Effort): Promise<void> {
   const open = effort.time(opening(), 100_000);
   add('FullNAT, new connections of nine packets', 1e6 / open.median, 'k/s', `best ${(1e6 / open.best).toFixed(0)}`);
@@ -118,6 +124,7 @@ const MEASURES: readonly (readonly [string, Measure])[] = [
   }),
   ['IPv4 forwarding', forward],
   ...LAYER4.map((way) => [way.name, balance(way)] as const),
+  ['FullNAT, segments merged', merge],
   ['new connections', connect],
   ...(Object.keys(KINDS) as (keyof typeof KINDS)[]).map(
     (kind) => [`${kind} connections expire`, expire(kind)] as const,
