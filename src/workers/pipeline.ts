@@ -24,8 +24,8 @@ import type { Device } from '../../stack/netif/device.ts';
 import { type Port, portMtu } from '../../stack/netif/port.ts';
 import { type Route4, SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import type { Handover } from '../../stack/steer/handover.ts';
+import type { TcpTuning } from '../../stack/tcp/config.ts';
 import { congestionControl } from '../../stack/tcp/congestion/registry.ts';
-import type { TcpTuning } from '../../stack/tcp/tcp.ts';
 import { PROTO_ICMP, PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { formatIpv4, macBytes } from '../config/address.ts';
 import type {
@@ -121,7 +121,7 @@ export function buildPipeline(
   const { worker, workers, handover } = place;
   host.neigh.arp.speaks = worker === 0;
   if (handover !== null) {
-    host.tcp.steering = handover.steering;
+    host.tcp.ports.steering = handover.steering;
     host.reassembler.elsewhere = (f) => handover.datagram(f, host.netif);
   }
   const ports = plugs.map(({ device, mac }, i) => {

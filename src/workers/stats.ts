@@ -10,7 +10,7 @@ import { ProxyStats } from '../../lb/l7/proxy-stats.ts';
 import type { TcpProxy } from '../../lb/l7/tcp-proxy.ts';
 import type { Host } from '../../stack/host.ts';
 import { Counters } from '../../stack/mem/counters.ts';
-import { TcpStats } from '../../stack/tcp/tcp.ts';
+import { TcpStats } from '../../stack/tcp/stats.ts';
 
 const TCP = Object.keys(new TcpStats()) as (keyof TcpStats)[];
 const PROXY = Object.keys(new ProxyStats()) as (keyof ProxyStats)[];

@@ -11,117 +11,28 @@
 import type { Context } from '../context.ts';
 import type { Ip4Output } from '../ipv4/output.ts';
 import { FlowTable4, slotsFor } from '../mem/flow-table.ts';
-import type { Steering } from '../steer/steering.ts';
 import type { TimerHandler, TimerRange, Timers } from '../timer/timers.ts';
 import type { Ipv4 } from '../types.ts';
 import { DELIVERED } from '../verdict.ts';
 import { ArrivedSegment } from './arrived.ts';
 import { sendAbort, sendReset, sendTimeWaitAck } from './bare.ts';
-import { cubic } from './congestion/cubic.ts';
-import type { CongestionControl } from './congestion/index.ts';
+import { DEFAULT_TCP, type TcpConfig, type TcpTuning } from './config.ts';
 import { Secrets } from './isn.ts';
 import { fairShare, hasRoom } from './limits.ts';
 import { Listeners } from './listen.ts';
 import { output } from './output.ts';
 import { Parking } from './park.ts';
 import { followLink, mssToSend, PathMtus } from './pmtu.ts';
+import { LocalPorts } from './ports.ts';
 import { resetRecovery } from './recovery.ts';
 import { RTO_INITIAL_MS } from './rtt.ts';
 import { SegmentTable } from './segments.ts';
 import * as st from './state.ts';
+import { TcpStats } from './stats.ts';
 import type { SocketOwner, Tcb } from './tcb.ts';
 import { armLinger, onTimer, T_COUNT } from './timers.ts';
-import { TimeWait, type TimeWaitReply, TW_BASE } from './timewait.ts';
+import { TimeWait, type TimeWaitReply } from './timewait.ts';
 import { sendAck } from './transmit.ts';
-
-export interface TcpConfig {
-  /** Control blocks at most. */
-  readonly maxConnections: number;
-  /** Half-open connections at most, over all listeners; each has its backlog besides. */
-  readonly maxHalfOpen: number;
-  /** SYNs beyond either bound are answered with cookies, not dropped; `always`: every SYN is. */
-  readonly synCookies: 'auto' | 'always' | 'off';
-  readonly maxTimeWait: number;
-  readonly timeWaitMs: number;
-  /** Segment descriptors at most, over all connections. */
-  readonly maxSegments: number;
-  /** Bytes a connection may hold unread, and unacknowledged or unsent. */
-  readonly rcvBuf: number;
-  readonly sndBuf: number;
-  /** The same each way for a connection that has not shown yet that it moves data (limits.ts). */
-  readonly bufStart: number;
-  /** Ephemeral ports, inclusive (RFC 6056 §3.2). */
-  readonly portMin: number;
-  readonly portMax: number;
-  /** How long data may stay unacknowledged before a connection is given up; 0 = until retransmission gives up. */
-  readonly userTimeoutMs: number;
-  /** Segments never carry more, either way, options included: for paths whose ICMP does not arrive. 0 = the links decide. */
-  readonly mssClamp: number;
-  /** RFC 3168: `passive` grants it to peers that ask, `on` asks as well, `off` does neither. */
-  readonly ecn: 'off' | 'passive' | 'on';
-  readonly congestion: CongestionControl;
-}
-
-export const DEFAULT_TCP: TcpConfig = {
-  maxConnections: 65536,
-  maxHalfOpen: 16384,
-  synCookies: 'auto',
-  maxTimeWait: 131072,
-  timeWaitMs: 60_000,
-  maxSegments: 65536,
-  rcvBuf: 1 << 19,
-  sndBuf: 1 << 19,
-  bufStart: 65536,
-  portMin: 1025,
-  portMax: 65535,
-  userTimeoutMs: 0,
-  mssClamp: 0,
-  ecn: 'passive',
-  congestion: cubic,
-};
-
-/** What can be changed while connections exist. */
-export type TcpTuning = Pick<
-  TcpConfig,
-  'ecn' | 'mssClamp' | 'userTimeoutMs' | 'synCookies' | 'maxHalfOpen' | 'timeWaitMs'
->;
-
-/** Ports looked at before a connect is refused: the search goes on from there with the next one. */
-const MAX_PORT_TRIES = 1024;
-
-/** Counters of one TCP, after the names of RFC 4022 where it has them. */
-export class TcpStats {
-  activeOpens = 0;
-  passiveOpens = 0;
-  attemptFails = 0;
-  estabResets = 0;
-  inSegs = 0;
-  outSegs = 0;
-  retransSegs = 0;
-  outRsts = 0;
-  timeouts = 0;
-  fastRecoveries = 0;
-  /** Tail loss probes sent. */
-  lossProbes = 0;
-  /** Reductions of the window that proved uncalled for. */
-  undos = 0;
-  /** Duplicates that peers reported to us, and we to them (RFC 2883). */
-  dsacksIn = 0;
-  dsacksOut = 0;
-  challengeAcks = 0;
-  listenDrops = 0;
-  /** SYN cookies: SYN-ACKs that carried one, those that came back, and acknowledgments that brought a wrong one. */
-  cookiesSent = 0;
-  cookiesAccepted = 0;
-  cookiesFailed = 0;
-  /** Connections whose full-sized segments vanished without a word, and who now send smaller ones. */
-  blackHoles = 0;
-  /** Reductions of the window because routers marked segments. */
-  ecnReductions = 0;
-  zeroWindowProbes = 0;
-  /** Connects refused because no local port was found towards that peer. */
-  portsExhausted = 0;
-}
 
 export class Tcp implements TimerHandler, TimeWaitReply {
   readonly ctx: Context;
@@ -135,6 +46,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
   readonly flows: FlowTable4;
   readonly timeWait: TimeWait;
   readonly listeners: Listeners;
+  readonly ports: LocalPorts;
   readonly paths: PathMtus;
   readonly seg = new ArrivedSegment();
   readonly timers: TimerRange;
@@ -172,6 +84,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     this.timeWait.attachTimer(timers.range(1, this.timeWait));
     this.parking = new Parking(this, (handler) => timers.range(1, handler), config.maxConnections);
     this.listeners = new Listeners(config.maxHalfOpen);
+    this.ports = new LocalPorts(this);
     this.paths = new PathMtus(ctx, this.secrets);
     this.share = fairShare(this);
   }
@@ -446,7 +359,7 @@ export class Tcp implements TimerHandler, TimeWaitReply {
   connect(laddr: Ipv4, lport: number, raddr: Ipv4, rport: number, owner: SocketOwner, tag: number): Tcb | null {
     const mss = mssToSend(this, raddr);
     if (mss === 0 || !this.ip.isOneHost(raddr)) return null;
-    const port = lport !== 0 ? this.claimPort(laddr, lport, raddr, rport) : this.choosePort(laddr, raddr, rport);
+    const port = lport !== 0 ? this.ports.claim(laddr, lport, raddr, rport) : this.ports.choose(laddr, raddr, rport);
     if (port === 0) return null;
     const tcb = this.allocate(laddr, port, raddr, rport);
     if (tcb === null) {
@@ -489,36 +402,6 @@ export class Tcp implements TimerHandler, TimeWaitReply {
     tcb.tsOffset = this.secrets.timestampOffset(tcb.laddr, tcb.raddr);
     tcb.sndUna = tcb.recover = tcb.ecnEnd = tcb.iss;
     tcb.sndNxt = tcb.sndEnd = (tcb.iss + 1) | 0;
-  }
-
-  private lastPort = 0;
-  /** Among several workers: connections are opened from ports whose replies come to us. */
-  steering: Steering | null = null;
-
-  /** RFC 6056 §3.3.3 (simple hash-based selection), skipping ports in use towards this peer. 0 = none left. */
-  private choosePort(laddr: Ipv4, raddr: Ipv4, rport: number): number {
-    const { portMin, portMax } = this.config;
-    const range = portMax - portMin + 1;
-    const offset = this.secrets.portOffset(laddr, raddr, rport);
-    const { steering } = this;
-    const tries = Math.min(range, MAX_PORT_TRIES * (steering?.workers ?? 1));
-    for (let i = 0; i < tries; i++) {
-      const port = portMin + ((offset + this.lastPort++) % range);
-      if (steering !== null && !steering.isHome(laddr, port, raddr, rport)) continue;
-      if (this.claimPort(laddr, port, raddr, rport) !== 0) return port;
-    }
-    this.stats.portsExhausted++;
-    return 0;
-  }
-
-  /** `port` if this four-tuple is free, or in a TIME_WAIT that may be cut short; 0 if not. */
-  private claimPort(laddr: Ipv4, port: number, raddr: Ipv4, rport: number): number {
-    const value = this.flows.find(raddr, laddr, (rport << 16) | port);
-    if (value === 0) return port;
-    if (value < TW_BASE || !this.timeWait.reusable(value)) return 0;
-    this.replacing(value);
-    this.timeWait.remove(value);
-    return port;
   }
 
   onTimer(i: number): void {

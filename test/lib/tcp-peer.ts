@@ -13,10 +13,10 @@ import { F_CSUM_PARTIAL, FramePool, HEADROOM, type PoolConfig } from '../../stac
 import { gather } from '../../stack/netif/copy.ts';
 import type { Device } from '../../stack/netif/device.ts';
 import { memoryWire, PLAIN_WIRE, type WireOptions } from '../../stack/netif/memory.ts';
+import type { TcpConfig } from '../../stack/tcp/config.ts';
 import * as sock from '../../stack/tcp/socket.ts';
 import { END_NAMES, STATE_NAMES } from '../../stack/tcp/state.ts';
 import type { SocketOwner, Tcb } from '../../stack/tcp/tcb.ts';
-import type { TcpConfig } from '../../stack/tcp/tcp.ts';
 import { naiveChecksum } from './naive-checksum.ts';
 import { seeded } from './random.ts';
 import {

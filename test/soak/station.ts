@@ -20,7 +20,7 @@ import { Context } from '../../stack/context.ts';
 import { DEFAULT_HOST, Host } from '../../stack/host.ts';
 import { FramePool } from '../../stack/mem/frame-pool.ts';
 import { Fault } from '../../stack/netif/middleware/fault.ts';
-import type { TcpConfig } from '../../stack/tcp/tcp.ts';
+import type { TcpConfig } from '../../stack/tcp/config.ts';
 import { ip } from '../lib/sim.ts';
 import { capture } from './capture.ts';
 import type { Conditions } from './conditions.ts';

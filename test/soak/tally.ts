@@ -1,7 +1,7 @@
 /** What a soak has seen so far, over all its rounds, and the report made of it. */
 import type { Host } from '../../stack/host.ts';
 import type { Fault, FaultCounts } from '../../stack/netif/middleware/fault.ts';
-import type { TcpStats } from '../../stack/tcp/tcp.ts';
+import type { TcpStats } from '../../stack/tcp/stats.ts';
 import type { StallDetector } from '../lib/tcp-laws.ts';
 import type { KernelCounters } from './kernel.ts';
 import type { Outcome } from './messages.ts';

@@ -2,8 +2,8 @@
 import { DROP_REASONS } from '../../../stack/drop.ts';
 import { pipe } from '../../../stack/tcp/recovery.ts';
 import { STATE_NAMES } from '../../../stack/tcp/state.ts';
+import { TcpStats } from '../../../stack/tcp/stats.ts';
 import { CA_LOSS, CA_RECOVERY, type Tcb } from '../../../stack/tcp/tcb.ts';
-import { TcpStats } from '../../../stack/tcp/tcp.ts';
 import type { Connection } from './connection.ts';
 import type { Play } from './play.ts';
 

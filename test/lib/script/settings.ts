@@ -1,7 +1,7 @@
 /** The settings at the head of a packet script: which there are, what they may say, and what they make of the host. */
 
+import type { TcpConfig } from '../../../stack/tcp/config.ts';
 import { CONGESTION_CONTROLS, congestionControl } from '../../../stack/tcp/congestion/registry.ts';
-import type { TcpConfig } from '../../../stack/tcp/tcp.ts';
 import type { RigOptions } from '../tcp-peer.ts';
 import { Expected } from './scan.ts';
 import type { Script } from './script.ts';
