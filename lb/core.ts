@@ -37,7 +37,7 @@ import type { Ip4Input } from '../stack/ipv4/input.ts';
 import type { Reassembler } from '../stack/ipv4/reassemble.ts';
 import { F_L2_MULTICAST, F_REASSEMBLED } from '../stack/mem/frame-pool.ts';
 import type { FrameId, Ipv4, Verdict } from '../stack/types.ts';
-import { DROP, PASS } from '../stack/verdict.ts';
+import { DROP, PASS, STOLEN } from '../stack/verdict.ts';
 import { get32 } from '../stack/wire/bytes.ts';
 import { check as checkIcmp, ICMP_LEN } from '../stack/wire/icmp4.ts';
 import * as ip from '../stack/wire/ipv4.ts';
@@ -110,6 +110,8 @@ export class Core implements Hook {
   readonly endings: Endings;
   /** No new connections. */
   draining = false;
+  /** Takes a segment of no connection here that may be of one of another worker's; false: there is none such. */
+  elsewhere: ((f: FrameId) => boolean) | null = null;
   private readonly ctx: Context;
   private readonly stack: CoreStack;
   private readonly services: ServiceTable;
@@ -232,8 +234,9 @@ export class Core implements Hook {
     const { pool } = this.ctx;
     const l4 = pool.l4[f];
     const flags = wire.flags(pool.buf, l4);
+    if (!tcp.isBareSyn(flags)) return this.elsewhere !== null && this.elsewhere(f) ? STOLEN : PASS;
     const service = this.classifier.find(f, ip.PROTO_TCP, src, dst, ports);
-    if (!this.serves(service) || !tcp.isBareSyn(flags)) return PASS;
+    if (!this.serves(service)) return PASS;
     if (wire.check(pool.buf, l4, pool.off[f] + pool.len[f]) !== 0) return DROP | TCP_MALFORMED;
     const { tcp: table } = this;
     const refused = this.open(f, table, service, ip.PROTO_TCP, src, dst, ports);

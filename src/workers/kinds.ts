@@ -73,3 +73,16 @@ export function steerKinds(
   const clientMask = masks.reduce((all, mask) => all & mask, before?.clientMask ?? -1);
   return { services: kinds, natServers, clientMask, byAddress, servers, isLocal };
 }
+
+/** Whether flows of what was there before may have another owner now. */
+export function dividesAnew(before: Kinds | null, now: Kinds | null): boolean {
+  if (now === null) return false;
+  if (before === null) return true;
+  const differs = (old: ReadonlyMap<number, number>, kinds: ReadonlyMap<number, number>): boolean =>
+    [...old].some(([key, kind]) => kinds.get(key) !== kind);
+  return (
+    differs(before.services, now.services) ||
+    differs(before.natServers, now.natServers) ||
+    before.clientMask !== now.clientMask
+  );
+}

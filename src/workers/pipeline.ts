@@ -43,7 +43,7 @@ import type {
 } from '../config/model.ts';
 import { type AddressRole, homeOf, ownAddresses, proxySources } from '../config/own-addresses.ts';
 import { assumeHealth, watchServers } from './health.ts';
-import { steerKinds } from './kinds.ts';
+import { dividesAnew, steerKinds } from './kinds.ts';
 import { isLayer4, MAX_CONNS, MAX_DESTS, MAX_SERVICES } from './plan.ts';
 
 /** Memory the pipeline writes and others may read. */
@@ -193,6 +193,11 @@ export function buildPipeline(
     for (const { ip, mac } of servers) if (mac !== null) setStatic(pipeline, ip, mac);
   }
   followRules(pipeline, config);
+  if (handover !== null) {
+    // Nobody had anything before.
+    handover.steering.former = undefined;
+    if (l4 !== null) l4.core.elsewhere = (f) => handover.unknown(f, host.netif);
+  }
   return pipeline;
 }
 
@@ -268,7 +273,11 @@ const BACKUP = { maxConnections: 0, slowStartMs: 0 };
 /** Has the director ask the rules of a configuration whose services are there. */
 export function followRules({ host, l4, services, ports, place }: Pipeline, config: Config): void {
   const steering = place.handover?.steering;
-  if (steering) steering.kinds = steerKinds(config, (addr) => host.addresses.isLocal(addr), steering.kinds);
+  if (steering) {
+    const kinds = steerKinds(config, (addr) => host.addresses.isLocal(addr), steering.kinds);
+    if (dividesAnew(steering.kinds, kinds)) steering.former = steering.kinds;
+    steering.kinds = kinds;
+  }
   if (l4 === null) return;
   const { classifier } = l4.core;
   const link = (name: string | null): number =>

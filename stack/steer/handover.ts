@@ -210,15 +210,34 @@ export class Handover {
     const l3 = pool.l3[f]!;
     const owner = steering.ownerOfPacket(pool.buf, l3, l3 + pool.len[f]!);
     if (owner === steering.worker) return false;
-    const port = pool.port[f]!;
-    const off = l3 - ethernet.ETH_LEN;
-    ethernet.emit(pool.buf, off, macs.macHi(port), macs.macLo(port), 0, 0, ethernet.ETHERTYPE_IPV4);
-    pool.off[f] = off;
-    pool.len[f]! += ethernet.ETH_LEN;
     pool.flags[f]! &= ~F_REASSEMBLED;
+    this.givePacket(f, owner, macs);
+    return true;
+  }
+
+  /**
+   * A packet of a connection that nobody knows here: who had it before services were divided anew may. True when that is
+   * another worker: it has been handed over, for good.
+   */
+  unknown(f: FrameId, macs: PortMacs): boolean {
+    const { pool } = this.ctx;
+    const { steering } = this;
+    const owner = steering.formerOwnerOfPacket(pool.buf, pool.l3[f]!, pool.off[f]! + pool.len[f]!);
+    if (owner === steering.worker) return false;
+    this.givePacket(f, owner, macs);
+    return true;
+  }
+
+  /** With an Ethernet header for the port it came through. */
+  private givePacket(f: FrameId, owner: number, macs: PortMacs): void {
+    const { pool } = this.ctx;
+    const port = pool.port[f]!;
+    const off = pool.l3[f]! - ethernet.ETH_LEN;
+    ethernet.emit(pool.buf, off, macs.macHi(port), macs.macLo(port), 0, 0, ethernet.ETHERTYPE_IPV4);
+    pool.len[f]! += pool.off[f]! - off;
+    pool.off[f] = off;
     this.give(f, owner, port - 1);
     this.publish();
-    return true;
   }
 
   /** A worker has died: nothing goes to it or comes from it any more. */

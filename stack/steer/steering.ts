@@ -65,6 +65,8 @@ export class Steering {
   readonly workers: number;
   /** Null: every flow is told by all its parts. */
   kinds: Kinds | null = null;
+  /** What held before services that had connections were divided anew; undefined: that has not happened. */
+  former: Kinds | null | undefined = undefined;
 
   constructor(worker: number, workers: number) {
     this.worker = worker;
@@ -110,6 +112,16 @@ export class Steering {
       default:
         return this.ofAddresses(src, dst);
     }
+  }
+
+  /** Whose an IPv4 packet in `[l3, end)` was before the division changed; ourselves, if it never did. Cold. */
+  formerOwnerOfPacket(buf: Uint8Array, l3: number, end: number): number {
+    const { kinds, former } = this;
+    if (former === undefined) return this.worker;
+    this.kinds = former;
+    const owner = this.ownerOfPacket(buf, l3, end);
+    this.kinds = kinds;
+    return owner;
   }
 
   /** As `owner`, for a packet that there is none of: `ports` as in flow.ts, of an ICMP query those of `queryPorts`. */

@@ -123,6 +123,27 @@ for (const what of ['servers', 'services'] as const) {
   });
 }
 
+for (const mode of ['nat', 'fnat', 'proxy'] as const) {
+  test(`${mode}: a service that is divided anew keeps its connections, whichever worker has them`, () => {
+    const more = mode === 'fnat' ? { localAddresses: [VIP] } : {};
+    const net = new CrewNetwork({ service: { mode, ...more }, workers: 3 });
+    const route = { len: 32, port: 1, src: 0, mtu: 0, scope: SCOPE_GLOBAL, metric: 0 };
+    for (const { host } of net.servers) host.routes.add({ ...route, prefix: CLIENT, gateway: VIP });
+    serve(net, 60_000);
+    const clients = Array.from({ length: 12 }, () => request(net, 200_000));
+    net.step(16);
+    assert.ok(clients.every((e) => e.sent > 0 && !e.done));
+    const persistence = { timeoutMs: 60_000, netmask: -1, expireQuiescent: false };
+    const services = net.config.services.map((one) => ({ ...one, mode: 'nat' as const, persistence }));
+    for (const { pipeline } of net.workers) followRules(pipeline, { ...net.config, services });
+    const done = (): boolean => clients.every((e) => e.done);
+    assert.ok(net.run(60_000, done), JSON.stringify(clients.map(({ sent, received, end }) => [sent, received, end])));
+    for (const e of clients) assert.equal([e.received, e.wrong, e.end], [60_000, 0, st.END_NORMAL]);
+    net.run(100);
+    conserved(net);
+  });
+}
+
 test('fnat: datagrams in fragments are put together at one worker, go on from another, and come back', () => {
   const service = { mode: 'fnat', proto: 'udp', localAddresses: [VIP] } as const;
   const net = new CrewNetwork({ service, workers: 3 });

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { load } from '../../../../src/config/load.ts';
 import type { Config } from '../../../../src/config/model.ts';
-import { steerKinds } from '../../../../src/workers/kinds.ts';
+import { dividesAnew, steerKinds } from '../../../../src/workers/kinds.ts';
 import { BY_CLIENT, BY_CLIENT_ADDRESS, BY_FLOW, endpointKey, type Kinds } from '../../../../stack/steer/steering.ts';
 import { ip } from '../../../lib/sim.ts';
 
@@ -57,6 +57,24 @@ test('what is taken away is divided as before: servers, services, persistence', 
   const kinds = after(configOf(masked), nat, configOf());
   assert.equal([kindAt(kinds, 80), kinds!.natServers.get(SERVER)], [BY_CLIENT_ADDRESS, BY_CLIENT_ADDRESS]);
   assert.equal([kinds!.clientMask, kinds!.byAddress.has(VIP)], [-65536, true]);
+});
+
+test('flows have other owners when a service that was there is divided otherwise', () => {
+  const [fnat, nat] = [configOf('mode = fnat'), configOf('mode = nat')];
+  const persistent = configOf('mode = nat\npersistence = 1m');
+  const more = configOf('mode = nat', 'mode = nat');
+  const change = (from: Config, to: Config): boolean => {
+    const before = after(from);
+    return dividesAnew(
+      before,
+      steerKinds(to, () => true, before),
+    );
+  };
+  assert.equal([change(fnat, nat), change(nat, persistent)], [true, true]);
+  assert.equal(
+    [change(fnat, fnat), change(nat, more), change(nat, fnat), change(persistent, nat)],
+    new Array(4).fill(false),
+  );
 });
 
 test.run();
