@@ -78,7 +78,12 @@ export class Exception implements Device {
   }
 
   get notice(): string {
-    return this.host.up ? (this.link.notice ?? '') : `${this.host.name} is gone: what is not ours is dropped`;
+    const { host, link } = this;
+    if (!host.up) return `${host.name} is gone: what is not ours is dropped`;
+    const { notice = '' } = link;
+    if (notice !== '' || host.caps.mtu <= link.caps.mtu) return notice;
+    const name = host.name.slice(host.name.indexOf(':') + 1);
+    return `what the host sends by ${host.name} is lost where it is larger than the link takes: 'ip link set ${name} mtu ${link.caps.mtu}'`;
   }
 
   get nextDueMs(): number {
