@@ -1,17 +1,15 @@
 /**
  * Virtual services: what is balanced, over which real servers, by which scheduler.
  *
- * Numbers are columns in a shared buffer (the worker writes, the control thread reads); schedulers and lists are the
- * worker's own. Every change is hitless: it happens between two bursts, is checked before anything is
- * touched, ends with `scheduler.update()`, and leaves connections alone. A service counts for itself, so its totals
- * survive its servers.
+ * Numbers are columns in a shared buffer (service-columns.ts); schedulers and lists are the worker's own. Every change
+ * is hitless: it happens between two bursts, is checked before anything is touched, ends with `scheduler.update()`, and
+ * leaves connections alone. A service counts for itself, so its totals survive its servers.
  *
  * `lookup`, `schedule` and the `count*` functions are called by the data path (@hot: they allocate nothing), the rest by
  * control messages. Imports lb/dest.ts, lb/sched, lb/hash.
  */
 
 import type { Ipv4 } from '../stack/types.ts';
-import { type ColumnShape, Columns } from './columns.ts';
 import { type AdminState, AVAILABLE, type DestSpec, type DestTable, isFullOnly, MAX_WEIGHT } from './dest.ts';
 import { finish, mixWord } from './hash/murmur3.ts';
 import {
@@ -23,12 +21,8 @@ import {
   type Scheduler,
   type SchedView,
 } from './sched/index.ts';
+import { LISTED, type ServiceColumns } from './service-columns.ts';
 import { ease } from './slow-start.ts';
-
-const SHAPE: ColumnShape = { magic: 0x53564301, f64: 7, i32: 4 };
-
-/** Flag: connections are accepted. Cleared on removal, while connections of its servers may live on. */
-export const LISTED = 1;
 
 /**
  * In the place of a protocol, numbers that no protocol has: a service by firewall mark, whose address is the
@@ -54,59 +48,6 @@ export class ServiceError extends Error {
   constructor(code: ServiceErrorCode, message: string) {
     super(message);
     this.code = code;
-  }
-}
-
-/** The numbers of the services; any thread may attach to read them. Ids 1..capacity. */
-export class ServiceColumns {
-  readonly capacity: number;
-  /** IP protocol; 0 = the row is free. */
-  readonly proto: Int32Array;
-  readonly vip: Int32Array;
-  readonly port: Int32Array;
-  /** LISTED. */
-  readonly flags: Int32Array;
-  /** As in DestTable, over all servers the service ever had. */
-  readonly conns: Float64Array;
-  readonly inPkts: Float64Array;
-  readonly outPkts: Float64Array;
-  readonly inBytes: Float64Array;
-  readonly outBytes: Float64Array;
-  readonly connectFailures: Float64Array;
-  /** Times the scheduler had no server to give. */
-  readonly noDest: Float64Array;
-
-  private constructor(columns: Columns) {
-    this.capacity = columns.capacity;
-    this.conns = columns.f64(0);
-    this.inPkts = columns.f64(1);
-    this.outPkts = columns.f64(2);
-    this.inBytes = columns.f64(3);
-    this.outBytes = columns.f64(4);
-    this.connectFailures = columns.f64(5);
-    this.noDest = columns.f64(6);
-    this.proto = columns.i32(0);
-    this.vip = columns.i32(1);
-    this.port = columns.i32(2);
-    this.flags = columns.i32(3);
-  }
-
-  static bytes(capacity: number): number {
-    return Columns.bytes(SHAPE, capacity);
-  }
-
-  /** New, empty columns at `byteOffset` (a multiple of 8) of `buffer`; the caller becomes their only writer. */
-  static create(buffer: SharedArrayBuffer, byteOffset: number, capacity: number): ServiceColumns {
-    return new ServiceColumns(Columns.create(buffer, byteOffset, SHAPE, capacity));
-  }
-
-  /** The same columns, for reading, in another thread. */
-  static attach(buffer: SharedArrayBuffer, byteOffset: number): ServiceColumns {
-    return new ServiceColumns(Columns.attach(buffer, byteOffset, SHAPE));
-  }
-
-  clear(id: number): void {
-    for (const column of Object.values(this)) if (typeof column === 'object') column[id] = 0;
   }
 }
 

@@ -4,7 +4,7 @@
  * version. Called by changes.ts and server.ts.
  */
 import { DestTable, INHIBITED, OVERLOAD } from '../../lb/dest.ts';
-import { LISTED, ServiceColumns } from '../../lb/service.ts';
+import { LISTED, ServiceColumns } from '../../lb/service-columns.ts';
 import { type Config, isSchedulerFile, SCHEDULERS } from '../config/model.ts';
 import { isErrno, wordsFor } from '../ipvsadm/errno.ts';
 import { apply, type Rules } from '../ipvsadm/model.ts';

@@ -7,7 +7,7 @@
  * (10 bits for connections and packets, 5 for bytes).
  */
 import type { DestTable } from '../../lb/dest.ts';
-import type { ServiceColumns } from '../../lb/service.ts';
+import type { ServiceColumns } from '../../lb/service-columns.ts';
 
 /** Seconds between two readings; the fixed point below counts on it. */
 export const ESTIMATE_S = 2;

@@ -18,7 +18,7 @@ import {
 } from '../../lb/dest.ts';
 import { NONE } from '../../lb/health/result.ts';
 import { readSessions, type SessionView } from '../../lb/l7/session.ts';
-import { LISTED, ServiceColumns } from '../../lb/service.ts';
+import { LISTED, ServiceColumns } from '../../lb/service-columns.ts';
 import {
   FATE_CREATED,
   FATE_DELIVERED,

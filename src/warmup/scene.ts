@@ -5,7 +5,7 @@
 import { DestTable } from '../../lb/dest.ts';
 import { L4, type L4Limits } from '../../lb/l4.ts';
 import { SessionTable } from '../../lb/l7/session.ts';
-import { ServiceColumns } from '../../lb/service.ts';
+import { ServiceColumns } from '../../lb/service-columns.ts';
 import type { Context } from '../../stack/context.ts';
 import { NeighTable } from '../../stack/neigh/table.ts';
 import type { Device } from '../../stack/netif/device.ts';

@@ -10,7 +10,7 @@ import { DestTable } from '../../lb/dest.ts';
 import { L4, type L4Limits } from '../../lb/l4.ts';
 import { type SessionShare, SessionTable } from '../../lb/l7/session.ts';
 import { LOG_RING } from '../../lb/l7/session-log.ts';
-import { ServiceColumns } from '../../lb/service.ts';
+import { ServiceColumns } from '../../lb/service-columns.ts';
 import { FATE_WORDS } from '../../stack/context.ts';
 import { DROP_REASONS } from '../../stack/drop.ts';
 import { Counters } from '../../stack/mem/counters.ts';

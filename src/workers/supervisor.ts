@@ -8,7 +8,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { DestTable } from '../../lb/dest.ts';
-import { ServiceColumns } from '../../lb/service.ts';
+import { ServiceColumns } from '../../lb/service-columns.ts';
 import { laneMemory } from '../../stack/steer/lane.ts';
 import type { Config } from '../config/model.ts';
 import type { PreparedScheduler } from '../schedulers/install.ts';

@@ -4,7 +4,8 @@
  */
 import { DestTable } from '../../lb/dest.ts';
 import { L4 } from '../../lb/l4.ts';
-import { ServiceColumns, ServiceTable } from '../../lb/service.ts';
+import { ServiceTable } from '../../lb/service.ts';
+import { ServiceColumns } from '../../lb/service-columns.ts';
 import { Context } from '../../stack/context.ts';
 import { DEFAULT_HOST, Host } from '../../stack/host.ts';
 import { PRIMARY, VIP as VIP_FLAG } from '../../stack/inetaddr/addr.ts';

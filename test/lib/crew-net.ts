@@ -6,7 +6,7 @@
 import { DestTable } from '../../lb/dest.ts';
 import { L4 } from '../../lb/l4.ts';
 import { SessionTable } from '../../lb/l7/session.ts';
-import { ServiceColumns } from '../../lb/service.ts';
+import { ServiceColumns } from '../../lb/service-columns.ts';
 import type { Config } from '../../src/config/model.ts';
 import { buildPipeline, type Pipeline } from '../../src/workers/pipeline.ts';
 import { MAX_DESTS, MAX_SERVICES } from '../../src/workers/plan.ts';

@@ -7,7 +7,8 @@
 import * as c from '../../lb/conn-row.ts';
 import { DestTable } from '../../lb/dest.ts';
 import { L4, type L4Options, type L4Service } from '../../lb/l4.ts';
-import { ServiceColumns, ServiceTable } from '../../lb/service.ts';
+import { ServiceTable } from '../../lb/service.ts';
+import { ServiceColumns } from '../../lb/service-columns.ts';
 import { Context } from '../../stack/context.ts';
 import { Host, type HostConfig } from '../../stack/host.ts';
 import { PRIMARY, VIP as VIP_FLAG } from '../../stack/inetaddr/addr.ts';

@@ -2,7 +2,8 @@
 
 import { DestTable } from '../../lb/dest.ts';
 import type { SchedEnv } from '../../lb/sched/index.ts';
-import { ServiceColumns, ServiceTable } from '../../lb/service.ts';
+import { ServiceTable } from '../../lb/service.ts';
+import { ServiceColumns } from '../../lb/service-columns.ts';
 
 /** 10.0.x.y as int32. */
 export function addrOf(i: number): number {

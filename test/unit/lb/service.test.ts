@@ -1,7 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FlowKey } from '../../../lb/sched/index.ts';
-import { ServiceColumns, ServiceError, type ServiceErrorCode } from '../../../lb/service.ts';
+import { ServiceError, type ServiceErrorCode } from '../../../lb/service.ts';
+import { ServiceColumns } from '../../../lb/service-columns.ts';
 import { addrOf, makeServices } from '../../lib/services.ts';
 
 const VIP = addrOf(100);

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DestTable } from '../../../../lb/dest.ts';
-import { ServiceColumns } from '../../../../lb/service.ts';
+import { ServiceColumns } from '../../../../lb/service-columns.ts';
 import { ESTIMATE_S, Ledger } from '../../../../src/control/ledger.ts';
 
 function rig() {

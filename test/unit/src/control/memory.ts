@@ -1,7 +1,8 @@
 /** A worker's shared memory as a running worker would have filled it, without one. */
 import { DestTable } from '../../../../lb/dest.ts';
 import { RELAYING, SessionTable } from '../../../../lb/l7/session.ts';
-import { ServiceColumns, ServiceTable } from '../../../../lb/service.ts';
+import { ServiceTable } from '../../../../lb/service.ts';
+import { ServiceColumns } from '../../../../lb/service-columns.ts';
 import { parseIpv4 } from '../../../../src/config/address.ts';
 import { load } from '../../../../src/config/load.ts';
 import type { Config } from '../../../../src/config/model.ts';
