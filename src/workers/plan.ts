@@ -21,7 +21,6 @@ import { DEFAULT_MAX_NEIGHBOURS, NeighTable } from '../../stack/neigh/table.ts';
 import type { FaultRules } from '../../stack/netif/middleware/fault.ts';
 import type { Config, ServiceConfig } from '../config/model.ts';
 import { MAX_WORKERS } from '../config/values.ts';
-import type { PreparedScheduler } from '../schedulers/install.ts';
 import { commandMemory } from './commands.ts';
 import type { LinkHandle, RemoteLink } from './link.ts';
 import { linkMemory } from './link-stats.ts';
@@ -117,8 +116,6 @@ export interface WorkerData extends Start {
   /** By worker; null in its own place. Of the only one: just that. */
   readonly peers: readonly (Peer | null)[];
   readonly share: WorkerShare;
-  /** Schedulers from files, to be installed before the configuration is looked at. */
-  readonly schedulers: readonly PreparedScheduler[];
   /** In the order of the configuration. */
   readonly links: readonly (LinkHandle | RemoteLink)[];
   readonly eventFd: number;

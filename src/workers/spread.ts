@@ -5,6 +5,7 @@
  */
 import { type Action, applyTo } from '../config/actions.ts';
 import type { Config } from '../config/model.ts';
+import type { PreparedScheduler } from '../schedulers/install.ts';
 import { type Batch, type Command, FIRST_VERSION, isCommandOfMoment } from './commands.ts';
 
 /** A worker's thread. */
@@ -28,6 +29,8 @@ export interface Start {
   readonly version: number;
   /** What an operator wanted, and health checks found, at run time. */
   readonly moments: readonly Command[];
+  /** Schedulers from files, to be installed before the configuration is looked at. */
+  readonly schedulers: readonly PreparedScheduler[];
 }
 
 export class Spread {
@@ -35,18 +38,21 @@ export class Spread {
   private version = FIRST_VERSION;
   /** The last wish or finding for each object. */
   private readonly moments = new Map<string, Command>();
+  /** Of the first configuration, and those that changes have brought. */
+  private readonly schedulers: PreparedScheduler[];
   /** By worker; others take the places of those that died. */
   private readonly threads: readonly Taker[];
   private last: Promise<unknown> = Promise.resolve();
 
-  constructor(config: Config, threads: readonly Taker[]) {
+  constructor(config: Config, schedulers: readonly PreparedScheduler[], threads: readonly Taker[]) {
     this.config = config;
+    this.schedulers = [...schedulers];
     this.threads = threads;
   }
 
   get start(): Start {
-    const { config, version, moments } = this;
-    return { config, version, moments: [...moments.values()] };
+    const { config, version, moments, schedulers } = this;
+    return { config, version, moments: [...moments.values()], schedulers: [...schedulers] };
   }
 
   /**
@@ -70,6 +76,7 @@ export class Spread {
     const actions = batch.commands.filter((one): one is Action => !isCommandOfMoment(one));
     this.config = applyTo(this.config, actions);
     this.version = batch.version;
+    this.schedulers.push(...(batch.schedulers ?? []));
     for (const command of batch.commands) this.note(command);
     await Promise.allSettled(others.map((thread) => thread.apply(batch)));
   }

@@ -71,7 +71,6 @@ export class Supervisor extends EventEmitter implements Drainable {
 
   private constructor(config: Config, capture: string | null, fault: FaultPlan | null, opened: Opened) {
     super();
-    this.spread = new Spread(config, this.threads);
     const workers = workerCount(config.global);
     this.living = workers;
     this.shares = Array.from({ length: workers }, () => planWorker(config));
@@ -81,7 +80,7 @@ export class Supervisor extends EventEmitter implements Drainable {
       shares.map(({ pool }) => pool),
     );
     const eventFds = shares.map(() => makeEventFd());
-    const schedulers = opened();
+    this.spread = new Spread(config, opened(), this.threads);
     const lanes = shares.map(() => shares.map(() => (workers > 1 ? laneMemory() : new SharedArrayBuffer(0))));
     this.plans = shares.map((share, index) => ({
       index,
@@ -93,7 +92,7 @@ export class Supervisor extends EventEmitter implements Drainable {
               ...{ eventFd: eventFds[w]!, to: lanes[index]![w]!, from: lanes[w]![index]! },
             },
       ),
-      ...{ schedulers, share, links: links[index]!, eventFd: eventFds[index]!, capture, fault },
+      ...{ share, links: links[index]!, eventFd: eventFds[index]!, capture, fault },
       ...this.spread.start,
     }));
     const timer = setInterval(() => this.watch(), LOOK_MS).unref();

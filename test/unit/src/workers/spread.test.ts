@@ -42,11 +42,13 @@ const weight = (version: number, to: number): Batch => ({
   version,
   commands: [{ do: 'editServer', at: AT, server: { ...dest!, weight: to }, changes: [] }],
 });
+const MINE = { name: './mine.ts', code: 'a' };
+const YOURS = { name: './yours.ts', code: 'b' };
 const state = (to: 'drain' | 'ready'): Command => ({ do: 'setState', at: AT, server: SERVER, state: to });
 
 function crew(): { spread: Spread; workers: Worker[]; weightNow: () => number } {
   const workers = [new Worker(), new Worker()];
-  const spread = new Spread(model, workers);
+  const spread = new Spread(model, [MINE], workers);
   return { spread, workers, weightNow: () => spread.start.config.services[0]!.dests[0]!.weight };
 }
 
@@ -184,6 +186,20 @@ test('of what is wanted at run time the last wish for each object is kept', asyn
     ['ready', 'setHealth'],
   );
   assert.is(spread.start.config, model, 'no part of the configuration');
+});
+
+test('a scheduler that a change has brought is there from then on, one whose change was refused is not', async () => {
+  const { spread, workers } = crew();
+  const change = { ...weight(2, 7), schedulers: [YOURS] };
+  assert.equal(spread.start.schedulers, [MINE]);
+  const refused = fate(spread.apply(change));
+  await settle();
+  await workers[0]!.says(new Error('no room'));
+  assert.equal([refused.is, spread.start.schedulers], ['no room', [MINE]]);
+  const taken = fate(spread.apply(change));
+  await settle();
+  for (const worker of workers) await worker.takes();
+  assert.equal([taken.is, spread.start.schedulers], ['holds', [MINE, YOURS]]);
 });
 
 test.run();
