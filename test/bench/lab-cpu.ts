@@ -41,6 +41,12 @@ function fieldsOf(pid: number | string): (n: number) => number {
   return (n) => Number(fields[n - 3]);
 }
 
+/** CPU time of a process with its threads so far, of its own code and of the kernel's for it, in microseconds. */
+export function cpuTimeOf(pid: number): { readonly user: number; readonly system: number } {
+  const field = fieldsOf(pid);
+  return { user: field(14) * US_PER_TICK, system: field(15) * US_PER_TICK };
+}
+
 const ownTicks = (field: (n: number) => number): number => field(14) + field(15);
 /** Of children that have ended and been waited for: so the time of a process outlives it, with its parent. */
 const childTicks = (field: (n: number) => number): number => field(16) + field(17);

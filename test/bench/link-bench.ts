@@ -10,6 +10,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Net, SWITCH } from '../lib/netns.ts';
+import { cpuTimeOf } from './lab-cpu.ts';
 import { LineProgram } from './line-program.ts';
 import type { Sent } from './link-generator.ts';
 import {
@@ -51,6 +52,9 @@ export interface LinkRun {
   /** Lost, and in no counter. */
   readonly unaccounted: number;
   readonly ledger: Ledger;
+  /** Processor time of the subject while packets were sent, for each that it received, in microseconds: its own code, and the kernel. */
+  readonly userUs: number;
+  readonly systemUs: number;
 }
 
 interface Stats64 {
@@ -106,7 +110,10 @@ export class LinkBench {
   async run(count: number, rate: number): Promise<LinkRun> {
     this.subject!.wake();
     const before = await this.quiet();
+    const { pid } = this.subject!;
+    const began = cpuTimeOf(pid);
     const { ms } = await this.order(count, rate);
+    const ended = cpuTimeOf(pid);
     const after = await this.quiet();
     this.subject!.rest();
     const names = Object.keys(before) as (keyof Ledger)[];
@@ -123,6 +130,8 @@ export class LinkBench {
       lost,
       unaccounted: lost - refusedIn - missed - dropped - refusedOut,
       ledger,
+      userUs: (ended.user - began.user) / ledger.received,
+      systemUs: (ended.system - began.system) / ledger.received,
     };
   }
 

@@ -26,6 +26,7 @@ export interface Passed {
 }
 
 export interface Subject {
+  readonly pid: number;
   readonly passed: () => Promise<Passed>;
   /** Takes the processor from it, which it would never leave by itself, and gives it back. */
   readonly rest: () => void;
@@ -77,6 +78,7 @@ async function tsvs(net: Net, folder: string, mode: XdpMode): Promise<Subject> {
   const running = net.start(SWITCH, [...ON_FIRST, process.execPath, ...words]);
   await running.waitFor(/"msg":"ready"/);
   return {
+    pid: running.child.pid!,
     passed: async () => {
       const { links } = await ask<LinksReply>(socket, PATHS.links);
       const drops = await ask<DropsReply>(socket, PATHS.drops);
@@ -102,6 +104,7 @@ async function bareLoop(net: Net, _folder: string, mode: XdpMode): Promise<Subje
   const words = [mode, HOSTS.generator, HOSTS.sink, VIP, SERVER_MAC];
   const program = await LineProgram.start(net.namespace(SWITCH), ON_FIRST, 'bare-forward', words);
   return {
+    pid: program.child.pid!,
     passed: async () => JSON.parse(await program.ask('')) as Passed,
     rest: () => program.child.kill('SIGSTOP'),
     wake: () => program.child.kill('SIGCONT'),

@@ -58,6 +58,8 @@ const median = (values: readonly number[]): number => sorted(values)[values.leng
 const range = (values: readonly number[]): string =>
   `${rounded(Math.min(...values))} to ${rounded(Math.max(...values))}`;
 
+const us = (values: readonly number[]): string => median(values).toFixed(2);
+
 const WORK: Readonly<Record<SubjectName, string>> = { tsvs: 'tsvs with direct routing', 'bare loop': 'bare loop' };
 
 /** Of one mode and rate. */
@@ -101,6 +103,13 @@ function subjectRows(what: string, runs: readonly LinkRun[]): MemoryRow[] {
       value: rounded(median(lost)),
       unit: '%',
       note: `${range(lost)}; of all runs: ${sums.join(', ')}, unaccounted ${unaccounted}`,
+    },
+    {
+      group: 'links',
+      what: `${what}, processor time`,
+      value: rounded(median(runs.map(({ userUs, systemUs }) => userUs + systemUs))),
+      unit: 'us/packet',
+      note: `${us(runs.map(({ userUs }) => userUs))} its own, ${us(runs.map(({ systemUs }) => systemUs))} the kernel's; waiting included`,
     },
   ];
 }
