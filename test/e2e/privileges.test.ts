@@ -170,13 +170,6 @@ for (const [link, caps] of TO_OPEN) {
   });
 }
 
-asRoot('keep_capabilities: a TAP alone needs but one', async () => {
-  await inLab({ global: [...IDENTITY, 'keep_capabilities = on'], folderMode: 0o755 }, async (lab) => {
-    assertHarmless(lab.tsvs.child.pid!, 2, setOf(CAP_NET_ADMIN));
-    assert.is(await fetch(lab), '200');
-  });
-});
-
 asRoot('what cannot be: said at the start where it comes later, refused where nothing comes of it', async () => {
   await inLab({ global: IDENTITY, folderOf: [0, 0], folderMode: 0o755 }, async (lab) => {
     assert.match(lab.tsvs.output, /user 64321 cannot remove .*tsvs\.sock at the end/);
