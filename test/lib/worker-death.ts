@@ -19,7 +19,7 @@ export async function greetings(lab: VipNet, n: number): Promise<Map<string, num
 }
 
 export const DIES = 'died on purpose';
-export const HANGS = 'it has hung for 2 s';
+export const HANGS = 'it has hung for 3 s';
 
 /** Has these workers of a tsvs with these options die so and come back, while a server is drained. */
 export async function workersDie(options: VipNetOptions, how: string, ...workers: number[]): Promise<void> {
@@ -28,7 +28,7 @@ export async function workersDie(options: VipNetOptions, how: string, ...workers
   chmodSync(folder, 0o755);
   const now = join(folder, 'now');
   process.env['TSVS_TEST_CRASH'] = `${workers}:${now}`;
-  if (how === HANGS) process.env['TSVS_TEST_PATIENCE'] = '2';
+  if (how === HANGS) process.env['TSVS_TEST_PATIENCE'] = '3';
   const lab = await VipNet.start(options);
   delete process.env['TSVS_TEST_CRASH'];
   delete process.env['TSVS_TEST_PATIENCE'];
