@@ -123,6 +123,7 @@ Beyond the range of each key:
 - A VIP is not the gateway; a server is neither a VIP nor a local address.
 - An address and port belong to one service, and a service has each server once.
 - \`server1\` to \`serverN\` are all there and none is beyond \`count\`; at least one server of a service has a weight above 0.
+- There are at most 256 services, each port one, and 4096 servers of all of them together.
 - \`mac\` in \`[vip]\` and in \`[link NAME]\` agree where both are given.
 
 ## Several services

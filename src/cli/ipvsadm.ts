@@ -121,16 +121,32 @@ export class RemoteTable implements Target {
   }
 
   async apply(mutation: Mutation): Promise<Refusal | null> {
-    const body: IpvsRequest = { mutations: [withPath(mutation)] };
     try {
-      const { results } = await send<IpvsChangeReply>(this.socket, 'POST', PATHS.ipvs, body);
-      const [refusal] = results;
-      return refusal ? { errno: refusal.errno, why: refusal.error } : null;
+      const [refusal] = await this.send([mutation]);
+      return refusal!;
     } catch (error) {
       if (!(error instanceof AskError) || error.refusal === null || error.refusal.status >= 500) throw error;
       const { code, error: why, hint } = error.refusal.reply;
       return { errno: isErrno(code) ? code : 'EINVAL', why: hint === undefined ? why : `${why}; ${hint}` };
     }
+  }
+
+  /** What is refused as a whole may be so for one of them: then each is asked for by itself. */
+  async applyAll(mutations: readonly Mutation[]): Promise<readonly (Refusal | null)[]> {
+    try {
+      return await this.send(mutations);
+    } catch (error) {
+      if (!(error instanceof AskError) || error.refusal === null || error.refusal.status >= 500) throw error;
+    }
+    const refusals: (Refusal | null)[] = [];
+    for (const mutation of mutations) refusals.push(await this.apply(mutation));
+    return refusals;
+  }
+
+  private async send(mutations: readonly Mutation[]): Promise<(Refusal | null)[]> {
+    const body: IpvsRequest = { mutations: mutations.map(withPath) };
+    const { results } = await send<IpvsChangeReply>(this.socket, 'POST', PATHS.ipvs, body);
+    return results.map((refusal) => refusal && { errno: refusal.errno, why: refusal.error });
   }
 
   private async conns(): Promise<ConnReply[]> {

@@ -9,7 +9,7 @@ import { checkLinkNetworks, checkNetwork } from './check-network.ts';
 import { checkRules, placesOf, vipsOf } from './check-rules.ts';
 import { allServers, type Draft, type DraftService } from './draft.ts';
 import type { ErrorList, Located } from './error.ts';
-import type { Config, ServiceConfig } from './model.ts';
+import { type Config, MAX_DESTS, MAX_SERVICES, type ServiceConfig } from './model.ts';
 import type { ServerValue } from './values.ts';
 
 /** The model, or null when the draft has errors: those found before or added to draft.errors here. */
@@ -29,6 +29,7 @@ export function buildModel(draft: Draft): Config | null {
   const links = buildLinks(draft);
   const built = services.flatMap((service) => buildServices(service, draft));
   checkNames(built, services, errors);
+  checkRoom(built, services, errors);
   if (!errors.empty || !prefixLen) return null;
   return {
     global: { ...draft.global, layer4: draft.global.layer4 || built.some(({ mode }) => mode !== 'proxy') },
@@ -148,6 +149,24 @@ function buildServices(service: DraftService, draft: Draft): ServiceConfig[] {
     backup: service.backup && { name: 'backup', af: 4 as const, ...service.backup.value },
     dests,
   }));
+}
+
+function checkRoom(built: readonly ServiceConfig[], services: readonly DraftService[], errors: ErrorList): void {
+  const servers = built.reduce((n, { mode, dests, localAddresses, backup }) => {
+    return n + (mode === 'snat' ? localAddresses : dests).length + (backup === null ? 0 : 1);
+  }, 0);
+  const last = services.at(-1);
+  if (last === undefined) return;
+  if (built.length > MAX_SERVICES) {
+    errors.add(
+      last.where,
+      `${built.length} services, each port one, are too many`,
+      `there is room for ${MAX_SERVICES}`,
+    );
+  }
+  if (servers > MAX_DESTS) {
+    errors.add(last.where, `${servers} servers of all services are too many`, `there is room for ${MAX_DESTS}`);
+  }
 }
 
 /** [service web] with ports 80,81 makes a `web:80`, which [service web:80] may not be as well. */

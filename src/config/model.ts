@@ -96,6 +96,10 @@ export const SCHEDULERS = [
 ] as const;
 export type SchedulerName = (typeof SCHEDULERS)[number];
 
+/** What a worker has room for: services, each port one, and servers of all of them together, backups and addresses of SNAT included. */
+export const MAX_SERVICES = 256;
+export const MAX_DESTS = 4096;
+
 /** Whether a scheduler is one from a file. */
 export const isSchedulerFile = (scheduler: string): boolean => /\.(ts|js|mjs)$/.test(scheduler);
 

@@ -153,19 +153,37 @@ export class RunningConfig {
    */
   changeEach(steps: readonly ((held: Config) => Config)[], atomic: boolean): Promise<(ChangeError | null)[]> {
     return this.inTurn(async () => {
-      let next = this.held;
-      const results = steps.map((step): ChangeError | null => {
-        try {
-          next = this.checked(step(next));
-          return null;
-        } catch (error) {
-          if (atomic || !(error instanceof ChangeError)) throw error;
-          return error;
-        }
-      });
+      // One check of all is enough when it finds nothing: many steps are the rule where it does not.
+      const whole = this.inSteps(steps, atomic, (config) => config);
+      let { next } = whole;
+      let { results } = whole;
+      try {
+        next = this.checked(next);
+      } catch (error) {
+        if (!(error instanceof ChangeError)) throw error;
+        ({ next, results } = this.inSteps(steps, atomic, (config) => this.checked(config)));
+      }
       await this.replace(next);
       return results;
     });
+  }
+
+  private inSteps(
+    steps: readonly ((held: Config) => Config)[],
+    atomic: boolean,
+    check: (config: Config) => Config,
+  ): { next: Config; results: (ChangeError | null)[] } {
+    let next = this.held;
+    const results = steps.map((step): ChangeError | null => {
+      try {
+        next = check(step(next));
+        return null;
+      } catch (error) {
+        if (atomic || !(error instanceof ChangeError)) throw error;
+        return error;
+      }
+    });
+    return { next, results };
   }
 
   /** The configuration as a file that says the same makes it. Throws ChangeError. */

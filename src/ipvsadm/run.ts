@@ -18,8 +18,12 @@ import type { Service, Snapshot } from './table.ts';
 export interface Target {
   snapshot(of: SnapshotOf): Snapshot | Promise<Snapshot>;
   /** Null when it is done. */
-  apply(mutation: Mutation): Errno | Refusal | null | Promise<Errno | Refusal | null>;
+  apply(mutation: Mutation): Answer | Promise<Answer>;
+  /** Several, one after the other, each done or not by itself; where it is missing, `apply` is called for each. */
+  applyAll?(mutations: readonly Mutation[]): Promise<readonly Answer[]>;
 }
+
+type Answer = Errno | Refusal | null;
 
 /** Connections are fetched for those who list them. */
 export type SnapshotOf = 'table' | 'conns';
@@ -51,6 +55,9 @@ interface Outcome extends Result {
 }
 
 const EXIT_NOT_FOUND = 1;
+
+/** Of -R, sent together. */
+const LINES_AT_ONCE = 100;
 
 /** Questions about connections: local addresses are shown with the number of theirs. */
 const WITH_CONNS: readonly Query['op'][] = ['list-conns', 'list-laddrs'];
@@ -95,17 +102,43 @@ async function restore(text: string, around: Surroundings): Promise<Result> {
   let exitCode = 0;
   let stdout = '';
   let stderr = '';
+  const take = (outcome: Outcome): void => {
+    exitCode = outcome.exitCode;
+    stdout += outcome.stdout;
+    stderr += outcome.stderr;
+  };
+  // Lines that change the table go there together.
+  let waiting: Mutation[] = [];
+  const flush = async (): Promise<void> => {
+    const answers = await applyEach(waiting, around.target);
+    waiting.forEach((op, i) => void take(outcomeOf(op, answers[i]!)));
+    waiting = [];
+  };
   for (const line of text.split('\n')) {
     const words = line.split(/\s+/).filter((word) => word !== '');
     if (words[0] === 'ipvsadm' || words[0] === around.program) words.shift();
     if (words.length === 0 || words[0]?.startsWith('#')) continue;
-    const outcome = await perform(parseCommand(around.program, words, around.names), around);
-    exitCode = outcome.exitCode;
-    stdout += outcome.stdout;
-    stderr += outcome.stderr;
+    const parsed = parseCommand(around.program, words, around.names);
+    if (parsed.kind === 'op' && parsed.op.op !== 'restore' && !isQuery(parsed.op)) {
+      waiting.push(parsed.op);
+      if (waiting.length < LINES_AT_ONCE) continue;
+      await flush();
+      continue;
+    }
+    await flush();
+    const outcome = await perform(parsed, around);
+    take(outcome);
     if (outcome.stops) break;
   }
+  await flush();
   return { exitCode, stdout, stderr };
+}
+
+async function applyEach(mutations: readonly Mutation[], target: Target): Promise<readonly Answer[]> {
+  if (target.applyAll !== undefined && mutations.length > 1) return target.applyAll(mutations);
+  const answers: Answer[] = [];
+  for (const mutation of mutations) answers.push(await target.apply(mutation));
+  return answers;
 }
 
 async function perform(parsed: Parsed, around: Surroundings): Promise<Outcome> {
@@ -117,7 +150,10 @@ async function perform(parsed: Parsed, around: Surroundings): Promise<Outcome> {
   }
   if (isQuery(op))
     return answer(op, await around.target.snapshot(WITH_CONNS.includes(op.op) ? 'conns' : 'table'), around.names);
-  const refused = await around.target.apply(op);
+  return outcomeOf(op, await around.target.apply(op));
+}
+
+function outcomeOf(op: Mutation, refused: Answer): Outcome {
   if (refused === null) return printed('');
   const { errno, why } = typeof refused === 'string' ? { errno: refused, why: '' } : refused;
   const words = wordsFor(op, errno);

@@ -19,7 +19,7 @@ import { pageAligned } from '../../stack/mem/region.ts';
 import { SpscRing } from '../../stack/mem/spsc-ring.ts';
 import { DEFAULT_MAX_NEIGHBOURS, NeighTable } from '../../stack/neigh/table.ts';
 import type { FaultRules } from '../../stack/netif/middleware/fault.ts';
-import type { Config, ServiceConfig } from '../config/model.ts';
+import { type Config, MAX_DESTS, MAX_SERVICES, type ServiceConfig } from '../config/model.ts';
 import { MAX_WORKERS } from '../config/values.ts';
 import { commandMemory } from './commands.ts';
 import type { LinkHandle, RemoteLink } from './link.ts';
@@ -55,8 +55,7 @@ export const STARTING = 0;
 export const RUNNING = 1;
 export const STOPPED = 2;
 
-export const MAX_SERVICES = 256;
-export const MAX_DESTS = 4096;
+export { MAX_DESTS, MAX_SERVICES };
 export const MAX_SESSIONS = 32768;
 /** Connections at layer 4. Their memory is reserved, and taken as it is used for the first time. */
 export const MAX_CONNS: L4Limits = { tcp: 1 << 20, udp: 1 << 18, icmp: 1 << 16, templates: 1 << 16 };

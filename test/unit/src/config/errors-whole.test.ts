@@ -55,6 +55,17 @@ reports(
   {},
   [],
 );
+const PORTS = Array.from({ length: 256 }, (_, i) => 1000 + i).join(',');
+reports('more services than there is room for', GENERAL, { 9: `ports = ${PORTS}` }, [
+  'lb.conf:12: [service db]: 257 services, each port one, are too many; there is room for 256',
+]);
+const SERVERS = Array.from({ length: 17 }, (_, i) => `server${i + 1} = 192.168.100.${100 + i}:80:1:00:00:00:00:00:00`);
+reports(
+  'more servers than there is room for',
+  GENERAL,
+  { 9: `ports = ${PORTS.split(',').slice(0, 255)}`, 10: 'count = 17', 11: SERVERS.join('\n') },
+  ['lb.conf:28: [service db]: 4336 servers of all services are too many; there is room for 4096'],
+);
 const TWO_ARMS = '[link wan]\naddress = 10.1.0.2/24\n[network]';
 for (const [what, address, found] of [
   ['the address of a link', '10.1.0.2', 'is a local address; write the address of a real server'],
