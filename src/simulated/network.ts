@@ -29,7 +29,7 @@ export const SMALL_HOST: HostConfig = {
 
 export class Network {
   /** Microseconds of simulated time. */
-  now: Micros = 1_000_000;
+  now: Micros;
   private readonly seed: number;
   private readonly wire: WireOptions;
   private readonly fabric: Switch;
@@ -37,9 +37,10 @@ export class Network {
   private readonly hosts: Host[] = [];
   private made = 0;
 
-  /** All wires are of one kind. */
-  constructor(seed: number, wire: WireOptions = { ...PLAIN_WIRE, scatter: true }) {
+  /** All wires are of one kind. `now` is when it begins, in microseconds. */
+  constructor(seed: number, wire: WireOptions = { ...PLAIN_WIRE, scatter: true }, now: Micros = 1_000_000) {
     this.seed = seed;
+    this.now = now;
     this.wire = wire;
     this.fabricCtx = this.newContext();
     this.fabric = new Switch(this.fabricCtx);

@@ -13,7 +13,7 @@ import * as tcp from '../../stack/wire/tcp.ts';
 import * as udp from '../../stack/wire/udp.ts';
 import type { Config } from '../config/model.ts';
 import { SeededRandom } from '../workers/seeded.ts';
-import { buildScene, CLIENT, MAC_HI, PORT, SERVER, VIP, type Way } from './scene.ts';
+import { buildScene, CLIENT, MAC_HI, PORT, SERVER, START_US, VIP, type Way } from './scene.ts';
 
 const POOL = { slots: 1024, slotBytes: 2048, bigSlots: 2, bigSlotBytes: 69632 };
 /** Connections of a round, and packets of each between its first and its last. */
@@ -124,7 +124,7 @@ class Mirror implements Device {
 /** The director, ready for rounds; each returns whether all packets came to the server. */
 export function directorRounds(config: Config, { mode, proto }: Way, several: boolean): () => boolean {
   const ctx = new Context(FramePool.create(POOL), new SeededRandom(1));
-  let now = 1_000_000;
+  let now = START_US;
   ctx.tick(now);
   const number = proto === 'udp' ? ip.PROTO_UDP : ip.PROTO_TCP;
   const mirror = new Mirror(ctx, number, mode === 'fnat' || mode === 'nat');

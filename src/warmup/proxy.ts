@@ -8,7 +8,7 @@ import * as sock from '../../stack/tcp/socket.ts';
 import type { SocketOwner, Tcb } from '../../stack/tcp/tcb.ts';
 import type { Config } from '../config/model.ts';
 import { Network } from '../simulated/network.ts';
-import { buildScene, CLIENT, PORT, PREFIX, SERVER, VIP } from './scene.ts';
+import { buildScene, CLIENT, PORT, PREFIX, SERVER, START_US, VIP } from './scene.ts';
 
 const AT_ONCE = 8;
 const ASK = new Uint8Array(200);
@@ -93,7 +93,7 @@ class Client implements SocketOwner {
 
 /** The network, ready for rounds; each returns whether everything that was asked for came. */
 export function proxyRounds(config: Config, several: boolean, offload: boolean): () => boolean {
-  const network = new Network(1, offload ? OFFLOAD_WIRE : PLAIN_WIRE);
+  const network = new Network(1, offload ? OFFLOAD_WIRE : PLAIN_WIRE, START_US);
   const host = network.addHost('client', CLIENT, PREFIX);
   const server = new Server(network.addHost('server', SERVER, PREFIX));
   const ctx = network.newContext();

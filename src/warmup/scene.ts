@@ -29,6 +29,12 @@ export const PORT = 80;
 export const MAC_HI = 0x0200;
 const OUR_MAC = formatMac([2, 0, ...[24, 16, 8, 0].map((bits) => (VIP >>> bits) & 255)]);
 
+/**
+ * Microseconds at which warming begins: what a worker's clock says after 36 minutes, when it is no small integer any more. Code that has
+ * seen small ones only would be compiled anew by then, while frames wait.
+ */
+export const START_US = 2 ** 31;
+
 const LIMITS: L4Limits = { tcp: 4096, udp: 4096, icmp: 16, templates: 16 };
 const SESSIONS = 256;
 const QUIET = { onConflict() {}, connectFailed() {}, noServer() {}, portsScarce() {}, healthChanged() {} };
