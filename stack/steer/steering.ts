@@ -6,7 +6,7 @@
  * | -------------------------------------- | ------------------------------------------------------------ |
  * | ARP                                    | EVERYBODY: each keeps its own neighbours; worker 0 answers   |
  * | TCP, UDP, ICMP query                   | that of its flow (flow.ts)                                   |
- * | ICMP error                             | that of the flow it quotes                                   |
+ * | ICMP error                             | that of the flow it quotes, that inside of a tunnel included |
  * | fragment                               | that of its pair of addresses; the whole datagram moves on   |
  * | to a service, or from its NAT server   | that of the client, where the service says so (`kinds`)       |
  * | other IPv4                             | that of its pair of addresses                                |
@@ -147,7 +147,21 @@ export class Steering {
     if (ip.fragmentOffset(buf, l3) !== 0 || end - l4 < icmp.ICMP_LEN) return this.ofAddresses(dst, src);
     if (hasPorts) return this.ofFlow(proto, dst, src, (get16(buf, l4 + 2) << 16) | get16(buf, l4));
     if (proto === ip.PROTO_ICMP) return this.ofFlow(proto, dst, src, queryPorts(buf, l4));
-    return this.ofAddresses(dst, src);
+    // What we sent through a tunnel is what its client sent to us.
+    return proto === ip.PROTO_IPIP ? this.ofTunnelled(buf, l4, end) : this.ofAddresses(dst, src);
+  }
+
+  /** As `ownerOfPacket`, for the packet in a tunnel, of which no more need be there than eight bytes of layer 4. */
+  private ofTunnelled(buf: Uint8Array, l3: number, end: number): number {
+    if (end - l3 < ip.IPV4_LEN) return this.worker;
+    const proto = ip.proto(buf, l3);
+    const src = ip.src(buf, l3);
+    const dst = ip.dst(buf, l3);
+    const l4 = l3 + ip.headerLength(buf, l3);
+    if (ip.isFragment(buf, l3) || end - l4 < icmp.ICMP_LEN) return this.ofAddresses(src, dst);
+    if (proto === ip.PROTO_TCP || proto === ip.PROTO_UDP) return this.ofFlow(proto, src, dst, get32(buf, l4));
+    if (proto === ip.PROTO_ICMP) return this.ofFlow(proto, src, dst, queryPorts(buf, l4));
+    return this.ofAddresses(src, dst);
   }
 
   private ofFlow(proto: number, src: Ipv4, dst: Ipv4, ports: number): number {

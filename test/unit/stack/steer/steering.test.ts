@@ -94,6 +94,16 @@ test('an ICMP error goes to the owner of the flow it quotes, a reply to that of 
   }
 });
 
+test('an ICMP error about a tunnel goes to the owner of the flow inside', () => {
+  for (let sport = 1; sport < 40; sport++) {
+    const inner = udp('10.9.9.9', sport, '10.0.0.10', 80);
+    const owner = same(owners(inner, 3));
+    const outer = ipv4({ src: '10.0.0.2', dst: '10.5.0.21', proto: 4 }, inner);
+    const error = ipv4({ src: '10.0.0.99', dst: '10.0.0.2', proto: 1 }, [3, 4, 0, 0, 0, 0, 5, 0, ...outer]);
+    assert.is(same(owners(error, 3)), owner);
+  }
+});
+
 test('the fragments of a datagram meet at one worker', () => {
   const first = ipv4({ src: '10.0.0.1', dst: '10.0.0.10', proto: 17, fragment: 0x2000 }, ports(5, 6));
   const second = ipv4({ src: '10.0.0.1', dst: '10.0.0.10', proto: 17, fragment: 1 }, ports(77, 88));
