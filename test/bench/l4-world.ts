@@ -14,6 +14,7 @@ import { pageAligned } from '../../stack/mem/region.ts';
 import { NeighTable } from '../../stack/neigh/table.ts';
 import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import * as ipv4 from '../../stack/wire/ipv4.ts';
+import { layer4Service } from '../lib/l4-service.ts';
 import { seeded } from '../lib/random.ts';
 import { ip } from '../lib/sim.ts';
 import { Generator, OUR_MAC, SENDER_MAC } from './generator.ts';
@@ -68,19 +69,7 @@ export class World {
       servers.map((addr) => ({ addr, port: 80, weight: 1 })),
     );
     for (const addr of servers) host.neigh.nud.setStatic(addr, port.id, 0x0200, addr & 255);
-    this.l4.setService(id, {
-      mode,
-      localAddresses: LOCALS,
-      inTurn: true,
-      mss: 0,
-      translatesTimestamps: false,
-      timeoutS: 0,
-      expireQuiescent: 'off',
-      persistence: null,
-      onePacket: false,
-      byConnectionId: false,
-      fragments: 'reassemble',
-    });
+    this.l4.setService(id, layer4Service(mode, { localAddresses: LOCALS }));
     // Every address is announced, twice; then the link is quiet.
     for (let i = 0; i < 10; i++) this.run(0, 1_000_000);
   }

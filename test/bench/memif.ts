@@ -27,6 +27,7 @@ import { BURST } from '../../stack/netif/device.ts';
 import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import { DROP } from '../../stack/verdict.ts';
 import { PROTO_UDP } from '../../stack/wire/ipv4.ts';
+import { layer4Service } from '../lib/l4-service.ts';
 import { noCommands } from '../lib/privilege.ts';
 import { seeded } from '../lib/random.ts';
 import { ip } from '../lib/sim.ts';
@@ -137,19 +138,7 @@ class World {
       id,
       servers.map((addr) => ({ addr, port: task.mode === c.FNAT ? 80 : 0, weight: 1 })),
     );
-    this.l4.setService(id, {
-      mode: task.mode,
-      localAddresses: LOCALS,
-      inTurn: true,
-      mss: 0,
-      translatesTimestamps: false,
-      timeoutS: 0,
-      expireQuiescent: 'off',
-      persistence: null,
-      onePacket: false,
-      byConnectionId: false,
-      fragments: 'reassemble',
-    });
+    this.l4.setService(id, layer4Service(task.mode, { localAddresses: LOCALS }));
     const to = { low: FIRST, high: LAST, lowPort: 0, highPort: 65535 };
     this.l4.core.classifier.setMatches([[id, { proto: PROTO_UDP, from: null, to, iif: 0, oif: 0 }]]);
   }

@@ -19,6 +19,7 @@ import { memoryWire, PLAIN_WIRE, type WireOptions } from '../../stack/netif/memo
 import { Switch } from '../../stack/netif/switch.ts';
 import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import { PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
+import { layer4Service } from './l4-service.ts';
 import { NullDevice } from './null-device.ts';
 import { seeded } from './random.ts';
 import { ip, makeHost, type SimHost, SMALL_HOST, SMALL_POOL } from './sim.ts';
@@ -125,20 +126,7 @@ export class L4Network {
       const rport = mode === 'FNAT' || mode === 'NAT' ? SERVER_PORT : vport;
       const specs = this.servers.map((_, i) => ({ addr: serverAddress(i), port: rport, weight: 1 }));
       this.services.setDests(id, specs);
-      this.l4.setService(id, {
-        mode: MODES[mode],
-        localAddresses: LOCALS,
-        inTurn: true,
-        mss: 0,
-        translatesTimestamps: false,
-        timeoutS: 0,
-        expireQuiescent: 'off',
-        persistence: null,
-        onePacket: false,
-        byConnectionId: false,
-        fragments: 'reassemble',
-        ...options.service,
-      });
+      this.l4.setService(id, layer4Service(MODES[mode], { localAddresses: LOCALS, ...options.service }));
       return id;
     };
     this.tcpService = add(PROTO_TCP, PORT);

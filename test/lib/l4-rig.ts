@@ -22,6 +22,7 @@ import { SCOPE_GLOBAL } from '../../stack/route/route4.ts';
 import type { Verdict } from '../../stack/types.ts';
 import { dropReason, isDrop } from '../../stack/verdict.ts';
 import { MODES, type ModeName } from './l4-net.ts';
+import { layer4Service } from './l4-service.ts';
 import { naiveChecksum, naiveSum } from './naive-checksum.ts';
 import { seeded } from './random.ts';
 import { etherFrame, ipPacket } from './segment.ts';
@@ -179,20 +180,7 @@ export class L4Rig {
     );
     this.service = this.services.add({ proto: options.udp ? 17 : 6, vip: VIP, port: VPORT, scheduler: 'rr' });
     this.services.setDests(this.service, [{ addr: SERVER, port: this.rport, weight }]);
-    this.wanted = {
-      mode: MODES[mode],
-      localAddresses: [LOCAL],
-      inTurn: true,
-      mss: 0,
-      translatesTimestamps: false,
-      timeoutS: 0,
-      expireQuiescent: 'off',
-      persistence: null,
-      onePacket: false,
-      byConnectionId: false,
-      fragments: 'reassemble',
-      ...options.service,
-    };
+    this.wanted = layer4Service(MODES[mode], { localAddresses: [LOCAL], ...options.service });
     this.l4.setService(this.service, this.wanted);
     ctx.probe = (f, verdict) => this.settled(f, verdict);
     this.step();

@@ -21,6 +21,7 @@ import {
   VIP,
   VPORT,
 } from '../lib/l4-rig.ts';
+import { layer4Service } from '../lib/l4-service.ts';
 import { tcpBytes } from '../lib/segment.ts';
 import { ip } from '../lib/sim.ts';
 
@@ -30,19 +31,7 @@ const B = ip('10.0.0.22');
 const C = ip('10.0.0.23');
 const last = (addr: number): number => addr & 255;
 
-const NAT: L4Service = {
-  mode: c.NAT,
-  localAddresses: [],
-  inTurn: true,
-  mss: 0,
-  translatesTimestamps: false,
-  timeoutS: 0,
-  expireQuiescent: 'off',
-  persistence: null,
-  onePacket: false,
-  byConnectionId: false,
-  fragments: 'reassemble',
-};
+const NAT = layer4Service(c.NAT);
 const REMEMBER: Persistence = { timeoutMs: 60_000, netmask: -1, expireQuiescent: false };
 
 function add(

@@ -2,7 +2,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as c from '../../lb/conn-row.ts';
-import type { L4Service } from '../../lb/l4.ts';
 import * as tcp from '../../lb/proto/tcp.ts';
 import { PROTO_MARK } from '../../lb/service.ts';
 import { PROTO_UDP } from '../../stack/wire/ipv4.ts';
@@ -21,6 +20,7 @@ import {
   VIP,
   VPORT,
 } from '../lib/l4-rig.ts';
+import { layer4Service } from '../lib/l4-service.ts';
 import { type Segment, tcpBytes } from '../lib/segment.ts';
 import { ip } from '../lib/sim.ts';
 
@@ -137,18 +137,7 @@ test('NAT: an error about a tunnel tells a client nothing, there is none', () =>
   assert.equal(rig.feed(tunnelError(DIRECTOR, SERVER)), []);
 });
 
-const ONE_PACKET: L4Service = {
-  ...{
-    mode: c.NAT,
-    localAddresses: [],
-    inTurn: true,
-    mss: 0,
-    translatesTimestamps: false,
-    timeoutS: 0,
-    expireQuiescent: 'off',
-  },
-  ...{ persistence: null, onePacket: true, byConnectionId: false, fragments: 'reassemble' },
-};
+const ONE_PACKET = layer4Service(c.NAT, { onePacket: true });
 
 function addService(rig: L4Rig, proto: number, vip: number, port: number): number {
   const id = rig.services.add({ proto, vip, port, scheduler: 'rr' });

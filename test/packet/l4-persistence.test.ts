@@ -20,6 +20,7 @@ import {
   VIP,
   VPORT,
 } from '../lib/l4-rig.ts';
+import { layer4Service } from '../lib/l4-service.ts';
 import { tcpBytes } from '../lib/segment.ts';
 import { ip } from '../lib/sim.ts';
 
@@ -180,15 +181,7 @@ test('a full table of templates refuses nobody', () => {
 test('persistence that is switched off holds nobody any more', () => {
   const rig = rigOf();
   const first = ask(rig, A, CPORT);
-  const off = { mode: c.NAT, localAddresses: [], inTurn: true, mss: 0, translatesTimestamps: false, timeoutS: 0 };
-  rig.l4.setService(rig.service, {
-    ...off,
-    expireQuiescent: 'off',
-    persistence: null,
-    onePacket: false,
-    byConnectionId: false,
-    fragments: 'reassemble',
-  });
+  rig.l4.setService(rig.service, layer4Service(c.NAT));
   assert.is.not(ask(rig, A, CPORT + 1), first);
 });
 

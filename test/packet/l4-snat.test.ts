@@ -20,6 +20,7 @@ import {
   VIP,
   CLIENT as WORLD,
 } from '../lib/l4-rig.ts';
+import { layer4Service } from '../lib/l4-service.ts';
 import { naiveChecksum } from '../lib/naive-checksum.ts';
 import { NullDevice } from '../lib/null-device.ts';
 import { type DecodedSegment, decodeSegment, etherFrame, type Segment, tcpBytes } from '../lib/segment.ts';
@@ -32,19 +33,7 @@ const SPORT = 5555;
 
 const INSIDE = { low: ip('10.0.0.48'), high: ip('10.0.0.63'), lowPort: 0, highPort: 65535 };
 const ANY: Match = { proto: 0, from: INSIDE, to: null, iif: 0, oif: 0 };
-const SNAT: L4Service = {
-  mode: c.SNAT,
-  localAddresses: [POOL],
-  inTurn: false,
-  mss: 0,
-  translatesTimestamps: false,
-  timeoutS: 0,
-  expireQuiescent: 'off',
-  persistence: null,
-  onePacket: false,
-  byConnectionId: false,
-  fragments: 'reassemble',
-};
+const SNAT = layer4Service(c.SNAT, { localAddresses: [POOL], inTurn: false });
 
 interface SnatRig extends L4Rig {
   readonly snat: number;

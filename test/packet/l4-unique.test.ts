@@ -6,27 +6,19 @@ import * as fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as c from '../../lb/conn-row.ts';
-import type { L4Service } from '../../lb/l4.ts';
 import { PROTO_MATCH } from '../../lb/service.ts';
 import { PROTO_ICMP, PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { icmpBytes, ipPacket, L4Rig, LOCAL, RPORT, SERVER, udpBytes, VIP, VPORT } from '../lib/l4-rig.ts';
+import { layer4Service } from '../lib/l4-service.ts';
 import { tcpBytes } from '../lib/segment.ts';
 import { ip } from '../lib/sim.ts';
 
 const NO_DATA = new Uint8Array(0);
-const MASQUERADE: L4Service = {
-  mode: c.SNAT,
+const MASQUERADE = layer4Service(c.SNAT, {
   localAddresses: [LOCAL],
   inTurn: false,
-  mss: 0,
-  translatesTimestamps: false,
-  timeoutS: 0,
-  expireQuiescent: 'off',
   persistence: { timeoutMs: 5000, netmask: -4, expireQuiescent: false },
-  onePacket: false,
-  byConnectionId: false,
-  fragments: 'reassemble',
-};
+});
 const INSIDE = { low: ip('10.0.0.48'), high: ip('10.0.0.63'), lowPort: 0, highPort: 65535 };
 
 function rigOf(): L4Rig {

@@ -20,6 +20,7 @@ import {
   VIP,
   VPORT,
 } from '../lib/l4-rig.ts';
+import { layer4Service } from '../lib/l4-service.ts';
 import { naiveChecksum, naiveSum } from '../lib/naive-checksum.ts';
 import {
   type DecodedSegment,
@@ -373,19 +374,7 @@ test('NAT: the same client port to the same server through two services is refus
   const rig = new L4Rig({ mode: 'NAT' });
   const other = rig.services.add({ proto: 6, vip: VIP, port: 81, scheduler: 'rr' });
   rig.services.setDests(other, [{ addr: SERVER, port: RPORT, weight: 1 }]);
-  rig.l4.setService(other, {
-    mode: c.NAT,
-    localAddresses: [],
-    inTurn: true,
-    mss: 0,
-    translatesTimestamps: false,
-    timeoutS: 0,
-    expireQuiescent: 'off',
-    persistence: null,
-    onePacket: false,
-    byConnectionId: false,
-    fragments: 'reassemble',
-  });
+  rig.l4.setService(other, layer4Service(c.NAT));
   rig.feed(fromClient({ flags: 'S' }));
   rig.feed(fromClient({ flags: 'S', dport: 81 }));
   assert.equal(rig.fates, ['sent', 'lb_conn_clash']);

@@ -33,6 +33,7 @@ import {
   VIP,
   VPORT,
 } from '../lib/l4-rig.ts';
+import { layer4Service } from '../lib/l4-service.ts';
 import { naiveChecksum } from '../lib/naive-checksum.ts';
 import { seeded } from '../lib/random.ts';
 import { tcpBytes } from '../lib/segment.ts';
@@ -172,18 +173,7 @@ function rigOf(mode: ModeName, proto: Proto, more: Partial<RigOptions> = {}): L4
   return rig;
 }
 
-const serviceOf = (mode: ModeName): L4Service => ({
-  ...{
-    mode: MODES[mode],
-    localAddresses: [LOCAL],
-    inTurn: false,
-    mss: 0,
-    translatesTimestamps: false,
-    timeoutS: 0,
-    expireQuiescent: 'off',
-  },
-  ...{ persistence: null, onePacket: false, byConnectionId: false, fragments: 'reassemble' },
-});
+const serviceOf = (mode: ModeName): L4Service => layer4Service(MODES[mode], { localAddresses: [LOCAL], inTurn: false });
 
 for (const mode of MODE_NAMES) {
   for (const proto of ['tcp', 'udp', 'icmp'] as const) {

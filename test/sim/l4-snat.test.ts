@@ -9,6 +9,7 @@ import * as st from '../../stack/tcp/state.ts';
 import { Endpoint, listen } from '../lib/endpoint.ts';
 import { pattern } from '../lib/ip-bench.ts';
 import { L4Network, LOCALS, CLIENT as WORLD } from '../lib/l4-net.ts';
+import { layer4Service } from '../lib/l4-service.ts';
 import { ip, outstanding, type SimHost } from '../lib/sim.ts';
 
 const INSIDE = ip('10.1.0.50');
@@ -27,18 +28,7 @@ function arms(wire: WireOptions = PLAIN_WIRE): Arms {
     snat,
     LOCALS.map((addr) => ({ addr, port: 0, weight: 1 })),
   );
-  net.l4.setService(snat, {
-    ...{
-      mode: c.SNAT,
-      localAddresses: LOCALS,
-      inTurn: true,
-      mss: 0,
-      translatesTimestamps: false,
-      timeoutS: 0,
-      expireQuiescent: 'off',
-    },
-    ...{ persistence: null, onePacket: false, byConnectionId: false, fragments: 'reassemble' },
-  });
+  net.l4.setService(snat, layer4Service(c.SNAT, { localAddresses: LOCALS }));
   net.l4.core.classifier.setMatches([[snat, { proto: 0, from: null, to: null, iif: port, oif: 0 }]]);
   return { net, inside };
 }
