@@ -83,7 +83,8 @@ export function checkNetwork(draft: Draft, prefixLen: number): void {
     const text = formatIpv4(address.value);
     const role = reservedRole(address.value, prefixLen);
     if (networkOf(address.value, prefixLen) !== home) {
-      const hint = 'VIPs, gateway and local addresses share one network: correct the address or the netmask';
+      const hint =
+        'VIPs, gateway and local addresses share one network: correct the address or the netmask, or give a link its network or the address as a /32';
       errors.add(address, `${text} is outside the network ${homeText}`, hint);
     } else if (role) errors.add(address, `${text} is the ${role} address of ${homeText}`, "write a host's own address");
     if (address !== network.gateway && address.value === network.gateway?.value) {

@@ -2,7 +2,8 @@
 import { test } from 'uvu';
 import { GENERAL, PLAIN, reports, webWith } from './mistakes.ts';
 
-const SHARED = 'VIPs, gateway and local addresses share one network: correct the address or the netmask';
+const SHARED =
+  'VIPs, gateway and local addresses share one network: correct the address or the netmask, or give a link its network or the address as a /32';
 
 // Modes of services
 reports('SNAT with servers, without pool and match', PLAIN, { 2: 'mode = snat' }, [
@@ -81,6 +82,12 @@ for (const [what, address, found] of [
 reports('VIP outside the network', PLAIN, { 4: 'ip = 192.168.200.10' }, [
   `lb.conf:4: [vip] ip: 192.168.200.10 is outside the network 192.168.100.0/24; ${SHARED}`,
 ]);
+reports(
+  'VIP of no network, which routers send here: given to a link it is right',
+  GENERAL,
+  { 2: 'device = tap0\naddress = 203.0.113.10/32', 8: 'ip = 203.0.113.10' },
+  [],
+);
 reports('gateway outside the network', PLAIN, { 12: 'gateway = 10.0.0.1' }, [
   `lb.conf:12: [network] gateway: 10.0.0.1 is outside the network 192.168.100.0/24; ${SHARED}`,
 ]);

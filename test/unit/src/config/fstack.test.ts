@@ -122,7 +122,7 @@ test('bad values are errors in their own file, and nobody asks lb.conf for a net
 
 test('an address outside the network is reported where it stands', () => {
   assert.equal(errorsOf(together(FSTACK.replace('addr=192.168.100.20', 'addr=10.0.0.20'))), [
-    'config.ini:11: [port0] addr: 10.0.0.20 is outside the network 192.168.100.0/24; VIPs, gateway and local addresses share one network: correct the address or the netmask',
+    'config.ini:11: [port0] addr: 10.0.0.20 is outside the network 192.168.100.0/24; VIPs, gateway and local addresses share one network: correct the address or the netmask, or give a link its network or the address as a /32',
   ]);
 });
 
