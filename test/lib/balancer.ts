@@ -18,7 +18,7 @@ import { memoryWire, PLAIN_WIRE, type WireOptions } from '../../stack/netif/memo
 import { Switch } from '../../stack/netif/switch.ts';
 import type { SocketOwner, Tcb } from '../../stack/tcp/tcb.ts';
 import { seeded } from './random.ts';
-import { ip, makeHost, type SimHost, SMALL_HOST } from './sim.ts';
+import { ip, makeHost, type SimHost, SMALL_HOST, Stepped } from './sim.ts';
 
 export const CLIENT = ip('10.0.0.1');
 export const VIP = ip('10.0.0.10');
@@ -67,7 +67,7 @@ export interface Reports {
   readonly health: { dest: number; up: boolean; why: number; now: number }[];
 }
 
-export class BalancedNetwork {
+export class BalancedNetwork extends Stepped {
   readonly client: SimHost;
   readonly servers: SimHost[] = [];
   readonly balancer: Pipeline;
@@ -75,12 +75,11 @@ export class BalancedNetwork {
   readonly config: Config;
   readonly ctx: Context;
   readonly reports: Reports = { failures: [], noServer: 0, health: [] };
-  /** Microseconds. */
-  now = 1_000_000;
   private readonly switch: Switch;
   private plugged = true;
 
   constructor(options: BalancerOptions = {}) {
+    super();
     const seed = options.seed ?? 1;
     const wire = options.wire ?? PLAIN_WIRE;
     const count = options.servers ?? 2;
@@ -147,27 +146,11 @@ export class BalancedNetwork {
     this.now += 5;
   }
 
-  /** Everything runs until nothing moves; then a millisecond passes. */
-  step(): void {
-    for (let quiet = 0, rounds = 0; quiet < 2 && rounds < 10_000; rounds++) {
-      let n = this.balancer.host.turn(this.now);
-      if (this.plugged) n += this.client.host.turn(this.now);
-      for (const s of this.servers) n += s.host.turn(this.now);
-      n += this.switch.forward();
-      quiet = n === 0 ? quiet + 1 : 0;
-      this.now += 5;
-    }
-    this.now += 1000;
-  }
-
-  /** Runs until `done` or for `ms` of simulated time; returns whether it was done. */
-  run(ms: number, done: () => boolean = () => false): boolean {
-    const end = this.now + ms * 1000;
-    while (this.now < end) {
-      this.step();
-      if (done()) return true;
-    }
-    return done();
+  protected override turn(): number {
+    let n = this.balancer.host.turn(this.now);
+    if (this.plugged) n += this.client.host.turn(this.now);
+    for (const s of this.servers) n += s.host.turn(this.now);
+    return n + this.switch.forward();
   }
 
   /** Opens a connection from the client to the VIP. */

@@ -22,7 +22,7 @@ import { EVERYBODY, Steering } from '../../stack/steer/steering.ts';
 import type { FrameId } from '../../stack/types.ts';
 import { type BalancerOptions, CLIENT, configuration, server } from './balancer.ts';
 import { seeded } from './random.ts';
-import { makeHost, type SimHost, SMALL_HOST } from './sim.ts';
+import { makeHost, type SimHost, SMALL_HOST, Stepped } from './sim.ts';
 
 const L4_LIMITS = { tcp: 256, udp: 256, icmp: 16, templates: 64 };
 const SLOTS = { slots: 8192, slotBytes: 2048, bigSlots: 128, bigSlotBytes: 69632 };
@@ -91,15 +91,15 @@ export interface CrewMember {
   readonly handover: Handover;
 }
 
-export class CrewNetwork {
+export class CrewNetwork extends Stepped {
   readonly client: SimHost;
   readonly servers: SimHost[] = [];
   readonly workers: CrewMember[] = [];
   readonly config: Config;
-  now = 1_000_000;
   private readonly switch: Switch;
 
   constructor(options: CrewOptions = {}) {
+    super();
     const { seed = 1, wire = PLAIN_WIRE, servers = 2, workers = 2, fork = WRONG, remote = false } = options;
     const fabric = new Context(FramePool.create(SLOTS), seeded(seed + 100));
     this.switch = new Switch(fabric);
@@ -167,30 +167,14 @@ export class CrewNetwork {
     this.switch.addPort(new ForkedPort(fabric, queues, fork));
   }
 
-  /** Until nothing moves any more, or for so many turns of everybody. */
-  step(most = 10_000): void {
-    for (let quiet = 0, rounds = 0; quiet < 2 && rounds < most; rounds++) {
-      let n = this.client.host.turn(this.now);
-      for (const { pipeline, handover } of this.workers) {
-        n += pipeline.host.turn(this.now) + handover.moved;
-        handover.moved = 0;
-      }
-      for (const s of this.servers) n += s.host.turn(this.now);
-      n += this.switch.forward();
-      quiet = n === 0 ? quiet + 1 : 0;
-      this.now += 5;
+  protected override turn(): number {
+    let n = this.client.host.turn(this.now);
+    for (const { pipeline, handover } of this.workers) {
+      n += pipeline.host.turn(this.now) + handover.moved;
+      handover.moved = 0;
     }
-    this.now += 1000;
-  }
-
-  /** Runs until `done` or for `ms` of simulated time; returns whether it was done. */
-  run(ms: number, done: () => boolean = () => false): boolean {
-    const end = this.now + ms * 1000;
-    while (this.now < end) {
-      this.step();
-      if (done()) return true;
-    }
-    return done();
+    for (const s of this.servers) n += s.host.turn(this.now);
+    return n + this.switch.forward();
   }
 
   /** Sum over the workers. */

@@ -22,7 +22,7 @@ import { PROTO_TCP, PROTO_UDP } from '../../stack/wire/ipv4.ts';
 import { layer4Service } from './l4-service.ts';
 import { NullDevice } from './null-device.ts';
 import { seeded } from './random.ts';
-import { ip, makeHost, type SimHost, SMALL_HOST, SMALL_POOL } from './sim.ts';
+import { ip, makeHost, type SimHost, SMALL_HOST, SMALL_POOL, Stepped } from './sim.ts';
 
 export const CLIENT = ip('10.0.0.1');
 export const DIRECTOR = ip('10.0.0.2');
@@ -56,7 +56,7 @@ export interface L4NetOptions {
 
 const LIMITS = { tcp: 512, udp: 512, icmp: 16, templates: 64 };
 
-export class L4Network {
+export class L4Network extends Stepped {
   readonly client: SimHost;
   readonly director: SimHost;
   readonly servers: SimHost[] = [];
@@ -68,12 +68,11 @@ export class L4Network {
   readonly udpService: number;
   readonly serverPort: number;
   readonly scarce: number[] = [];
-  /** Microseconds. */
-  now = 1_000_000;
   private readonly switch: Switch;
   private readonly hosts: SimHost[];
 
   constructor(options: L4NetOptions) {
+    super();
     const { mode, seed = 1, wire = PLAIN_WIRE } = options;
     this.serverPort = mode === 'FNAT' || mode === 'NAT' ? SERVER_PORT : PORT;
     const fabric = new Context(FramePool.create(SMALL_POOL), seeded(seed + 100));
@@ -177,24 +176,9 @@ export class L4Network {
     return this.dests.find(service, serverAddress(i), port);
   }
 
-  step(): void {
-    for (let quiet = 0, rounds = 0; quiet < 2 && rounds < 10_000; rounds++) {
-      let n = 0;
-      for (const h of this.hosts) n += h.host.turn(this.now);
-      n += this.switch.forward();
-      quiet = n === 0 ? quiet + 1 : 0;
-      this.now += 5;
-    }
-    this.now += 1000;
-  }
-
-  /** Runs until `done` or for `ms` of simulated time; returns whether it was done. */
-  run(ms: number, done: () => boolean = () => false): boolean {
-    const end = this.now + ms * 1000;
-    while (this.now < end) {
-      this.step();
-      if (done()) return true;
-    }
-    return done();
+  protected override turn(): number {
+    let n = 0;
+    for (const h of this.hosts) n += h.host.turn(this.now);
+    return n + this.switch.forward();
   }
 }

@@ -58,26 +58,24 @@ export function pair(
   return [a, b];
 }
 
-/** The fake clock and the hosts it drives. */
-export class Sim {
+/** The fake clock and what it drives: everything has its turns until nothing moves any more, then a step of time passes. */
+export abstract class Stepped {
   /** Microseconds. Starts late enough to be unlike zero. */
   now = 1_000_000;
-  private readonly hosts: readonly SimHost[];
   /** Step while nothing is due, in microseconds: the granularity of delays on the wire. */
   readonly stepUs: number;
 
-  constructor(hosts: readonly SimHost[], stepUs = 1000) {
-    this.hosts = hosts;
+  constructor(stepUs = 1000) {
     this.stepUs = stepUs;
-    for (const h of hosts) h.ctx.tick(this.now);
   }
 
-  /** Turns all hosts until none receives anything, then lets a step of time pass. */
-  step(): void {
-    for (let quiet = 0, rounds = 0; quiet < 2 && rounds < 10_000; rounds++) {
-      let n = 0;
-      for (const h of this.hosts) n += h.host.turn(this.now);
-      quiet = n === 0 ? quiet + 1 : 0;
+  /** A turn of everything; gives how much has moved. */
+  protected abstract turn(): number;
+
+  /** Until nothing moves, or for so many turns. */
+  step(most = 10_000): void {
+    for (let quiet = 0, rounds = 0; quiet < 2 && rounds < most; rounds++) {
+      quiet = this.turn() === 0 ? quiet + 1 : 0;
       this.now += 5; // propagation
     }
     this.now += this.stepUs;
@@ -91,6 +89,22 @@ export class Sim {
       if (done()) return true;
     }
     return done();
+  }
+}
+
+export class Sim extends Stepped {
+  private readonly hosts: readonly SimHost[];
+
+  constructor(hosts: readonly SimHost[], stepUs?: number) {
+    super(stepUs);
+    this.hosts = hosts;
+    for (const h of hosts) h.ctx.tick(this.now);
+  }
+
+  protected override turn(): number {
+    let n = 0;
+    for (const { host } of this.hosts) n += host.turn(this.now);
+    return n;
   }
 }
 
