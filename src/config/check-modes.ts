@@ -85,7 +85,9 @@ function checkWorkers({ global, errors }: Draft, service: DraftService, mode: Mo
   if (global.workers === 1 || (!service.mark && !service.match)) return;
   const at = (key: string): Where => ({ ...service.where, key });
   const message = 'cannot be divided among several workers when the service goes by a rule';
-  if (mode === 'nat') errors.add(at('mode'), `mode nat ${message}`, 'set workers = 1, or choose mode fnat');
+  // Without servers it has no mode yet: ipvsadm adds them afterwards.
+  const translates = service.dests.some(({ keys }) => (keys.mode?.value ?? mode) === 'nat');
+  if (translates) errors.add(at('mode'), `mode nat ${message}`, 'set workers = 1, or choose mode fnat');
   if (service.persistence !== null) errors.add(at('persistence'), `persistence ${message}`, 'set workers = 1');
 }
 

@@ -270,6 +270,24 @@ reports(
     'lb.conf:12: [service web] persistence: persistence cannot be divided among several workers when the service goes by a rule; set workers = 1',
   ],
 );
+const TWO_WORKERS = `[global]\nworkers = 2\n${GENERAL}`;
+const NAT_BY_RULE =
+  'mode: mode nat cannot be divided among several workers when the service goes by a rule; set workers = 1, or choose mode fnat';
+reports('a server of NAT by a rule, for several workers', TWO_WORKERS, { 9: RULED, 10: 'mode = nat', 11: null }, [
+  `lb.conf:12: [service web] ${NAT_BY_RULE}`,
+]);
+reports(
+  'a server with mode nat of its own by a rule, for several workers',
+  TWO_WORKERS,
+  { 9: RULED, 10: 'mode = dr', 11: null, 13: 'server1 = 192.168.100.11:80:1:00:00:00:00:00:00\nserver1_mode = nat' },
+  [`lb.conf:12: [service web] ${NAT_BY_RULE}`],
+);
+reports(
+  'NAT by a rule for several workers, without servers yet',
+  TWO_WORKERS,
+  { 9: RULED, 10: 'mode = nat', 11: null, 12: 'count = 0', 13: null },
+  [],
+);
 reports('what one worker can', GENERAL, { 7: RULED, 8: 'mode = dr\nfragments = forward', 9: null }, []);
 reports('a backup that is a server already', GENERAL, webWith('backup = 192.168.100.11:80:1:00:00:00:00:00:00'), [
   'lb.conf:10: [service web] backup: duplicate server 192.168.100.11:80, first in line 12; keep one, with the sum of the weights',
