@@ -23,33 +23,16 @@ import {
   VIP,
   VPORT,
 } from '../lib/l4-rig.ts';
-import { decodeSegment, etherFrame, fragmentable, type Segment, tcpBytes } from '../lib/segment.ts';
+import * as segments from '../lib/l4-segments.ts';
+import { decodeSegment, etherFrame, fragmentable, type Segment } from '../lib/segment.ts';
 
 const ISN = -3;
 const SERVER_ISN = 2 ** 31 - 20;
 const rewrites = (mode: ModeName): boolean => mode === 'FNAT' || mode === 'NAT';
 const NO_DATA = new Uint8Array(0);
 
-const fromClient = (s: Partial<Segment>, ident?: number): Uint8Array => {
-  const whole = {
-    src: CLIENT,
-    dst: VIP,
-    sport: CPORT,
-    dport: VPORT,
-    seq: ISN,
-    ack: 0,
-    flags: 'A',
-    win: 9,
-    data: NO_DATA,
-  };
-  return ipPacket(CLIENT, VIP, 6, tcpBytes({ ...whole, ...s }), ident);
-};
-const fromServer = (rig: L4Rig, s: Partial<Segment>): Uint8Array => {
-  const dst = rig.word(c.LADDR);
-  const ports = { sport: rig.rport, dport: rig.lport };
-  const whole = { src: SERVER, dst, ...ports, seq: SERVER_ISN, ack: 0, flags: 'A', win: 9, data: NO_DATA };
-  return ipPacket(SERVER, dst, 6, tcpBytes({ ...whole, ...s }));
-};
+const fromClient = (s: Partial<Segment>, ident?: number): Uint8Array => segments.fromClient({ seq: ISN, ...s }, ident);
+const fromServer = (rig: L4Rig, s: Partial<Segment>): Uint8Array => segments.fromServer(rig, { seq: SERVER_ISN, ...s });
 
 /** A rig with the connection's SYN behind it, or all of its handshake. */
 function rig(mode: ModeName, long: boolean, handshake = true): L4Rig {

@@ -20,31 +20,13 @@ import {
   VIP,
   VPORT,
 } from '../lib/l4-rig.ts';
+import { fromClient, fromServer, ISN, SERVER_ISN } from '../lib/l4-segments.ts';
 import { layer4Service } from '../lib/l4-service.ts';
-import { type Segment, tcpBytes } from '../lib/segment.ts';
 import { ip } from '../lib/sim.ts';
 
 const NO_DATA = new Uint8Array(0);
-const ISN = 1000;
-const SERVER_ISN = 70_000;
 /** A number an attacker might guess. */
 const BLIND = 0x40000000;
-
-const fromClient = (s: Partial<Segment>): Uint8Array => {
-  const ends = { src: CLIENT, dst: VIP, sport: CPORT, dport: VPORT };
-  return ipPacket(CLIENT, VIP, 6, tcpBytes({ ...ends, seq: ISN, ack: 0, flags: 'A', win: 9, data: NO_DATA, ...s }));
-};
-
-const fromServer = (rig: L4Rig, s: Partial<Segment>): Uint8Array => {
-  const dst = rig.word(c.LADDR);
-  const ends = { src: SERVER, dst, sport: rig.rport, dport: rig.lport };
-  return ipPacket(
-    SERVER,
-    dst,
-    6,
-    tcpBytes({ ...ends, seq: SERVER_ISN, ack: 0, flags: 'A', win: 9, data: NO_DATA, ...s }),
-  );
-};
 
 const state = (rig: L4Rig): string => tcp.TCP.states[rig.word(c.META) & c.STATE_MASK]!;
 
@@ -93,23 +75,7 @@ for (const mode of ['FNAT', 'NAT'] as const) {
 
 /** An error of somebody on the way, who quotes a packet of ours inside a tunnel. */
 function tunnelError(outerSrc: number, outerDst: number): Uint8Array {
-  const inner = ipPacket(
-    CLIENT,
-    VIP,
-    6,
-    tcpBytes({
-      src: CLIENT,
-      dst: VIP,
-      sport: CPORT,
-      dport: VPORT,
-      seq: ISN,
-      ack: 0,
-      flags: 'A',
-      win: 9,
-      data: NO_DATA,
-    }),
-  );
-  const quote = ipPacket(outerSrc, outerDst, 4, inner);
+  const quote = ipPacket(outerSrc, outerDst, 4, fromClient({}));
   return ipPacket(ip('203.0.113.1'), DIRECTOR, 1, icmpBytes(3, 4, 600, quote));
 }
 

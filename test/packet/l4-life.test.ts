@@ -5,32 +5,10 @@ import * as c from '../../lb/conn-row.ts';
 import * as tcp from '../../lb/proto/tcp.ts';
 import { MODE_NAMES } from '../lib/l4-net.ts';
 import { CLIENT, CPORT, ipPacket, L4Rig, LOCAL, SERVER, udpBytes, VIP, VPORT } from '../lib/l4-rig.ts';
+import { fromClient, fromServer, ISN, SERVER_ISN } from '../lib/l4-segments.ts';
 import { decodeSegment, etherFrame, type Segment, tcpBytes } from '../lib/segment.ts';
 
 const NO_DATA = new Uint8Array(0);
-const ISN = 1000;
-const SERVER_ISN = 70_000;
-
-const fromClient = (s: Partial<Segment>): Uint8Array => {
-  const whole = {
-    src: CLIENT,
-    dst: VIP,
-    sport: CPORT,
-    dport: VPORT,
-    seq: ISN,
-    ack: 0,
-    flags: 'A',
-    win: 9,
-    data: NO_DATA,
-  };
-  return ipPacket(CLIENT, VIP, 6, tcpBytes({ ...whole, ...s }));
-};
-const fromServer = (rig: L4Rig, s: Partial<Segment>): Uint8Array => {
-  const dst = rig.word(c.LADDR);
-  const ports = { sport: rig.rport, dport: rig.lport };
-  const whole = { src: SERVER, dst, ...ports, seq: SERVER_ISN, ack: 0, flags: 'A', win: 9, data: NO_DATA };
-  return ipPacket(SERVER, dst, 6, tcpBytes({ ...whole, ...s }));
-};
 
 const state = (rig: L4Rig): string => tcp.TCP.states[rig.word(c.META) & c.STATE_MASK]!;
 const counts = (rig: L4Rig): number[] => {

@@ -20,54 +20,14 @@ import {
   VIP,
   VPORT,
 } from '../lib/l4-rig.ts';
+import { fromClient, fromServer, ISN, SERVER_ISN } from '../lib/l4-segments.ts';
 import { layer4Service } from '../lib/l4-service.ts';
 import { naiveChecksum, naiveSum } from '../lib/naive-checksum.ts';
-import {
-  type DecodedSegment,
-  decodeSegment,
-  etherFrame,
-  fragmentable,
-  type Segment,
-  tcpBytes,
-} from '../lib/segment.ts';
+import { type DecodedSegment, decodeSegment, etherFrame, fragmentable } from '../lib/segment.ts';
 
 const NO_DATA = new Uint8Array(0);
-const ISN = 1000;
-const SERVER_ISN = 70_000;
 const rewrites = (mode: ModeName): boolean => mode === 'FNAT' || mode === 'NAT';
 const last = (address: number): number => address & 255;
-
-const fromClient = (s: Partial<Segment>): Uint8Array => {
-  const whole = {
-    src: CLIENT,
-    dst: VIP,
-    sport: CPORT,
-    dport: VPORT,
-    seq: ISN,
-    ack: 0,
-    flags: 'A',
-    win: 500,
-    data: NO_DATA,
-  };
-  return ipPacket(CLIENT, VIP, 6, tcpBytes({ ...whole, ...s }));
-};
-
-/** As the server sends it: to whom it believes to talk to. */
-const fromServer = (rig: L4Rig, s: Partial<Segment>): Uint8Array => {
-  const dst = rig.word(c.LADDR);
-  const whole = {
-    src: SERVER,
-    dst,
-    sport: RPORT,
-    dport: rig.lport,
-    seq: SERVER_ISN,
-    ack: 0,
-    flags: 'A',
-    win: 600,
-    data: NO_DATA,
-  };
-  return ipPacket(SERVER, dst, 6, tcpBytes({ ...whole, ...s }));
-};
 
 /** The only packet sent, its TCP segment decoded, every checksum verified. */
 function segment(sent: Sent[]): DecodedSegment {
