@@ -42,6 +42,26 @@ test('lines the table refuses and unknown options do not end a restore; the last
   assert.is((await holder.restore('')).exitCode, 0);
 });
 
+test('lines go to the table together, in order, and as far as a listing or a wrong line', async () => {
+  const sent: number[] = [];
+  class Together extends Holder {
+    async applyAll(mutations: readonly Mutation[]): Promise<(null | 'ESRCH')[]> {
+      sent.push(mutations.length);
+      return mutations.map((mutation) => this.apply(mutation));
+    }
+  }
+  const holder = new Together();
+  const marks = (from: number, to: number): string =>
+    Array.from({ length: to - from + 1 }, (_, i) => `-A -f ${from + i}\n`).join('');
+  const { stdout, stderr, exitCode } = await holder.restore(
+    `${marks(1, 250)}-D -f 999\n-L -f 250\n${marks(251, 252)}-A -f 0\n${marks(300, 301)}`,
+  );
+  assert.equal(sent, [100, 100, 51, 2]);
+  assert.is(holder.marks().length, 252);
+  assert.match(stdout, /FWM {2}250 wlc/);
+  assert.equal([stderr.split('\n')[0], exitCode], ['No such service', 2]);
+});
+
 test('lines the tool finds wrong end it; what was done stays', async () => {
   for (const [line, code] of [
     ['-A -f 0', 2],
