@@ -33,7 +33,7 @@ export class Peers {
       if (Atomics.load(controls[worker]!, SLEEPING) !== 0) sys.write(peers[worker]!.eventFd, one.address, 8);
     };
     const out = peers.map((peer) => (peer === null ? null : new LaneOut(peer.to, FramePool.attach(peer.pool, false))));
-    const into = peers.map((peer) => (peer === null ? null : new LaneIn(peer.from, ctx.pool)));
+    const into = peers.map((peer) => (peer === null ? null : new LaneIn(peer.from, ctx.pool, peers.length - 1)));
     this.index = index;
     this.control = control;
     this.controls = controls;

@@ -13,13 +13,22 @@
  * worker is a RemoteDevice with it: what it sends goes over the lane to one that has, too, marked TRANSMIT.
  *
  * Accounting: a frame that changes over was received here and `handed` over; where it arrives it counts as received again, and as `taken`.
- * A lane without room drops it as HANDOVER_FULL. Ownership as device.ts says. @hot
+ * Nothing more is read from a link than the lanes have room for, whoever it will be for; a worker that takes nothing for PATIENCE_MS is waited for
+ * no longer: what is its is dropped as HANDOVER_FULL. Ownership as device.ts says. @hot
  */
 import type { Context } from '../context.ts';
 import { FATE_CREATED, FATE_DROPPED, FATE_RECEIVED, FATE_TAKEN } from '../context.ts';
 import { HANDOVER_FULL, LINK_DOWN, TX_FULL } from '../drop.ts';
-import { F_REASSEMBLED } from '../mem/frame-pool.ts';
-import { BURST, type Capabilities, type Device, type DeviceStats, NO_FDS, newStats } from '../netif/device.ts';
+import { F_REASSEMBLED, HEADROOM } from '../mem/frame-pool.ts';
+import {
+  BURST,
+  type Capabilities,
+  type Device,
+  type DeviceStats,
+  FRAME_OVERHEAD,
+  NO_FDS,
+  newStats,
+} from '../netif/device.ts';
 import type { FrameId, Ipv4, PortId } from '../types.ts';
 import { DROP } from '../verdict.ts';
 import * as ethernet from '../wire/ethernet.ts';
@@ -30,6 +39,9 @@ import { EVERYBODY, type Steering } from './steering.ts';
 const TRANSMIT = 0x100;
 /** Frames from other workers that wait for one port's `rx`. A power of two. */
 const ARRIVED = 4096;
+
+/** How long a link waits for a worker whose lane is full: longer than a busy one takes for a turn, shorter than anybody's time-out. */
+const PATIENCE_MS = 20;
 
 /** Where our MAC address of a port stands: Netif. */
 export interface PortMacs {
@@ -55,10 +67,6 @@ class Arrivals {
 
   get size(): number {
     return this.tail - this.head;
-  }
-
-  get full(): boolean {
-    return this.size === ARRIVED;
   }
 
   put(f: FrameId): void {
@@ -108,7 +116,7 @@ export class Handover {
   remote(name: string, via: number, state: RemoteState): Device {
     this.arrivals.push(new Arrivals());
     this.inner.push(null);
-    return new RemoteDevice(name, via, state, this, this.inner.length - 1);
+    return new RemoteDevice(this.ctx, name, via, state, this, this.inner.length - 1);
   }
 
   /** Frames that came over and wait. */
@@ -121,12 +129,18 @@ export class Handover {
     for (let w = 0; w < this.in.length; w++) {
       const lane = this.in[w];
       if (lane === null || lane === undefined) continue;
-      const n = lane.ready();
+      const n = Math.min(lane.ready(), this.roomForArrivals());
       if (n === 0) continue;
       for (let i = 0; i < n; i++) this.admit(lane.take());
       lane.refill();
       this.moved += n;
     }
+  }
+
+  private roomForArrivals(): number {
+    let most = 0;
+    for (let i = 0; i < this.arrivals.length; i++) most = Math.max(most, this.arrivals[i]!.size);
+    return ARRIVED - most;
   }
 
   private admit(f: FrameId): void {
@@ -142,14 +156,9 @@ export class Handover {
       else if (device.tx(this.one, 0, 1) === 0) ctx.settle(f, DROP | TX_FULL);
       return;
     }
-    const arrivals = this.arrivals[index]!;
-    if (arrivals.full) {
-      ctx.refuse(f, HANDOVER_FULL);
-      return;
-    }
     // Netif counts it as received; until it asks, it is held.
     ctx.intake(1, 0);
-    arrivals.put(f);
+    this.arrivals[index]!.put(f);
   }
 
   /** Fills `out[from..max)` with what came over for a port. */
@@ -159,6 +168,21 @@ export class Handover {
     while (n < max && arrivals.size > 0) out[n++] = arrivals.take();
     this.ctx.intake(0, n - from);
     return n;
+  }
+
+  /** Frames that may be handed over, whoever they are for; with `big`, of any size. */
+  room(big: boolean): number {
+    let least = BURST;
+    for (let w = 0; w < this.out.length; w++) {
+      const lane = this.out[w];
+      if (lane !== null && lane !== undefined) least = Math.min(least, lane.room(big));
+    }
+    return least;
+  }
+
+  /** The same of one worker. */
+  roomTo(worker: number, big: boolean): number {
+    return this.out[worker]!.room(big);
   }
 
   /** Hands a frame over, or drops it. `mark`: index of the port, TRANSMIT. */
@@ -259,6 +283,35 @@ export class Handover {
   }
 }
 
+/** Whether frames of a link with these capabilities may need big slots. */
+const hasBigFrames = ({ pool }: Context, { tso, mtu }: Capabilities): boolean =>
+  tso || mtu + FRAME_OVERHEAD > pool.config.slotBytes - HEADROOM;
+
+/** Waits for room, but not for ever. */
+class Patience {
+  private readonly ctx: Context;
+  private waiting = false;
+  private since = 0;
+
+  constructor(ctx: Context) {
+    this.ctx = ctx;
+  }
+
+  /** How many of `wanted` frames to go on with where there is room for `room`. */
+  limit(wanted: number, room: number): number {
+    const { nowMs } = this.ctx;
+    if (room > 0) {
+      this.waiting = false;
+      return Math.min(wanted, room);
+    }
+    if (!this.waiting) {
+      this.waiting = true;
+      this.since = nowMs;
+    }
+    return ((nowMs - this.since) | 0) < PATIENCE_MS ? 0 : wanted;
+  }
+}
+
 class HandoverDevice implements Device {
   readonly name: string;
   readonly caps: Capabilities;
@@ -267,6 +320,8 @@ class HandoverDevice implements Device {
   private readonly inner: Device;
   private readonly handover: Handover;
   private readonly index: number;
+  private readonly big: boolean;
+  private readonly patience: Patience;
   private readonly burst = new Int32Array(BURST);
 
   constructor(ctx: Context, inner: Device, handover: Handover, index: number) {
@@ -274,6 +329,8 @@ class HandoverDevice implements Device {
     this.inner = inner;
     this.handover = handover;
     this.index = index;
+    this.big = hasBigFrames(ctx, inner.caps);
+    this.patience = new Patience(ctx);
     this.name = inner.name;
     this.caps = inner.caps;
     this.stats = inner.stats;
@@ -318,7 +375,8 @@ class HandoverDevice implements Device {
     handover.collect();
     // Half of a burst at most, so that neither the others nor the link wait for ever.
     let n = handover.arrived(index, out, 0, max >> 1);
-    const got = inner.rx(burst, Math.min(max - n, BURST));
+    const want = this.patience.limit(Math.min(max - n, BURST), handover.room(this.big));
+    const got = want > 0 ? inner.rx(burst, want) : 0;
     if (got === 0) return n;
     const before = n;
     for (let i = 0; i < got; i++) {
@@ -355,11 +413,15 @@ class RemoteDevice implements Device {
   private readonly state: RemoteState;
   private readonly handover: Handover;
   private readonly index: number;
+  private readonly big: boolean;
+  private readonly patience: Patience;
   private closed = false;
 
-  constructor(name: string, via: number, state: RemoteState, handover: Handover, index: number) {
+  constructor(ctx: Context, name: string, via: number, state: RemoteState, handover: Handover, index: number) {
     this.name = name;
     this.via = via;
+    this.big = state.mtu + FRAME_OVERHEAD > ctx.pool.config.slotBytes - HEADROOM;
+    this.patience = new Patience(ctx);
     this.caps = {
       ...{ txChecksum: false, rxChecksum: true, tso: false, scatter: false, queues: 1 },
       get mtu() {
@@ -390,11 +452,12 @@ class RemoteDevice implements Device {
   }
 
   tx(frames: Int32Array, from: number, to: number): number {
-    for (let i = from; i < to; i++) {
+    const n = this.patience.limit(to - from, this.handover.roomTo(this.via, this.big));
+    for (let i = from; i < from + n; i++) {
       this.handover.give(frames[i]!, this.via, this.index | TRANSMIT);
     }
     this.handover.publish();
-    return to - from;
+    return n;
   }
 
   close(): void {

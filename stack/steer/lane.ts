@@ -9,7 +9,8 @@
  *                            empty: slots of the receiver's pool
  * ```
  *
- * What a lane can hold is bounded by the slots lent; a sender that has none left drops, and counts that. Each end belongs to one thread.
+ * What a lane can hold is bounded by the slots lent: `room` says how much more. A sender that has none left drops, and counts that. Each end
+ * belongs to one thread.
  * @hot
  */
 import type { FramePool } from '../mem/frame-pool.ts';
@@ -17,11 +18,14 @@ import { HEADROOM } from '../mem/frame-pool.ts';
 import { planRegion } from '../mem/region.ts';
 import { SpscRing } from '../mem/spsc-ring.ts';
 import { copyFrame } from '../netif/copy.ts';
+import { BURST } from '../netif/device.ts';
 import type { FrameId } from '../types.ts';
 
-/** Slots lent for one lane: a few bursts of small frames, and 64 KB frames worth a megabyte. */
+/** Slots lent for one lane: a few bursts of small frames; a burst of 64 KB frames, or what all lanes to a worker may have of its big slots. */
 const SMALL = 512;
-const BIG = 16;
+const BIG = 64;
+/** All lanes to a worker together have one in so many of its big slots. */
+const BIG_SHARE = 4;
 const RING = { capacity: 1024, words: 1 };
 
 const PLAN = planRegion({ filled: SpscRing.bytes(RING), empty: SpscRing.bytes(RING) });
@@ -76,6 +80,13 @@ export class LaneOut {
     return true;
   }
 
+  /** Frames that `put` takes for sure, at least; with `big`, of any size. A dead receiver's lane keeps nobody waiting. */
+  room(big: boolean): number {
+    if (this.down) return BURST;
+    if (this.nSmall < BURST || (big && this.nBig < BURST)) this.restock();
+    return big ? Math.min(this.nSmall, this.nBig) : this.nSmall;
+  }
+
   /** Shows the receiver what was put; true when there was something: it may have to be woken. */
   publish(): boolean {
     if (this.unpublished === 0) return false;
@@ -117,6 +128,8 @@ export class LaneOut {
 export class LaneIn {
   private readonly memory: SharedArrayBuffer;
   private readonly pool: FramePool;
+  /** Big slots to lend. */
+  private readonly bigs: number;
   private filled: SpscRing;
   private empty: SpscRing;
   /** Slots that the sender has, filled or not: by number, and how many of each size. */
@@ -125,9 +138,11 @@ export class LaneIn {
   private nBig = 0;
   private down = false;
 
-  constructor(memory: SharedArrayBuffer, pool: FramePool) {
+  /** `lanes`: how many lead here. */
+  constructor(memory: SharedArrayBuffer, pool: FramePool, lanes: number) {
     this.memory = memory;
     this.pool = pool;
+    this.bigs = Math.max(1, Math.min(BIG, Math.floor(pool.config.bigSlots / BIG_SHARE / lanes)));
     this.lent = new Uint8Array(pool.config.slots + pool.config.bigSlots);
     this.filled = SpscRing.attach(memory, PLAN.at.filled);
     this.empty = SpscRing.attach(memory, PLAN.at.empty);
@@ -155,7 +170,7 @@ export class LaneIn {
     this.filled.release();
     let n = 0;
     for (; this.nSmall < SMALL && this.lend(false); n++) this.nSmall++;
-    for (; this.nBig < BIG && this.lend(true); n++) this.nBig++;
+    for (; this.nBig < this.bigs && this.lend(true); n++) this.nBig++;
     if (n > 0) this.empty.publish();
   }
 

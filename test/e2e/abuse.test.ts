@@ -11,14 +11,14 @@ import { VIP, VipNet } from '../lib/vip-net.ts';
 
 const add = testUnless(noNamespaces() ?? noCommands('ip', 'ab'), test);
 
-const SYNS = 100_000;
+const SYNS = 200_000;
 /** So that the flood is not over before the clients have come. */
 const PER_MS = 20;
 const REQUESTS = 2000;
 /** What a flood may cost: blocks for the backlog, and rows. */
-const PROXY_BYTES = 25e6;
+const PROXY_BYTES = 40e6;
 /** What it may cost at layer 4: rows of the connection table, touched for the first time. */
-const LAYER4_BYTES = 75e6;
+const LAYER4_BYTES = 150e6;
 /** A service that passes packets on. Two addresses and two servers: 258,044 connections. */
 const FLAT = 81;
 const flat = ['flat', FLAT, 'mode = fnat', 'local_address = 10.9.0.200, 10.9.0.201'] as const;

@@ -130,7 +130,7 @@ export class CrewNetwork extends Stepped {
       });
       const into = contexts.map((_, i) => {
         const lane = lanes[i]![w]!;
-        return lane === null ? null : new LaneIn(lane, ctx.pool);
+        return lane === null ? null : new LaneIn(lane, ctx.pool, workers - 1);
       });
       const handover = new Handover(ctx, new Steering(w, workers), out, into, () => {});
       let device: Device;

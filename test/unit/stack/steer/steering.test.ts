@@ -158,7 +158,7 @@ test('a lane carries frames whole and in order, refuses what it has no slot for,
   const mine = FramePool.create(SLOTS);
   const theirs = FramePool.create(SLOTS);
   const memory = laneMemory();
-  const into = new LaneIn(memory, theirs);
+  const into = new LaneIn(memory, theirs, 1);
   const out = new LaneOut(memory, FramePool.attach(theirs.share, false));
   let next = 0;
   let expected = 0;
