@@ -183,7 +183,7 @@ export const LB_MODE = reason('lb_mode', 'config', 'Connection of a forwarding m
 export const HANDOVER_FULL = reason(
   'handover_full',
   'limit',
-  'Another worker owns the flow, and has taken nothing that was handed over to it for 20 ms, or has ended.',
+  'Another worker owns the flow, and has not kept up with what is handed over to it for 100 ms, or has ended.',
 );
 
 // links and middleware

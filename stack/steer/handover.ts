@@ -13,8 +13,8 @@
  * worker is a RemoteDevice with it: what it sends goes over the lane to one that has, too, marked TRANSMIT.
  *
  * Accounting: a frame that changes over was received here and `handed` over; where it arrives it counts as received again, and as `taken`.
- * Nothing more is read from a link than the lanes have room for, whoever it will be for; a worker that takes nothing for PATIENCE_MS is waited for
- * no longer: what is its is dropped as HANDOVER_FULL. Ownership as device.ts says. @hot
+ * Nothing more is read from a link than the lanes have room for, whoever it will be for; a worker that does not keep up for PATIENCE_MS is waited
+ * for no longer, until it does: what is its and finds no room is dropped as HANDOVER_FULL. Ownership as device.ts says. @hot
  */
 import type { Context } from '../context.ts';
 import { FATE_CREATED, FATE_DROPPED, FATE_RECEIVED, FATE_TAKEN } from '../context.ts';
@@ -41,7 +41,7 @@ const TRANSMIT = 0x100;
 const ARRIVED = 4096;
 
 /** How long a link waits for a worker whose lane is full: longer than a busy one takes for a turn, shorter than anybody's time-out. */
-const PATIENCE_MS = 20;
+const PATIENCE_MS = 100;
 
 /** Where our MAC address of a port stands: Netif. */
 export interface PortMacs {
@@ -130,9 +130,8 @@ export class Handover {
       const lane = this.in[w];
       if (lane === null || lane === undefined) continue;
       const n = Math.min(lane.ready(), this.roomForArrivals());
-      if (n === 0) continue;
       for (let i = 0; i < n; i++) this.admit(lane.take());
-      lane.refill();
+      if (n > 0 || lane.isShort) lane.refill();
       this.moved += n;
     }
   }
@@ -180,9 +179,18 @@ export class Handover {
     return least;
   }
 
-  /** The same of one worker. */
-  roomTo(worker: number, big: boolean): number {
-    return this.out[worker]!.room(big);
+  /** After `room`: every worker keeps up with what is handed over to it. */
+  atEase(big: boolean): boolean {
+    for (let w = 0; w < this.out.length; w++) {
+      const lane = this.out[w];
+      if (lane !== null && lane !== undefined && !lane.atEase(big)) return false;
+    }
+    return true;
+  }
+
+  /** The lane to a worker that drives a link for us. */
+  laneTo(worker: number): LaneOut {
+    return this.out[worker]!;
   }
 
   /** Hands a frame over, or drops it. `mark`: index of the port, TRANSMIT. */
@@ -287,28 +295,36 @@ export class Handover {
 const hasBigFrames = ({ pool }: Context, { tso, mtu }: Capabilities): boolean =>
   tso || mtu + FRAME_OVERHEAD > pool.config.slotBytes - HEADROOM;
 
-/** Waits for room, but not for ever. */
+/**
+ * Waits for room, but not for ever: when the lanes have not been at ease for PATIENCE_MS, somebody gets more than they can take, and the
+ * others are not to suffer from it until that is over.
+ */
 class Patience {
   private readonly ctx: Context;
   private waiting = false;
   private since = 0;
+  private last = 0;
 
   constructor(ctx: Context) {
     this.ctx = ctx;
   }
 
   /** How many of `wanted` frames to go on with where there is room for `room`. */
-  limit(wanted: number, room: number): number {
+  limit(wanted: number, room: number, atEase: boolean): number {
     const { nowMs } = this.ctx;
-    if (room > 0) {
-      this.waiting = false;
-      return Math.min(wanted, room);
-    }
-    if (!this.waiting) {
+    // Nobody has asked for long: what was is over.
+    const forgotten = ((nowMs - this.last) | 0) > PATIENCE_MS;
+    this.last = nowMs;
+    if (atEase) this.waiting = false;
+    else if (!this.waiting || forgotten) {
       this.waiting = true;
       this.since = nowMs;
+    } else if (((nowMs - this.since) | 0) >= PATIENCE_MS) {
+      // Kept from wrapping, for as long as it lasts.
+      this.since = (nowMs - PATIENCE_MS) | 0;
+      return wanted;
     }
-    return ((nowMs - this.since) | 0) < PATIENCE_MS ? 0 : wanted;
+    return Math.min(wanted, room);
   }
 }
 
@@ -320,7 +336,6 @@ class HandoverDevice implements Device {
   private readonly inner: Device;
   private readonly handover: Handover;
   private readonly index: number;
-  private readonly big: boolean;
   private readonly patience: Patience;
   private readonly burst = new Int32Array(BURST);
 
@@ -329,7 +344,6 @@ class HandoverDevice implements Device {
     this.inner = inner;
     this.handover = handover;
     this.index = index;
-    this.big = hasBigFrames(ctx, inner.caps);
     this.patience = new Patience(ctx);
     this.name = inner.name;
     this.caps = inner.caps;
@@ -372,10 +386,12 @@ class HandoverDevice implements Device {
   rx(out: Int32Array, max: number): number {
     const { handover, inner, burst, ctx, index } = this;
     const { steering } = handover;
+    const big = hasBigFrames(ctx, inner.caps);
     handover.collect();
     // Half of a burst at most, so that neither the others nor the link wait for ever.
     let n = handover.arrived(index, out, 0, max >> 1);
-    const want = this.patience.limit(Math.min(max - n, BURST), handover.room(this.big));
+    const room = handover.room(big);
+    const want = this.patience.limit(Math.min(max - n, BURST), room, handover.atEase(big));
     const got = want > 0 ? inner.rx(burst, want) : 0;
     if (got === 0) return n;
     const before = n;
@@ -413,14 +429,14 @@ class RemoteDevice implements Device {
   private readonly state: RemoteState;
   private readonly handover: Handover;
   private readonly index: number;
-  private readonly big: boolean;
+  private readonly ctx: Context;
   private readonly patience: Patience;
   private closed = false;
 
   constructor(ctx: Context, name: string, via: number, state: RemoteState, handover: Handover, index: number) {
     this.name = name;
     this.via = via;
-    this.big = state.mtu + FRAME_OVERHEAD > ctx.pool.config.slotBytes - HEADROOM;
+    this.ctx = ctx;
     this.patience = new Patience(ctx);
     this.caps = {
       ...{ txChecksum: false, rxChecksum: true, tso: false, scatter: false, queues: 1 },
@@ -452,7 +468,10 @@ class RemoteDevice implements Device {
   }
 
   tx(frames: Int32Array, from: number, to: number): number {
-    const n = this.patience.limit(to - from, this.handover.roomTo(this.via, this.big));
+    const lane = this.handover.laneTo(this.via);
+    const big = hasBigFrames(this.ctx, this.caps);
+    const room = lane.room(big);
+    const n = this.patience.limit(to - from, room, lane.atEase(big));
     for (let i = from; i < from + n; i++) {
       this.handover.give(frames[i]!, this.via, this.index | TRANSMIT);
     }

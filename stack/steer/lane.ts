@@ -24,6 +24,9 @@ import type { FrameId } from '../types.ts';
 /** Slots lent for one lane: a few bursts of small frames; a burst of 64 KB frames, or what all lanes to a worker may have of its big slots. */
 const SMALL = 512;
 const BIG = 64;
+/** So many of them free are plenty. */
+const EASE_SMALL = SMALL >> 1;
+const EASE_BIG = 16;
 /** All lanes to a worker together have one in so many of its big slots. */
 const BIG_SHARE = 4;
 const RING = { capacity: 1024, words: 1 };
@@ -83,8 +86,13 @@ export class LaneOut {
   /** Frames that `put` takes for sure, at least; with `big`, of any size. A dead receiver's lane keeps nobody waiting. */
   room(big: boolean): number {
     if (this.down) return BURST;
-    if (this.nSmall < BURST || (big && this.nBig < BURST)) this.restock();
+    if (this.nSmall < EASE_SMALL || (big && this.nBig < BURST)) this.restock();
     return big ? Math.min(this.nSmall, this.nBig) : this.nSmall;
+  }
+
+  /** After `room`: there is plenty, the receiver keeps up. */
+  atEase(big: boolean): boolean {
+    return this.down || (this.nSmall >= EASE_SMALL && (!big || this.nBig >= EASE_BIG));
   }
 
   /** Shows the receiver what was put; true when there was something: it may have to be woken. */
@@ -172,6 +180,11 @@ export class LaneIn {
     for (; this.nSmall < SMALL && this.lend(false); n++) this.nSmall++;
     for (; this.nBig < this.bigs && this.lend(true); n++) this.nBig++;
     if (n > 0) this.empty.publish();
+  }
+
+  /** Fewer slots are lent than might be: the pool was short of them. */
+  get isShort(): boolean {
+    return !this.down && (this.nSmall < SMALL || this.nBig < this.bigs);
   }
 
   private lend(big: boolean): boolean {
