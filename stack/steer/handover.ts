@@ -13,35 +13,23 @@
  * worker is a RemoteDevice with it: what it sends goes over the lane to one that has, too, marked TRANSMIT.
  *
  * Accounting: a frame that changes over was received here and `handed` over; where it arrives it counts as received again, and as `taken`.
- * Nothing more is read from a link than the lanes have room for, whoever it will be for; a worker that does not keep up for PATIENCE_MS is waited
- * for no longer, until it does: what is its and finds no room is dropped as HANDOVER_FULL. Ownership as device.ts says. @hot
+ * Nothing more is read from a link than the lanes have room for, whoever it will be for; a worker that does not keep up is waited
+ * for, but not for ever (patience.ts): then what is its and finds no room is dropped as HANDOVER_FULL. Ownership as device.ts says. @hot
  */
 import type { Context } from '../context.ts';
 import { FATE_CREATED, FATE_DROPPED, FATE_RECEIVED, FATE_TAKEN } from '../context.ts';
 import { HANDOVER_FULL, LINK_DOWN, TX_FULL } from '../drop.ts';
-import { F_REASSEMBLED, HEADROOM } from '../mem/frame-pool.ts';
-import {
-  BURST,
-  type Capabilities,
-  type Device,
-  type DeviceStats,
-  FRAME_OVERHEAD,
-  NO_FDS,
-  newStats,
-} from '../netif/device.ts';
-import type { FrameId, Ipv4, PortId } from '../types.ts';
+import { F_REASSEMBLED } from '../mem/frame-pool.ts';
+import { BURST, type Device } from '../netif/device.ts';
+import type { FrameId, PortId } from '../types.ts';
 import { DROP } from '../verdict.ts';
 import * as ethernet from '../wire/ethernet.ts';
+import { HandoverDevice, RemoteDevice, TRANSMIT } from './handover-devices.ts';
 import type { LaneIn, LaneOut } from './lane.ts';
-import { EVERYBODY, type Steering } from './steering.ts';
+import type { Steering } from './steering.ts';
 
-/** In a frame's mark, beside the index of the port: it is to be sent there, not received. */
-const TRANSMIT = 0x100;
 /** Frames from other workers that wait for one port's `rx`. A power of two. */
 const ARRIVED = 4096;
-
-/** How long a link waits for a worker whose lane is full: longer than a busy one takes for a turn, shorter than anybody's time-out. */
-const PATIENCE_MS = 100;
 
 /** Where our MAC address of a port stands: Netif. */
 export interface PortMacs {
@@ -129,7 +117,8 @@ export class Handover {
     for (let w = 0; w < this.in.length; w++) {
       const lane = this.in[w];
       if (lane === null || lane === undefined) continue;
-      const n = Math.min(lane.ready(), this.roomForArrivals());
+      const ready = lane.ready();
+      const n = ready === 0 ? 0 : Math.min(ready, this.roomForArrivals());
       for (let i = 0; i < n; i++) this.admit(lane.take());
       if (n > 0 || lane.isShort) lane.refill();
       this.moved += n;
@@ -288,200 +277,5 @@ export class Handover {
   close(index: number, reason: number): void {
     const arrivals = this.arrivals[index]!;
     while (arrivals.size > 0) this.ctx.settle(arrivals.take(), DROP | reason);
-  }
-}
-
-/** Whether frames of a link with these capabilities may need big slots. */
-const hasBigFrames = ({ pool }: Context, { tso, mtu }: Capabilities): boolean =>
-  tso || mtu + FRAME_OVERHEAD > pool.config.slotBytes - HEADROOM;
-
-/**
- * Waits for room, but not for ever: when the lanes have not been at ease for PATIENCE_MS, somebody gets more than they can take, and the
- * others are not to suffer from it until that is over.
- */
-class Patience {
-  private readonly ctx: Context;
-  private waiting = false;
-  private since = 0;
-  private last = 0;
-
-  constructor(ctx: Context) {
-    this.ctx = ctx;
-  }
-
-  /** How many of `wanted` frames to go on with where there is room for `room`. */
-  limit(wanted: number, room: number, atEase: boolean): number {
-    const { nowMs } = this.ctx;
-    // Nobody has asked for long: what was is over.
-    const forgotten = ((nowMs - this.last) | 0) > PATIENCE_MS;
-    this.last = nowMs;
-    if (atEase) this.waiting = false;
-    else if (!this.waiting || forgotten) {
-      this.waiting = true;
-      this.since = nowMs;
-    } else if (((nowMs - this.since) | 0) >= PATIENCE_MS) {
-      // Kept from wrapping, for as long as it lasts.
-      this.since = (nowMs - PATIENCE_MS) | 0;
-      return wanted;
-    }
-    return Math.min(wanted, room);
-  }
-}
-
-class HandoverDevice implements Device {
-  readonly name: string;
-  readonly caps: Capabilities;
-  readonly stats: DeviceStats;
-  private readonly ctx: Context;
-  private readonly inner: Device;
-  private readonly handover: Handover;
-  private readonly index: number;
-  private readonly patience: Patience;
-  private readonly burst = new Int32Array(BURST);
-
-  constructor(ctx: Context, inner: Device, handover: Handover, index: number) {
-    this.ctx = ctx;
-    this.inner = inner;
-    this.handover = handover;
-    this.index = index;
-    this.patience = new Patience(ctx);
-    this.name = inner.name;
-    this.caps = inner.caps;
-    this.stats = inner.stats;
-  }
-
-  get fd(): number {
-    return this.inner.fd;
-  }
-
-  get moreFds(): Int32Array {
-    return this.inner.moreFds ?? NO_FDS;
-  }
-
-  get up(): boolean {
-    return this.inner.up;
-  }
-
-  get revives(): boolean {
-    return this.inner.revives ?? false;
-  }
-
-  get notice(): string {
-    return this.inner.notice ?? '';
-  }
-
-  get nextDueMs(): number {
-    return this.inner.nextDueMs ?? -1;
-  }
-
-  claim(addr: Ipv4, ours: boolean): void {
-    this.inner.claim?.(addr, ours);
-  }
-
-  prepareSleep(): boolean {
-    const ready = this.inner.prepareSleep?.() ?? true;
-    return this.handover.prepareSleep() && ready;
-  }
-
-  rx(out: Int32Array, max: number): number {
-    const { handover, inner, burst, ctx, index } = this;
-    const { steering } = handover;
-    const big = hasBigFrames(ctx, inner.caps);
-    handover.collect();
-    // Half of a burst at most, so that neither the others nor the link wait for ever.
-    let n = handover.arrived(index, out, 0, max >> 1);
-    const room = handover.room(big);
-    const want = this.patience.limit(Math.min(max - n, BURST), room, handover.atEase(big));
-    const got = want > 0 ? inner.rx(burst, want) : 0;
-    if (got === 0) return n;
-    const before = n;
-    for (let i = 0; i < got; i++) {
-      const f = burst[i]!;
-      const owner = steering.owner(ctx.pool, f);
-      if (owner === steering.worker) out[n++] = f;
-      else if (owner === EVERYBODY) {
-        handover.share(f, index);
-        out[n++] = f;
-      } else handover.give(f, owner, index);
-    }
-    ctx.intake(got, n - before);
-    handover.publish();
-    return n;
-  }
-
-  tx(frames: Int32Array, from: number, to: number): number {
-    return this.inner.tx(frames, from, to);
-  }
-
-  close(): void {
-    this.handover.close(this.index, HANDOVER_FULL);
-    this.inner.close();
-  }
-}
-
-/** A port whose link another worker drives. */
-class RemoteDevice implements Device {
-  readonly name: string;
-  readonly caps: Capabilities;
-  readonly stats: DeviceStats = newStats();
-  readonly fd = -1;
-  private readonly via: number;
-  private readonly state: RemoteState;
-  private readonly handover: Handover;
-  private readonly index: number;
-  private readonly ctx: Context;
-  private readonly patience: Patience;
-  private closed = false;
-
-  constructor(ctx: Context, name: string, via: number, state: RemoteState, handover: Handover, index: number) {
-    this.name = name;
-    this.via = via;
-    this.ctx = ctx;
-    this.patience = new Patience(ctx);
-    this.caps = {
-      ...{ txChecksum: false, rxChecksum: true, tso: false, scatter: false, queues: 1 },
-      get mtu() {
-        return state.mtu;
-      },
-    };
-    this.state = state;
-    this.handover = handover;
-    this.index = index;
-  }
-
-  get up(): boolean {
-    return !this.closed && this.state.up;
-  }
-
-  /** The worker that drives it tells. */
-  get revives(): boolean {
-    return !this.closed;
-  }
-
-  prepareSleep(): boolean {
-    return this.handover.prepareSleep();
-  }
-
-  rx(out: Int32Array, max: number): number {
-    this.handover.collect();
-    return this.handover.arrived(this.index, out, 0, max);
-  }
-
-  tx(frames: Int32Array, from: number, to: number): number {
-    const lane = this.handover.laneTo(this.via);
-    const big = hasBigFrames(this.ctx, this.caps);
-    const room = lane.room(big);
-    const n = this.patience.limit(to - from, room, lane.atEase(big));
-    for (let i = from; i < from + n; i++) {
-      this.handover.give(frames[i]!, this.via, this.index | TRANSMIT);
-    }
-    this.handover.publish();
-    return n;
-  }
-
-  close(): void {
-    if (this.closed) return;
-    this.closed = true;
-    this.handover.close(this.index, HANDOVER_FULL);
   }
 }

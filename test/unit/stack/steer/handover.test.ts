@@ -169,6 +169,25 @@ test('a worker that takes too little holds up nobody else for longer, and is wai
   assert.is(dropped(), before);
 });
 
+test('a lane that is half full uses up no patience, as long as nothing has to wait', () => {
+  const { source, here, read, clock, dropped } = rig(60);
+  const frames = new Int32Array(BURST);
+  for (let i = 0; i < 6; i++) here.rx(frames, 50);
+  for (let now = 1010; now <= 1200; now += 10) {
+    clock(now);
+    here.rx(frames, 1);
+  }
+  for (let i = 0; i < 50; i++) read();
+  assert.is(source.given, 512, 'as many as the lane holds');
+  assert.is(dropped(), 0);
+});
+
+test('what a link says of itself is said by the device around it, too', () => {
+  const { here, source } = rig(60);
+  Object.assign(source, { held: 7, notice: 'odd', brings: () => false });
+  assert.equal([here.held, here.notice, here.brings!(0)], [7, 'odd', false]);
+});
+
 test('a pool that was short of slots lends them again when it has some', () => {
   const { far, there, read, clock } = rig(60);
   const frames = new Int32Array(BURST);
