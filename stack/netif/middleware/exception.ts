@@ -21,7 +21,8 @@ import type { FrameId, Ipv4 } from '../../types.ts';
 import { DROP } from '../../verdict.ts';
 import * as eth from '../../wire/ethernet.ts';
 import { IPV4_LEN } from '../../wire/ipv4.ts';
-import { type Capabilities, type Device, type DeviceStats, NO_FDS } from '../device.ts';
+import { type Device, NO_FDS } from '../device.ts';
+import { Wrapper } from './wrapper.ts';
 
 export interface ExceptionOptions {
   /** Our MAC address on the link: its first 2 bytes and its last 4. */
@@ -36,49 +37,33 @@ const FROM_HOST = 64;
 const ARP_TARGET = 24;
 const ARP_BYTES = 28;
 
-export class Exception implements Device {
-  readonly name: string;
-  readonly caps: Capabilities;
-  readonly stats: DeviceStats;
-  readonly moreFds: Int32Array;
-
+export class Exception extends Wrapper {
   private readonly ctx: Context;
-  private readonly link: Device;
   private readonly host: Device;
   private readonly options: ExceptionOptions;
+  private readonly fds: Int32Array;
   private readonly addresses = new Set<Ipv4>();
   private readonly fromHost = new Int32Array(FROM_HOST);
   private readonly toHost = new Int32Array(1);
 
   constructor(ctx: Context, link: Device, host: Device, options: ExceptionOptions) {
+    super(link);
     this.ctx = ctx;
-    this.link = link;
     this.host = host;
     this.options = options;
-    this.name = link.name;
-    this.caps = link.caps;
-    this.stats = link.stats;
-    this.moreFds = Int32Array.of(host.fd, ...(link.moreFds ?? NO_FDS));
+    this.fds = Int32Array.of(host.fd, ...(link.moreFds ?? NO_FDS));
   }
 
-  get fd(): number {
-    return this.link.fd;
+  override get moreFds(): Int32Array {
+    return this.fds;
   }
 
-  get up(): boolean {
-    return this.link.up;
+  override get held(): number {
+    return super.held + (this.host.held ?? 0);
   }
 
-  get held(): number {
-    return (this.link.held ?? 0) + (this.host.held ?? 0);
-  }
-
-  get revives(): boolean {
-    return this.link.revives ?? false;
-  }
-
-  get notice(): string {
-    const { host, link } = this;
+  override get notice(): string {
+    const { host, inner: link } = this;
     if (!host.up) return `${host.name} is gone: what is not ours is dropped`;
     const { notice = '' } = link;
     if (notice !== '' || host.caps.mtu <= link.caps.mtu) return notice;
@@ -86,31 +71,27 @@ export class Exception implements Device {
     return `what the host sends by ${host.name} is lost where it is larger than the link takes: 'ip link set ${name} mtu ${link.caps.mtu}'`;
   }
 
-  get nextDueMs(): number {
-    return this.link.nextDueMs ?? -1;
-  }
-
-  claim(addr: Ipv4, ours: boolean): void {
+  override claim(addr: Ipv4, ours: boolean): void {
     if (ours) this.addresses.add(addr);
     else this.addresses.delete(addr);
-    this.link.claim?.(addr, ours);
+    super.claim(addr, ours);
   }
 
-  brings(dst: Ipv4): boolean {
+  override brings(dst: Ipv4): boolean {
     return !this.options.sharesMac || this.addresses.has(dst);
   }
 
-  prepareSleep(): boolean {
-    const { link, moreFds } = this;
-    moreFds[0] = this.host.up ? this.host.fd : -1;
-    const theirs = link.moreFds ?? NO_FDS;
-    for (let i = 0; i < theirs.length; i++) moreFds[i + 1] = theirs[i]!;
-    return link.prepareSleep?.() ?? true;
+  override prepareSleep(): boolean {
+    const { inner, fds } = this;
+    fds[0] = this.host.up ? this.host.fd : -1;
+    const theirs = inner.moreFds ?? NO_FDS;
+    for (let i = 0; i < theirs.length; i++) fds[i + 1] = theirs[i]!;
+    return super.prepareSleep();
   }
 
-  rx(out: Int32Array, max: number): number {
+  override rx(out: Int32Array, max: number): number {
     this.relay();
-    const n = this.link.rx(out, max);
+    const n = this.inner.rx(out, max);
     let ours = 0;
     for (let i = 0; i < n; i++) {
       const f = out[i]!;
@@ -131,7 +112,7 @@ export class Exception implements Device {
     const n = this.host.rx(fromHost, FROM_HOST);
     if (n === 0) return;
     ctx.intake(n, 0);
-    for (let done = this.link.tx(fromHost, 0, n); done < n; done++) ctx.settle(fromHost[done]!, DROP | TX_FULL);
+    for (let done = this.inner.tx(fromHost, 0, n); done < n; done++) ctx.settle(fromHost[done]!, DROP | TX_FULL);
   }
 
   private isOurs(f: FrameId): boolean {
@@ -153,12 +134,12 @@ export class Exception implements Device {
     return this.addresses.has((buf[at]! << 24) | (buf[at + 1]! << 16) | (buf[at + 2]! << 8) | buf[at + 3]!);
   }
 
-  tx(frames: Int32Array, from: number, to: number): number {
-    return this.link.tx(frames, from, to);
+  override tx(frames: Int32Array, from: number, to: number): number {
+    return this.inner.tx(frames, from, to);
   }
 
-  close(): void {
-    this.link.close();
+  override close(): void {
+    super.close();
     this.host.close();
   }
 }

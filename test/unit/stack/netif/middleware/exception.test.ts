@@ -110,12 +110,13 @@ test('a host that does not take its frames costs only those', () => {
 
 test('a host whose MTU is larger than that of the link is told of, as long as it is', () => {
   const s = scene(true);
-  const { link } = s.device as unknown as { link: { caps: { mtu: number } } };
+  // The link's own.
+  const caps = s.device.caps as { mtu: number };
   assert.is(s.device.notice, '');
-  link.caps.mtu = 1400;
+  caps.mtu = 1400;
   const lost = 'what the host sends by memory:a is lost where it is larger than the link takes';
   assert.is(s.device.notice, `${lost}: 'ip link set a mtu 1400'`);
-  link.caps.mtu = 1500;
+  caps.mtu = 1500;
   assert.is(s.device.notice, '');
   done(s);
 });
