@@ -10,6 +10,10 @@ import { namespaceWrapper } from '../test/lib/privilege.ts';
 import { bundle } from './lib/bundle.ts';
 
 const args = process.argv.slice(2);
+if (args.includes('--help')) {
+  console.log(USAGE);
+  process.exit(0);
+}
 
 function checked(): BenchOptions {
   try {
